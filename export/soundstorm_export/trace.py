@@ -1,0 +1,88 @@
+"""Trace a network to an ONNX file with dynamic axes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soundstorm_edge.checkpoint import VoiceConfig
+from soundstorm_runtime.graphs import AXES, Graph
+
+from .errors import ExportError
+from .networks import Network, example_feeds
+
+OPSET = 20  # the newest that TensorRT 10.0 reads
+
+# Lengths of the example inputs: unlike one another and unlike any fixed size, so that the tracer
+# cannot take one for the other.
+EXAMPLE_LENGTHS = {"batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11}
+
+
+def trace(network: Network, config: VoiceConfig, path: Path) -> None:
+    """Write the graph of `network` to `path`, its weights inside. Raises `ExportError` if it cannot be."""
+    graph = network.graph
+    feeds = example_feeds(graph, config, EXAMPLE_LENGTHS, np.random.default_rng(0))
+    example = tuple(torch.from_numpy(feeds[tensor.name]) for tensor in graph.inputs)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                _Function(network).eval(),
+                example,
+                dynamo=True,
+                input_names=[tensor.name for tensor in graph.inputs],
+                output_names=[tensor.name for tensor in graph.outputs],
+                dynamic_shapes=(_dynamic_axes(graph),),
+                opset_version=OPSET,
+                optimize=True,
+            )
+            if program is None:
+                raise ExportError(f"graph '{graph.name}' was not exported")
+            program.save(path, external_data=False)
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"graph '{graph.name}' cannot be exported: {reason}") from error
+
+
+def _dynamic_axes(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...]:
+    dims = {
+        name: torch.export.Dim(name, min=axis.min, max=axis.max)
+        for name, axis in AXES.items()
+        if name in EXAMPLE_LENGTHS
+    }
+    return tuple(
+        {place: dims[axis] for place, axis in enumerate(tensor.axes) if isinstance(axis, str)}
+        for tensor in graph.inputs
+    )
+
+
+class _Function(nn.Module):
+    """The traced function as a module of its own, since the tracer wants one."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.module = network.module
+        self.function = network.function
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.function(*inputs)
+
+
+@contextlib.contextmanager
+def _quiet():  # type: ignore[no-untyped-def]
+    """Keep the tracer's progress and warnings off the user's terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,41 @@
+"""Speak with an exported SoundStorm voice, without PyTorch.
+
+from soundstorm_runtime import Voice
+
+voice = Voice.load("voice/")
+audio = voice.speak("Hello there.", seed=0)  # float32 [samples] at voice.sample_rate
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .decode import DecodeOptions
+    from .errors import SoundStormError
+    from .voice import Voice
+
+    __version__: str
+
+__all__ = ["DecodeOptions", "SoundStormError", "Voice", "__version__"]
+
+_HOMES = {"Voice": "voice", "DecodeOptions": "decode", "SoundStormError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use: a part of this package does not pull in the rest."""
+    if name == "__version__":
+        return _version()
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib import metadata  # pulls in the email package, which nothing else here needs
+
+    try:
+        return metadata.version("soundstorm-edge")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

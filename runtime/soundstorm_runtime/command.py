@@ -1,0 +1,53 @@
+"""What the command lines share: one-line errors, exit codes, logs on stderr, --version."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+import soundstorm_runtime
+
+from .errors import SoundStormError
+
+INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"{context.find_root().info_name} {soundstorm_runtime.__version__}")
+        context.exit()
+
+
+version_option = click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run a command line and exit: 0 if all went well, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
+    try:
+        code = command.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except SoundStormError as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

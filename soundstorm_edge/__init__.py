@@ -1,0 +1,1 @@
+"""Train a SoundStorm voice in PyTorch."""

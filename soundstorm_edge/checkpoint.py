@@ -1,0 +1,129 @@
+"""The checkpoint: a whole voice in one file, readable without running anybody's code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from soundstorm_runtime.decode import DecodeOptions
+from soundstorm_runtime.errors import BundleError
+from soundstorm_runtime.lexicon import Lexicon
+
+from .codec import Codec
+from .config import from_plain, to_plain
+from .errors import CheckpointError, RecipeError
+from .files import load_tensors, save_tensors
+from .parallel_text import ParallelTextConfig, ParallelTextToSemantic
+from .semantic import SpectralUnits, SpectralUnitsConfig
+from .soundstorm import SoundStorm, SoundStormConfig
+from .soundstream import SoundStream, SoundStreamConfig
+from .spectral_codec import SpectralCodec, SpectralCodecConfig
+from .text_to_semantic import TextToSemantic, TextToSemanticConfig
+
+KIND = "voice"
+PARTS = ("codec", "units", "soundstorm", "text")
+
+
+@dataclass(frozen=True)
+class VoiceConfig:
+    """The full configuration of a voice; `decode` is how it is best decoded."""
+
+    name: str
+    codec: SpectralCodecConfig | SoundStreamConfig
+    units: SpectralUnitsConfig
+    soundstorm: SoundStormConfig
+    text: ParallelTextConfig | TextToSemanticConfig
+    decode: DecodeOptions
+
+
+@dataclass(frozen=True)
+class VoiceModels:
+    """The networks of a voice, ready to run, and the lexicon that its phones come from."""
+
+    config: VoiceConfig
+    codec: Codec
+    units: SpectralUnits
+    soundstorm: SoundStorm
+    text: ParallelTextToSemantic | TextToSemantic
+    lexicon: Lexicon
+
+
+def build_codec(config: SpectralCodecConfig | SoundStreamConfig) -> Codec:
+    """Make an untrained codec of the kind that the configuration is of."""
+    return SoundStream(config) if isinstance(config, SoundStreamConfig) else SpectralCodec(config)
+
+
+def build_text(config: ParallelTextConfig | TextToSemanticConfig) -> ParallelTextToSemantic | TextToSemantic:
+    """Make an untrained text stage of the kind that the configuration is of."""
+    return (
+        ParallelTextToSemantic(config) if isinstance(config, ParallelTextConfig) else TextToSemantic(config)
+    )
+
+
+def build_voice(config: VoiceConfig, lexicon: Lexicon) -> VoiceModels:
+    """Make an untrained voice, in evaluation mode."""
+    return VoiceModels(
+        config,
+        build_codec(config.codec).eval(),
+        SpectralUnits(config.units).eval(),
+        SoundStorm(config.soundstorm).eval(),
+        build_text(config.text).eval(),
+        lexicon,
+    )
+
+
+def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"] = "fp16") -> None:
+    """Write a voice to one file.
+
+    Weights are kept in half precision by default, which halves the file; they are computed with in
+    single precision all the same.
+    """
+    dtype = torch.float16 if precision == "fp16" else torch.float32
+    content = {part: _cast(getattr(voice, part).state_dict(), dtype) for part in PARTS}
+    lexicon = torch.frombuffer(bytearray(voice.lexicon.to_bytes()), dtype=torch.uint8)
+    save_tensors(path, KIND, {"config": to_plain(voice.config), **content, "lexicon": lexicon})
+
+
+def load_voice(path: Path) -> VoiceModels:
+    """Read a voice, on the CPU, in single precision and evaluation mode.
+
+    Raises `CheckpointError` for a file that is missing, truncated, foreign, of another version, or
+    whose configuration and weights do not fit each other.
+    """
+    content = load_tensors(path, KIND, ("config", *PARTS, "lexicon"))
+    try:
+        config = from_plain(VoiceConfig, content["config"], "config")
+        voice = build_voice(
+            config, Lexicon.from_bytes(content["lexicon"].numpy().tobytes(), f"{path}: lexicon")
+        )
+    except (RecipeError, BundleError) as error:
+        raise CheckpointError(f"{path} cannot be used ({error})") from error
+    for part in PARTS:
+        _load_weights(getattr(voice, part), content[part], f"{path}: the weights of {part!r}")
+    return voice
+
+
+def _load_weights(model: nn.Module, weights: object, where: str) -> None:
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{where} are not tensors by name; the file was edited")
+    if bad := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
+        raise CheckpointError(
+            f"{where} are not finite in {bad[0]!r}; the file is damaged, or training diverged"
+        )
+    try:
+        model.load_state_dict(_cast(weights, torch.float32))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{where} do not fit its configuration ({reason})") from error
+
+
+def _cast(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    limit = torch.finfo(dtype).max
+    return {
+        name: t.to(dtype) if t.is_floating_point() and t.abs().max() < limit else t
+        for name, t in weights.items()
+    }

@@ -1,0 +1,67 @@
+"""What every codec is to the rest: audio to codes and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from soundstorm_runtime.errors import AudioError
+
+
+@dataclass(frozen=True)
+class CodecOutput:
+    """What a training pass gives.
+
+    audio: float32 `[batch, samples]`, the reconstruction; codes: int64 `[batch, frames, levels]`, -1 where
+    quantizer dropout left a level out; commitment_loss: scalar.
+    """
+
+    audio: Tensor
+    codes: Tensor
+    commitment_loss: Tensor
+
+
+class Codec(nn.Module, ABC):
+    """Audio `[batch, samples]` to codes `[batch, frames, levels]` and back; one frame is `hop` samples.
+
+    A subclass implements `forward` for training, `_encode` and `decode_from_codebook_indices`.
+    """
+
+    sample_rate: int
+    hop: int
+    levels: int
+    codebook_size: int
+
+    @abstractmethod
+    def forward(self, audio: Tensor) -> CodecOutput:
+        """Reconstruct float32 audio `[batch, samples]`, samples a multiple of the hop."""
+
+    @abstractmethod
+    def _encode(self, audio: Tensor) -> Tensor:
+        """Turn checked audio, a whole number of frames, into codes."""
+
+    @abstractmethod
+    def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
+        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""
+
+    @torch.no_grad()
+    def tokenize(self, audio: Tensor) -> Tensor:
+        """Turn audio float32 `[batch, samples]` in -1 to 1 into codes int64 `[batch, frames, levels]`.
+
+        The last frame is filled with silence. Raises `AudioError` for another shape or dtype, for no
+        samples at all, and for samples that are not finite.
+        """
+        if audio.ndim != 2 or not audio.is_floating_point() or audio.shape[1] == 0:
+            raise AudioError(
+                f"audio is {audio.dtype} {list(audio.shape)}, expected float [batch, samples], not empty"
+            )
+        if not torch.isfinite(audio).all():
+            raise AudioError("audio has samples that are not finite, expected -1 to 1; repair the recording")
+        return self._encode(self.pad_to_frames(audio))
+
+    def pad_to_frames(self, audio: Tensor) -> Tensor:
+        """Fill audio `[batch, samples]` with silence up to a whole number of frames."""
+        return nn.functional.pad(audio, (0, -audio.shape[-1] % self.hop))

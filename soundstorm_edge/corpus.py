@@ -1,0 +1,192 @@
+"""Speech with its text, brought into one form: FLAC files at one sample rate and a list of utterances.
+
+    corpus/utterances.jsonl    one `Utterance` a line
+    corpus/audio/*.flac        mono, 16 bit
+
+Three sources: `flite` speaks English text that Debian carries (offline, with exact phone times), and
+the layouts of LJSpeech and LibriTTS are read from disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from .config import from_plain
+from .errors import CorpusError, RecipeError
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Where the speech comes from: `path` is the corpus folder of LJSpeech or LibriTTS."""
+
+    source: Literal["flite", "ljspeech", "libritts"] = "flite"
+    path: str = ""
+    voices: tuple[str, ...] = ("rms",)
+    sample_rate: int = 16_000
+    utterances: int = 0  # at most this many of every voice; 0 takes all
+    held_out_percent: int = 2
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording: `audio` is relative to the corpus folder; times are in seconds."""
+
+    id: str
+    audio: str
+    seconds: float
+    text: str
+    speaker: str
+    held_out: bool
+    phones: tuple[str, ...] = ()
+    ends: tuple[float, ...] = ()  # end time of each phone; empty where no alignment is known
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An utterance before its audio is made or read: `load` gives audio, sample rate, phones, ends."""
+
+    id: str
+    text: str
+    speaker: str
+    load: Callable[[], tuple[np.ndarray, int, tuple[str, ...], tuple[float, ...]]]
+
+
+class Corpus:
+    """A corpus folder that is complete: its utterances, and their audio on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listing = folder / "utterances.jsonl"
+        if not listing.is_file():
+            raise CorpusError(f"no corpus at {folder}; make one with 'soundstorm-train corpus'")
+        self.utterances = _read_rows(listing)
+
+    def select(self, *, held_out: bool) -> list[Utterance]:
+        """Give the utterances for training, or those that no training sees."""
+        return [u for u in self.utterances if u.held_out == held_out]
+
+    def audio(self, utterance: Utterance, start: int = 0, samples: int = -1) -> np.ndarray:
+        """Read float32 `[samples]` in -1 to 1, from sample `start` on."""
+        path = self.folder / utterance.audio
+        try:
+            return soundfile.read(path, dtype="float32", start=start, frames=samples)[0]
+        except (OSError, RuntimeError) as error:
+            raise CorpusError(f"cannot read {path} ({error}); make the corpus again") from error
+
+
+def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
+    """Make or complete the corpus in `folder`; a killed run goes on where it stopped."""
+    listing = folder / "utterances.jsonl"
+    if listing.exists():
+        return Corpus(folder)
+    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    partial = folder / "utterances.partial.jsonl"
+    done = _mend_partial(partial)
+    recordings = [r for r in _recordings(config) if r.id not in done]
+    # Threads, because the work is in flite, libsndfile and soxr, all outside Python's lock.
+    with ThreadPoolExecutor() as pool, partial.open("a") as rows:
+        made = pool.map(lambda recording: _make_utterance(recording, config, folder), recordings)
+        for utterance in tqdm(made, total=len(recordings), desc="corpus", unit="utterance"):
+            rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
+    partial.rename(listing)
+    return Corpus(folder)
+
+
+def _recordings(config: CorpusConfig) -> Iterator[Recording]:
+    from .flite import flite_recordings
+
+    if config.source == "flite":
+        found: Iterable[Recording] = flite_recordings(config.voices)
+    elif config.source == "ljspeech":
+        found = ljspeech_recordings(Path(config.path))
+    else:
+        found = libritts_recordings(Path(config.path))
+    spoken: dict[str, int] = {}
+    for recording in found:
+        spoken[recording.speaker] = spoken.get(recording.speaker, 0) + 1
+        if not config.utterances or spoken[recording.speaker] <= config.utterances:
+            yield recording
+    if not spoken:
+        raise CorpusError(f"no utterance found in {config.path or config.source}")
+
+
+def _make_utterance(recording: Recording, config: CorpusConfig, folder: Path) -> Utterance:
+    audio, rate, phones, ends = recording.load()
+    if audio.ndim > 1:
+        audio = audio.mean(axis=1)
+    if rate != config.sample_rate:
+        audio = soxr.resample(audio, rate, config.sample_rate)
+    name = f"audio/{recording.id}.flac"
+    soundfile.write(folder / name, audio, config.sample_rate, subtype="PCM_16")
+    # The split hangs on the text alone, so that no voice trains on what another holds out.
+    digest = int.from_bytes(hashlib.sha256(recording.text.encode()).digest()[:8], "big")
+    held_out = digest % 100 < config.held_out_percent
+    seconds = len(audio) / config.sample_rate
+    return Utterance(recording.id, name, seconds, recording.text, recording.speaker, held_out, phones, ends)
+
+
+def ljspeech_recordings(folder: Path) -> Iterator[Recording]:
+    """LJSpeech: `metadata.csv` with `id|text|normalised text`, and `wavs/<id>.wav`."""
+    listing = folder / "metadata.csv"
+    if not listing.is_file():
+        raise CorpusError(f"no metadata.csv in {folder}; point corpus.path at an LJSpeech folder")
+    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+        cells = line.split("|")
+        if len(cells) not in (2, 3) or not cells[0] or not cells[-1].strip():
+            raise CorpusError(f"{listing}:{number} is {line[:60]!r}, expected 'id|text|normalised text'")
+        yield _file_recording(cells[0], cells[-1].strip(), "lj", folder / "wavs" / f"{cells[0]}.wav")
+
+
+def libritts_recordings(folder: Path) -> Iterator[Recording]:
+    """LibriTTS: `<speaker>/<chapter>/<id>.wav` beside `<id>.normalized.txt`, at any depth below."""
+    for text in sorted(folder.rglob("*.normalized.txt")):
+        name = text.name.removesuffix(".normalized.txt")
+        speaker = text.parent.parent.name
+        yield _file_recording(
+            name, text.read_text(encoding="utf-8").strip(), speaker, text.with_name(f"{name}.wav")
+        )
+
+
+def _file_recording(name: str, text: str, speaker: str, path: Path) -> Recording:
+    def load() -> tuple[np.ndarray, int, tuple[str, ...], tuple[float, ...]]:
+        try:
+            audio, rate = soundfile.read(path, dtype="float32")
+        except (OSError, RuntimeError) as error:
+            raise CorpusError(f"cannot read {path} ({error}); remove its row or restore the file") from error
+        return audio, rate, (), ()
+
+    return Recording(name, text, speaker, load)
+
+
+def _mend_partial(partial: Path) -> set[str]:
+    """Drop what a killed run left half written, and tell which utterances are there."""
+    if not partial.exists():
+        return set()
+    whole = partial.read_text().rpartition("\n")[0]
+    partial.write_text(whole + "\n" if whole else "")
+    return {utterance.id for utterance in _read_rows(partial)}
+
+
+def _read_rows(listing: Path) -> list[Utterance]:
+    rows = []
+    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row: Any = json.loads(line)
+            rows.append(from_plain(Utterance, row, f"{listing}:{number}"))
+        except (ValueError, RecipeError) as error:
+            raise CorpusError(
+                f"{listing}:{number} is no utterance ({error}); make the corpus again"
+            ) from error
+    return rows

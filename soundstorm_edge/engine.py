@@ -1,0 +1,35 @@
+"""PyTorch as an engine of the runtime, so that training and device share one decode loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from soundstorm_runtime.engine import Engine
+from soundstorm_runtime.graphs import Graph
+
+
+class TorchEngine(Engine):
+    """Runs a function that takes the graph's inputs in order and gives its outputs in order."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        function: Callable[..., Tensor | tuple[Tensor, ...]],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(graph)
+        self.function = function
+        self.device = device
+
+    def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        inputs = [
+            torch.from_numpy(np.ascontiguousarray(feeds[t.name])).to(self.device) for t in self.graph.inputs
+        ]
+        with torch.inference_mode():
+            outputs = self.function(*inputs)
+        tensors = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return {t.name: o.cpu().numpy() for t, o in zip(self.graph.outputs, tensors, strict=True)}

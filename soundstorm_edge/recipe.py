@@ -1,0 +1,80 @@
+"""Recipes: one TOML file that says everything about how a voice is trained."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from soundstorm_runtime.decode import DecodeOptions
+
+from .config import from_plain
+from .corpus import CorpusConfig
+from .errors import RecipeError
+from .training.acoustic import AcousticRecipe
+from .training.codec import CodecRecipe
+from .training.text import TextRecipe
+from .training.units import UnitsRecipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every stage's settings, and how the finished voice is decoded."""
+
+    name: str
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    codec: CodecRecipe = field(default_factory=CodecRecipe)
+    units: UnitsRecipe = field(default_factory=UnitsRecipe)
+    acoustic: AcousticRecipe = field(default_factory=AcousticRecipe)
+    text: TextRecipe = field(default_factory=TextRecipe)
+    decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
+
+    def __post_init__(self) -> None:
+        rate, codec = self.units.spectral.rate, self.codec.model
+        if (
+            codec.sample_rate != self.corpus.sample_rate
+            or codec.sample_rate != self.units.spectral.sample_rate
+        ):
+            raise ValueError("corpus, codec and units have different sample rates; give them the same one")
+        if codec.sample_rate % (codec.hop * rate):
+            raise ValueError(
+                f"{rate} units a second do not divide the codec's {codec.sample_rate / codec.hop:g} frames a "
+                "second; change units.spectral.rate or the codec's hop"
+            )
+        self.decode.check_levels(codec.levels)
+
+
+def shipped_recipes() -> list[str]:
+    """Name the recipes inside the package."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read the recipe in the file `name`, or the shipped one of that name.
+
+    Raises `RecipeError` where there is none, where it is not TOML, and for unknown keys.
+    """
+    if name in shipped_recipes():
+        text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            shipped = ", ".join(shipped_recipes())
+            raise RecipeError(
+                f"no recipe {name!r} ({error}); give a TOML file or one of: {shipped}"
+            ) from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {name} is not TOML: {error}") from error
+    return from_plain(Recipe, table, f"recipe {name}")

@@ -1,0 +1,134 @@
+"""Stage `codec`: learn to turn audio into codes and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import build_codec
+from ..codec import Codec
+from ..corpus import Corpus, Utterance
+from ..discriminators import (
+    DiscriminatorConfig,
+    Discriminators,
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
+)
+from ..errors import CorpusError
+from ..soundstream import SoundStreamConfig
+from ..spectral_codec import SpectralCodecConfig
+from ..spectral_loss import SpectralLoss
+from .loop import Optimization, Stage
+
+
+@dataclass(frozen=True)
+class CodecRecipe:
+    """Which codec, and how it is trained.
+
+    frames: length of a training crop; commitment, adversarial, features: weights of those losses, beside
+    the spectral loss. An `adversarial` of 0 trains without discriminators.
+    """
+
+    model: SpectralCodecConfig | SoundStreamConfig = field(default_factory=SpectralCodecConfig)
+    frames: int = 64
+    commitment: float = 0.25
+    adversarial: float = 0.0
+    features: float = 5.0
+    discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    optimization: Optimization = field(default_factory=Optimization)
+
+
+class CodecStage(Stage):
+    """Random crops; spectral loss over several resolutions, commitment, and optionally discriminators."""
+
+    name = "codec"
+
+    def __init__(self, recipe: CodecRecipe, corpus: Corpus) -> None:
+        self.config, self.recipe = recipe.model, recipe
+        torch.manual_seed(recipe.optimization.seed)
+        self.codec = build_codec(recipe.model)
+        adversaries = Discriminators(recipe.discriminators) if recipe.adversarial else None
+        self.model = _Adversaries(self.codec, adversaries)
+        self.spectral_loss = SpectralLoss(self.codec.sample_rate)
+        self.corpus = corpus
+        self.samples = recipe.frames * self.codec.hop
+        self.utterances = self._long_enough(held_out=False)
+        self.held_out = self._long_enough(held_out=True)[:32]
+
+    def _long_enough(self, *, held_out: bool) -> list[Utterance]:
+        needed = self.samples / self.codec.sample_rate
+        chosen = [u for u in self.corpus.select(held_out=held_out) if u.seconds >= needed]
+        if not chosen:
+            part = "held-out" if held_out else "training"
+            raise CorpusError(f"no {part} utterance lasts {needed:.2f} s; shorten codec.frames or add speech")
+        return chosen
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Draw crops `[size, samples]`, each from an utterance chosen with equal chance."""
+        crops = []
+        for index in rng.integers(len(self.utterances), size=size):
+            utterance = self.utterances[index]
+            last = int(utterance.seconds * self.codec.sample_rate) - self.samples
+            crops.append(self.corpus.audio(utterance, int(rng.integers(last + 1)), self.samples))
+        return (torch.from_numpy(np.stack(crops)),)
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add up the losses of the codec and, where there are any, of its adversaries."""
+        (real,) = batch
+        audio, commitment, adversarial = model(real)
+        spectral = self.spectral_loss(audio, real)
+        parts = {"spectral": spectral, "commitment": commitment, **adversarial}
+        weights = {
+            "commitment": self.recipe.commitment,
+            "adversarial": self.recipe.adversarial,
+            "features": self.recipe.adversarial * self.recipe.features,
+        }
+        loss = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+    def evaluate(self) -> dict[str, float]:
+        """Give the spectral loss of held-out crops."""
+        real = torch.from_numpy(np.stack([self.corpus.audio(u, 0, self.samples) for u in self.held_out]))
+        codes = self.codec.tokenize(real)
+        audio = self.codec.decode_from_codebook_indices(codes)
+        return {"spectral": self.spectral_loss(audio, real).item()}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give the codec's weights; the discriminators have done their work."""
+        return self.codec.state_dict()
+
+
+class _Adversaries(nn.Module):
+    """A codec and its discriminators as one module, so that one backward pass trains both.
+
+    The codec is judged by frozen discriminators, and they are taught with audio that carries no
+    gradient to the codec: neither loss reaches the other's weights.
+    """
+
+    def __init__(self, codec: Codec, discriminators: Discriminators | None) -> None:
+        super().__init__()
+        self.codec = codec
+        self.discriminators = discriminators
+
+    def forward(self, real: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        output = self.codec(real)
+        if self.discriminators is None:
+            return output.audio, output.commitment_loss, {}
+        truth = self.discriminators(real)
+        judged = self.discriminators(output.audio.detach())
+        self.discriminators.requires_grad_(False)
+        seen = self.discriminators(output.audio)
+        self.discriminators.requires_grad_(True)
+        return (
+            output.audio,
+            output.commitment_loss,
+            {
+                "discriminator": discriminator_loss(truth, judged),
+                "adversarial": adversarial_loss(seen),
+                "features": feature_matching_loss(truth, seen),
+            },
+        )
