@@ -33,6 +33,8 @@ def fortune_sentences(folder: Path = FORTUNES) -> list[str]:
         for fortune in re.split(r"^%\n", path.read_text(encoding="utf-8", errors="replace"), flags=re.M):
             quote = re.split(r"^\s*--", fortune, flags=re.M)[0]  # what follows names the author
             text = re.sub(r"\s+", " ", quote.replace('"', "")).strip()
+            if _ABBREVIATED.search(text):  # its full stop would be taken for the end of a sentence
+                continue
             for sentence in _SENTENCE.split(text):
                 if _is_clean(sentence):
                     sentences[sentence] = None
@@ -45,7 +47,6 @@ def _is_clean(sentence: str) -> bool:
     return (
         3 <= len(words) <= 30
         and _CLEAN.fullmatch(sentence) is not None
-        and not _ABBREVIATED.search(sentence)
         and not shouted
         and ".." not in sentence
     )
@@ -56,6 +57,10 @@ def flite_recordings(voices: tuple[str, ...]) -> Iterator[Recording]:
 
     The files go by topic, so the sentences are shuffled, always in the same way.
     """
+    # flite itself takes another voice for one that it does not have, and does not say so.
+    known = run_flite("-lv").partition(":")[2].split()
+    if unknown := [voice for voice in voices if voice not in known]:
+        raise CorpusError(f"flite has no voice {unknown[0]!r}; give some of: {', '.join(known)}")
     sentences = fortune_sentences()
     random.Random(0).shuffle(sentences)
     for number, sentence in enumerate(sentences):
@@ -79,7 +84,7 @@ def speak(text: str, voice: str) -> tuple[np.ndarray, int, list[tuple[str, float
         wav = Path(folder) / "speech.wav"
         printed = run_flite("-voice", voice, "-psdur", "-t", text, "-o", str(wav))
         if not wav.is_file():
-            raise CorpusError(f"flite wrote no audio for voice {voice!r}; 'flite -lv' lists its voices")
+            raise CorpusError(f"flite wrote no audio for {text[:60]!r}; remove that text")
         audio, rate = soundfile.read(io.BytesIO(wav.read_bytes()), dtype="float32")
     pairs = [segment.rpartition(":") for segment in printed.split()]
     return audio, rate, [(phone, float(end)) for phone, _, end in pairs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,9 +25,10 @@ IGNORED = -100  # the target that cross entropy leaves out
 class TextToSemanticConfig:
     """What a text-to-semantic model is: its two alphabets and the sizes of its two stacks."""
 
-    symbols: tuple[str, ...]  # the phones, in the order of their ids
-    vocabulary: int  # semantic tokens; the id after the last begins and ends a sequence
-    rate: int  # semantic tokens per second
+    kind: Literal["autoregressive"] = "autoregressive"
+    symbols: tuple[str, ...] = ()  # the phones, in the order of their ids
+    vocabulary: int = 500  # semantic tokens; the id after the last begins and ends a sequence
+    rate: int = 50  # semantic tokens per second
     dim: int = 256
     source_depth: int = 4
     target_depth: int = 4
@@ -36,8 +38,8 @@ class TextToSemanticConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.symbols or len(set(self.symbols)) < len(self.symbols):
-            raise ValueError(f"{len(self.symbols)} symbols, expected at least one and no symbol twice")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"{len(self.symbols)} symbols, expected no symbol twice")
         sizes = ("vocabulary", "rate", "dim", "source_depth", "target_depth", "heads", "dim_head", "ff_mult")
         for name in sizes:
             if getattr(self, name) < 1:

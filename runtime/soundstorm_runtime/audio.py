@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,27 +33,37 @@ def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
         raise AudioError(f"cannot write {path}: it is a folder; give the name of a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.open("wb").close()  # the system's own reason is clearer than that of soundfile
-    except OSError as error:
-        raise AudioError(
-            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
-        ) from error
-    try:
-        with _reasons(path):
-            file = soundfile.SoundFile(
-                temporary, "w", sample_rate, 1, "PCM_16", format=_FORMATS[path.suffix.lower()]
-            )
+        file = _create(temporary, path, sample_rate)
 
         def write(audio: np.ndarray) -> None:
             with _reasons(path):
-                file.write(audio)
+                file.write(_to_integers(audio))
 
         with file:
             yield write
         with _reasons(path):
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by its new name, or never made
+            temporary.unlink()
+
+
+def _create(temporary: Path, path: Path, sample_rate: int) -> soundfile.SoundFile:
+    try:
+        temporary.open("wb").close()  # the system's own reason is clearer than that of soundfile
+    except OSError as error:
+        raise AudioError(
+            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+        ) from error
+    with _reasons(path):
+        return soundfile.SoundFile(
+            temporary, "w", sample_rate, 1, "PCM_16", format=_FORMATS[path.suffix.lower()]
+        )
+
+
+def _to_integers(audio: np.ndarray) -> np.ndarray:
+    """Round float samples in [-1, 1] to 16 bits; soundfile would cut, which shifts them by half a step."""
+    return np.rint(audio * 32767).astype(np.int16)
 
 
 @contextmanager
@@ -73,7 +83,7 @@ def wav_stream(stream: BinaryIO, sample_rate: int) -> Iterator[Write]:
     """
 
     def write(audio: np.ndarray) -> None:
-        stream.write(np.rint(audio * 32767).astype("<i2").tobytes())
+        stream.write(_to_integers(audio).astype("<i2").tobytes())
         stream.flush()
 
     stream.write(_wav_header(sample_rate))

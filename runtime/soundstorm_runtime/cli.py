@@ -155,7 +155,8 @@ def _describe(bundle: Bundle) -> Iterator[str]:
         parity, size = manifest.parity[name], manifest.files[graph.file].size
         yield (
             f"graph     {name:{width}}  {size / 1e6:8.2f} MB  error {parity.largest_error:.1e} at most, "
-            f"{parity.tolerance:.1e} allowed, {len(parity.cases)} cases"
+            f"{parity.tolerance:.1e} allowed, {parity.agreement:.2%} of integers equal, "
+            f"cases: {len(parity.cases)}"
         )
 
 

@@ -141,7 +141,7 @@ def _month_day(match: Match) -> str:
 
 
 def _day_month(match: Match) -> str:
-    return f"{numbers.ordinal(match[1])} {_month_name(match[2])}"
+    return f"{numbers.ordinal(match[1])}{match[2] or ''} {_month_name(match[3])}"
 
 
 def _month_name(short: str) -> str:
@@ -236,7 +236,7 @@ _RULES = [
     _rule(r"(?<![\w-])(\d{4})-(\d\d)-(\d\d)(?![\w-])", _iso_date),
     _rule(r"(?<![\w/])(\d\d?)/(\d\d?)/(\d{4}|\d\d)(?![\w/])", _slash_date),
     _rule(rf"\b{_MONTH} (\d\d?)(?:st|nd|rd|th)?\b(?![:.,]?\d)(?:,? (\d{{4}})\b)?", _month_day),
-    _rule(rf"\b(\d\d?)(?:st|nd|rd|th)? (?:of )?{_MONTH}(?!\w)", _day_month),
+    _rule(rf"\b(\d\d?)(?:st|nd|rd|th)?( of)? {_MONTH}(?!\w)", _day_month),
     _rule(r"(?<![\w:])(\d\d?):([0-5]\d)(?::([0-5]\d))?(?: ?([AaPp])\.?[Mm]\b\.?)?(?![\w:])", _time),
     _rule(r"(?<![\w.])(\d\d?)()() ?([AaPp])\.?[Mm]\b\.?", _time),
     _rule(rf"(?<![\w.])({_NUMBER}) ?([€£¥])", r"\2\1"),

@@ -38,7 +38,8 @@ _END = re.compile(r"([.!?]+)[\"')\]}]*\s+(?=[\"'(\[{]*(\S))")
 _CLAUSE = re.compile(r"(?<=[,;:)])\s+|\s+--\s+")
 _TOKEN = re.compile(r"[^A-Za-z']*'*(?P<word>[A-Za-z](?:[A-Za-z']*[A-Za-z])?)?(?P<end>[^A-Za-z]*)")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*", re.IGNORECASE)
-_CLOSING = "\"'`)]}"
+_CLOSING = "\"`)]}"
+_OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b)")
 
 
 def split_sentences(text: str) -> list[str]:
@@ -72,8 +73,11 @@ def normalise(sentence: str) -> str:
     Gives an empty string where nothing is speakable.
     """
     words: list[str] = []
-    for token in expand(" ".join(_clean(sentence).split())).split():
-        pause = _pause(token)
+    text = expand(" ".join(_clean(sentence).split()))
+    # Where no single quote opens, one that closes a word is an apostrophe: the dogs' tails.
+    closing = _CLOSING + ("'" if _OPENING_QUOTE.search(text) else "")
+    for token in text.split():
+        pause = _pause(token, closing)
         for match in _TOKEN.finditer(token):
             if match["word"]:
                 word = match["word"].lower()
@@ -83,9 +87,9 @@ def normalise(sentence: str) -> str:
     return " ".join(words)
 
 
-def _pause(token: str) -> str:
+def _pause(token: str, closing: str) -> str:
     """Tell which pause a token ends in: its own, or a comma for what closes and for a dash."""
-    end = token[len(token.rstrip(PAUSES + _CLOSING)) :]
+    end = token[len(token.rstrip(PAUSES + closing)) :]
     if not end:
         return "," if token == "--" else ""
     return next((c for c in end if c in PAUSES), ",")

@@ -1,0 +1,106 @@
+"""What tests of several packages share: a tiny untrained voice, and the commands as processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels, build_voice, save_voice
+from soundstorm_edge.conformer import ConformerConfig
+from soundstorm_edge.flite import FORTUNES
+from soundstorm_edge.parallel_text import ParallelTextConfig
+from soundstorm_edge.semantic import SpectralUnitsConfig
+from soundstorm_edge.soundstorm import SoundStormConfig
+from soundstorm_edge.spectral_codec import SpectralCodecConfig
+from soundstorm_edge.training.run import shipped_lexicon
+from soundstorm_export.bundle import export_bundle
+from soundstorm_runtime.decode import DecodeOptions
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    "soundstorm": "soundstorm_runtime.cli",
+    "soundstorm-train": "soundstorm_edge.cli",
+    "soundstorm-export": "soundstorm_export.cli",
+}
+
+RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "flite: needs Debian's flite and fortunes; skipped where they are absent"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if shutil.which("flite") and FORTUNES.is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("flite"):
+            item.add_marker(
+                pytest.mark.skip(reason="flite or fortunes absent: apt-get install flite fortunes")
+            )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, and why, even in a quiet run: a skipped test proves nothing."""
+    for report in terminalreporter.stats.get("skipped", []):
+        terminalreporter.write_line(f"SKIPPED {report.nodeid}: {report.longrepr[-1]}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment of commands that run as processes: one thread, and the three packages in reach."""
+    paths = [str(ROOT), str(ROOT / "export"), str(ROOT / "runtime")]
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture(scope="session")
+def run_command(environment: dict[str, str]) -> RunCommand:
+    """Run `run_command("soundstorm-train", "codec", ...)` to its end, and give the finished process."""
+
+    def run(command: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", MODULES[command], *map(str, arguments)]
+        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_voice() -> VoiceModels:
+    """An untrained voice with the shipped lexicon: it makes noise of about the right length."""
+    torch.manual_seed(0)
+    lexicon = shipped_lexicon()
+    conformer = ConformerConfig(dim=16, depth=1, heads=2, dim_head=8, ff_mult=2, kernel=3)
+    config = VoiceConfig(
+        name="tiny",
+        codec=SpectralCodecConfig(
+            mels=20, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8, levels=2, codebook_size=16
+        ),
+        units=SpectralUnitsConfig(vocabulary=12),
+        soundstorm=SoundStormConfig(levels=2, codebook_size=16, vocabulary=12, conformer=conformer),
+        text=ParallelTextConfig(symbols=lexicon.symbols, vocabulary=12, encoder=conformer, decoder=conformer),
+        decode=DecodeOptions(steps=(2, 1)),
+    )
+    return build_voice(config, lexicon)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_voice: VoiceModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny voice as a checkpoint; copy it before changing it."""
+    path = tmp_path_factory.mktemp("checkpoint") / "ckpt.pt"
+    save_voice(path, tiny_voice)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_voice: VoiceModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny voice as a bundle; copy it before changing it."""
+    return export_bundle(tiny_voice, tmp_path_factory.mktemp("bundle") / "voice").path

@@ -1,0 +1,133 @@
+"""The checkpoint: what goes in comes out, and what is not one is refused without running it."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels, build_voice, load_voice, save_voice
+from soundstorm_edge.conformer import ConformerConfig
+from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.parallel_text import ParallelTextConfig
+from soundstorm_edge.semantic import SpectralUnitsConfig
+from soundstorm_edge.soundstorm import SoundStormConfig
+from soundstorm_edge.spectral_codec import SpectralCodecConfig
+from soundstorm_edge.training.run import shipped_lexicon
+from soundstorm_runtime.decode import DecodeOptions
+
+SIZES = ConformerConfig(dim=16, depth=1, heads=2, dim_head=8)
+
+
+@pytest.fixture(scope="module")
+def voice() -> VoiceModels:
+    torch.manual_seed(0)
+    lexicon = shipped_lexicon()
+    codec = SpectralCodecConfig(
+        mels=20, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8, levels=2, codebook_size=16
+    )
+    config = VoiceConfig(
+        "tiny",
+        codec,
+        SpectralUnitsConfig(vocabulary=12),
+        SoundStormConfig(2, 16, 12, SIZES),
+        ParallelTextConfig(symbols=lexicon.symbols, vocabulary=12, encoder=SIZES, decoder=SIZES),
+        DecodeOptions(steps=(4, 1)),
+    )
+    return build_voice(config, lexicon)
+
+
+@pytest.fixture
+def checkpoint(voice: VoiceModels, tmp_path: Path) -> Path:
+    save_voice(tmp_path / "ckpt.pt", voice)
+    return tmp_path / "ckpt.pt"
+
+
+def test_round_trip(voice: VoiceModels, tmp_path: Path) -> None:
+    save_voice(tmp_path / "ckpt.pt", voice, precision="fp32")
+    loaded = load_voice(tmp_path / "ckpt.pt")
+    assert loaded.config == voice.config
+    for part in ("codec", "units", "soundstorm", "text"):
+        expected = getattr(voice, part).state_dict()
+        for name, weight in getattr(loaded, part).state_dict().items():
+            torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
+    assert loaded.lexicon.phones("Hello.") == voice.lexicon.phones("Hello.")
+    assert not loaded.soundstorm.training
+
+
+def test_half_precision_halves_the_file(voice: VoiceModels, checkpoint: Path, tmp_path: Path) -> None:
+    save_voice(tmp_path / "fp32.pt", voice, precision="fp32")
+    loaded = load_voice(checkpoint)
+    assert next(loaded.soundstorm.parameters()).dtype == torch.float32
+    weights = sum(p.numel() for part in (loaded.codec, loaded.soundstorm, loaded.text) for p in part.parameters())
+    saved = (tmp_path / "fp32.pt").stat().st_size - checkpoint.stat().st_size
+    assert saved > 1.8 * weights
+
+
+def test_a_failed_write_leaves_the_old_file(
+    voice: VoiceModels, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = checkpoint.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="cannot write .* free some space"):
+        save_voice(checkpoint, voice)
+    assert checkpoint.read_bytes() == before
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+class Malicious:
+    """Unpickling this runs a command."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch hacked",)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": "soundstorm-edge", "model": Malicious()}, tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(pickle.dumps(Malicious()))
+    for name in ("a.pt", "b.pt"):
+        with pytest.raises(CheckpointError, match="cannot read"):
+            load_voice(tmp_path / name)
+    assert not (tmp_path / "hacked").exists()
+
+
+def edit(path: Path, **changes: Any) -> None:
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.unlink(), "no file at .*, expected a voice"),
+        (lambda p: p.write_bytes(p.read_bytes()[:5000]), "cannot read .* it may be truncated"),
+        (lambda p: p.write_bytes(b""), "cannot read .* it may be truncated"),
+        (lambda p: torch.save({"w": torch.zeros(1)}, p), "was not written by soundstorm-edge"),
+        (lambda p: torch.save(torch.zeros(1), p), "was not written by soundstorm-edge"),
+        (lambda p: edit(p, version=99), "has version 99, expected 1"),
+        (lambda p: edit(p, kind="training state"), "is a training state, expected a voice"),
+        (lambda p: edit(p, config={"name": "x"}), "lacks the key 'codec'"),
+        (lambda p: edit(p, soundstorm={}), "the weights of 'soundstorm' do not fit its configuration"),
+        (lambda p: edit(p, soundstorm=3), "the weights of 'soundstorm' are not tensors by name"),
+        (lambda p: edit(p, text={"a": torch.tensor(torch.nan)}), "the weights of 'text' are not finite"),
+        (lambda p: edit(p, lexicon=torch.zeros(9, dtype=torch.uint8)), "lexicon"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(checkpoint: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
+    change(checkpoint)
+    with pytest.raises(CheckpointError, match=message):
+        load_voice(checkpoint)
+
+
+def test_a_missing_part_is_named(checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    del content["units"]
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match="lacks 'units'"):
+        load_voice(checkpoint)

@@ -1,0 +1,123 @@
+"""The wheel as a device gets it: what is inside, and that it speaks where there is no PyTorch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SENTENCE = "Hello there."
+
+EVERY_MODULE = """
+import importlib, pathlib, sys
+import soundstorm_runtime
+assert "torch" not in sys.modules
+folder = pathlib.Path(soundstorm_runtime.__file__).parent
+names = sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
+for name in names:
+    importlib.import_module(f"soundstorm_runtime.{name}")
+    print(name)
+for absent in ("torch", "onnx", "sklearn", "soundstorm_edge.checkpoint"):
+    try:
+        importlib.import_module(absent)
+    except ImportError:
+        continue
+    sys.exit(f"{absent} can be imported here")
+"""
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )  # type: ignore[call-overload]
+
+
+def install(python: Path, requirement: str) -> None:
+    done = run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    done = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    """Python of a new virtual environment with the wheel, and no engine to run a voice with."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    install(python, str(wheel))
+    return python
+
+
+@pytest.fixture(scope="module")
+def without_engine(bare, tiny_bundle, tmp_path_factory):
+    """What `soundstorm say` did there."""
+    folder = tmp_path_factory.mktemp("without_engine")
+    return run(bare.with_name("soundstorm"), "say", tiny_bundle, SENTENCE, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def lean(bare, without_engine, wheel):
+    """The same Python once the wheel's extra `cpu` is there as well."""
+    install(bare, f"{wheel}[cpu]")
+    return bare
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.partition("/")[0] for name in archive.namelist()}
+    (info,) = (name for name in names if name.endswith(".dist-info"))
+    assert names - {info} == {"soundstorm_edge", "soundstorm_export", "soundstorm_runtime"}
+
+
+def test_the_wheel_holds_what_is_not_python(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    others = {name for name in names if not name.endswith(".py") and ".dist-info/" not in name}
+    recipes = {f"soundstorm_edge/recipes/{file.name}" for file in ROOT.glob("soundstorm_edge/recipes/*.toml")}
+    assert "soundstorm_edge/recipes/flite-rms.toml" in recipes
+    assert others == recipes | {
+        "soundstorm_edge/lexicon.txt.gz",
+        "soundstorm_edge/py.typed",
+        "soundstorm_export/py.typed",
+        "soundstorm_export/tensorrt-operators.txt",
+        "soundstorm_runtime/py.typed",
+    }
+
+
+def test_without_an_engine_the_error_names_the_extra(without_engine):
+    assert without_engine.returncode == 1
+    (line,) = without_engine.stderr.splitlines()
+    assert line.startswith("error: no engine to run the voice with")
+    assert "pip install 'soundstorm-edge[cpu]'" in line
+
+
+def test_every_module_of_the_runtime_imports_without_pytorch(lean, tmp_path):
+    done = run(lean, "-c", EVERY_MODULE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = ROOT.glob("runtime/soundstorm_runtime/*.py")
+    assert done.stdout.split() == sorted(file.stem for file in files if file.stem != "__init__")
+
+
+def test_the_runtime_speaks_without_pytorch(lean, tiny_bundle, tmp_path):
+    done = run(lean.with_name("soundstorm"), "say", tiny_bundle, SENTENCE, "-o", "hello.wav", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hello.wav").stat().st_size > 1000
+    code = (
+        f"from soundstorm_runtime import Voice; print(len(Voice.load({str(tiny_bundle)!r}).speak('Hello.')))"
+    )
+    done = run(lean, "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0

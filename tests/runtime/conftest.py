@@ -1,0 +1,222 @@
+"""A tiny real bundle, made by hand with `onnx.helper` and NumPy: no PyTorch, no training."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper, save
+
+from soundstorm_runtime.bundle import (
+    FORMAT,
+    LEXICON_FILE,
+    MANIFEST_FILE,
+    VERSION,
+    AudioFacts,
+    AutoregressiveTextFacts,
+    FileFacts,
+    GraphFacts,
+    Manifest,
+    ParallelTextFacts,
+    ParityFacts,
+    SemanticFacts,
+    TextFacts,
+    voice_graphs,
+)
+from soundstorm_runtime.decode import DecodeOptions
+from soundstorm_runtime.graphs import AXES, Graph
+from soundstorm_runtime.letter_to_sound import LetterToSound
+from soundstorm_runtime.lexicon import Lexicon
+
+LEVELS, CODES, HOP, WINDOW, VOCABULARY, DIM = 3, 8, 16, 64, 10, 4
+CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh"
+VOWELS = "aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw"
+SYMBOLS = ("pau", *VOWELS.split(), *CONSONANTS.split())
+
+Nodes = list[tuple[str, list[str], str, dict[str, Any]]]
+
+
+def _model(graph: Graph, nodes: Nodes, constants: dict[str, np.ndarray]) -> ModelProto:
+    types = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
+
+    def info(tensor: Any) -> Any:
+        return helper.make_tensor_value_info(tensor.name, types[tensor.dtype], tensor.axes)
+
+    return helper.make_model(
+        helper.make_graph(
+            [helper.make_node(op, inputs, [output], **options) for op, inputs, output, options in nodes],
+            graph.name,
+            [info(tensor) for tensor in graph.inputs],
+            [info(tensor) for tensor in graph.outputs],
+            [numpy_helper.from_array(array, name) for name, array in constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+
+
+def _floats(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+def _ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def step_model(graph: Graph) -> ModelProto:
+    """Logits from the semantic token, the level and all codes of a frame; sampling inside."""
+    nodes: Nodes = [
+        ("Gather", ["of_token", "semantic_tokens"], "a", {}),
+        ("Gather", ["of_level", "level"], "b", {}),
+        ("Gather", ["of_code", "codes"], "each", {}),
+        ("ReduceSum", ["each", "two"], "c", {"keepdims": 0}),
+        ("Sum", ["a", "b", "c"], "logits", {}),
+        ("Div", ["logits", "temperature"], "scaled", {}),
+        ("Softmax", ["scaled"], "p", {"axis": -1}),
+        ("CumSum", ["p", "axis"], "cumulative", {}),
+        ("Unsqueeze", ["uniform", "last"], "u", {}),
+        ("Less", ["cumulative", "u"], "below", {}),
+        ("Cast", ["below"], "counts", {"to": TensorProto.INT64}),
+        ("ReduceSum", ["counts", "last"], "sum", {"keepdims": 1}),
+        ("Min", ["sum", "largest"], "index", {}),
+        ("GatherElements", ["p", "index"], "chance", {"axis": -1}),
+        ("Squeeze", ["index", "last"], "ids", {}),
+        ("Squeeze", ["chance", "last"], "confidence", {}),
+    ]
+    constants = {
+        "of_token": 3 * _floats(VOCABULARY, CODES),
+        "of_level": _floats(LEVELS, CODES),
+        "of_code": _floats(CODES + 1, CODES),
+        "axis": np.array(2, np.int64),
+        "two": _ints(2),
+        "last": _ints(-1),
+        "largest": _ints(CODES - 1),
+    }
+    return _model(graph, nodes, constants)
+
+
+def decoder_model(graph: Graph) -> ModelProto:
+    """A short wave for each code of each level, summed and joined."""
+    nodes: Nodes = [
+        ("Gather", ["waves", "codes"], "each", {}),
+        ("ReduceSum", ["each", "two"], "summed", {"keepdims": 0}),
+        ("Reshape", ["summed", "shape"], "audio", {}),
+    ]
+    return _model(graph, nodes, {"waves": _floats(CODES, HOP), "two": _ints(2), "shape": _ints(0, -1)})
+
+
+def spectral_decoder_model(graph: Graph) -> ModelProto:
+    """A spectrum for each code of each level, summed."""
+    nodes: Nodes = [
+        ("Gather", ["spectra", "codes"], "each", {}),
+        ("ReduceSum", ["each", "two"], "spectrum", {"keepdims": 0}),
+    ]
+    return _model(graph, nodes, {"spectra": _floats(CODES, WINDOW + 2), "two": _ints(2)})
+
+
+def parallel_models(encoder: Graph, decoder: Graph) -> list[ModelProto]:
+    """Durations from a table; a token is the place of its phone and a third of it, wrapped around."""
+    encode: Nodes = [
+        ("Gather", ["of_phone", "phones"], "hidden", {}),
+        ("Gather", ["duration", "phones"], "durations", {}),
+    ]
+    tables = {
+        "of_phone": _floats(len(SYMBOLS), DIM),
+        "duration": np.linspace(0.4, 4.0, len(SYMBOLS), dtype=np.float32),
+    }
+    decode: Nodes = [
+        ("Mul", ["progress", "three"], "thirds", {}),
+        ("Cast", ["thirds"], "part", {"to": TensorProto.INT64}),
+        ("Add", ["phone_index", "part"], "sum", {}),
+        ("Mod", ["sum", "vocabulary"], "semantic_tokens", {}),
+    ]
+    constants = {"three": np.array(3, np.float32), "vocabulary": _ints(VOCABULARY)}
+    return [_model(encoder, encode, tables), _model(decoder, decode, constants)]
+
+
+def autoregressive_models(encoder: Graph, step: Graph) -> list[ModelProto]:
+    """Counts up in its cache, and ends after two tokens for each phone."""
+    encode: Nodes = [
+        ("Gather", ["of_phone", "phones"], "state", {}),
+        ("Unsqueeze", ["state", "axes_"], "cross_keys", {}),
+        ("Neg", ["cross_keys"], "cross_values", {}),
+    ]
+    tables = {"of_phone": _floats(len(SYMBOLS), DIM), "axes_": _ints(0, 2)}
+    advance: Nodes = [
+        ("Gather", ["of_token", "token"], "state", {}),
+        ("Unsqueeze", ["state", "axes_"], "new", {}),
+        ("Concat", ["keys", "new"], "next_keys", {"axis": 3}),
+        ("Concat", ["values", "new"], "next_values", {"axis": 3}),
+        ("Shape", ["keys"], "shape", {}),
+        ("Gather", ["shape", "place"], "made", {}),
+        ("Add", ["lengths", "lengths"], "twice", {}),
+        ("Less", ["made", "twice"], "goes_on", {}),
+        ("Mod", ["made", "vocabulary"], "next", {}),
+        ("Where", ["goes_on", "next", "vocabulary"], "chosen", {}),
+        ("OneHot", ["chosen", "classes", "low_high"], "logits", {"axis": -1}),
+    ]
+    constants = {
+        "of_token": _floats(VOCABULARY + 1, DIM),
+        "axes_": _ints(0, 2, 3),
+        "place": _ints(3),
+        "vocabulary": _ints(VOCABULARY),
+        "classes": _ints(VOCABULARY + 1),
+        "low_high": np.array([0, 20], np.float32),
+    }
+    return [_model(encoder, encode, tables), _model(step, advance, constants)]
+
+
+def tiny_lexicon() -> Lexicon:
+    """One phone for each letter, whatever stands beside it."""
+    sounds = "ae b k d eh f g hh ih jh k l m n aa p k r s t ah v w s y z"
+    sound_of = dict(zip(string.ascii_lowercase, sounds.split(), strict=True))
+    ends = {"", *string.ascii_lowercase, "th", "rst", "nd", "ng", "st", "rk"}
+    return Lexicon(sound_of, {}, LetterToSound(sound_of), onsets=ends, codas=ends)
+
+
+def _make_bundle(folder: Path, kind: str = "parallel", options: DecodeOptions | None = None) -> Path:
+    audio = AudioFacts("soundstream", 800, HOP, 0, LEVELS, CODES)
+    semantic = SemanticFacts(VOCABULARY, 25)
+    text: TextFacts = ParallelTextFacts("parallel", SYMBOLS, DIM)
+    text_models = parallel_models
+    if kind == "autoregressive":
+        text = AutoregressiveTextFacts("autoregressive", SYMBOLS, 1, 1, DIM)
+        text_models = autoregressive_models
+        audio = AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES)
+    graphs = voice_graphs(audio, semantic, text)
+    step, decoder, first, second = graphs.values()
+    codec_model = spectral_decoder_model if audio.codec == "spectral" else decoder_model
+    models = [step_model(step), codec_model(decoder), *text_models(first, second)]
+    folder.mkdir()
+    for name, model in zip(graphs, models, strict=True):
+        save(model, folder / f"{name}.onnx")
+    tiny_lexicon().save(folder / LEXICON_FILE)
+    manifest = Manifest(
+        format=FORMAT,
+        version=VERSION,
+        producer="by hand",
+        name="tiny",
+        audio=audio,
+        semantic=semantic,
+        decode=options or DecodeOptions((4, 2, 1)),
+        text=text,
+        axes=dict(AXES),
+        graphs={n: GraphFacts(f"{n}.onnx", g.inputs, g.outputs) for n, g in graphs.items()},
+        files={file.name: FileFacts.of(file) for file in sorted(folder.iterdir())},
+        parity={name: ParityFacts(({"batch": 1, "frames": 7},), 1e-6, 1e-7, 1e-4, 1.0) for name in graphs},
+    )
+    (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """Make a bundle, in a folder of its own in each test.
+
+    `make_bundle("parallel")` has a SoundStream decoder, `make_bundle("autoregressive")` a spectral one.
+    """
+    return lambda kind="parallel", **options: _make_bundle(tmp_path / kind, kind, **options)
