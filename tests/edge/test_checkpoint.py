@@ -8,57 +8,29 @@ from typing import Any
 import pytest
 import torch
 
-from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels, build_voice, load_voice, save_voice
-from soundstorm_edge.conformer import ConformerConfig
+from soundstorm_edge.checkpoint import VoiceModels, load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.parallel_text import ParallelTextConfig
-from soundstorm_edge.semantic import SpectralUnitsConfig
-from soundstorm_edge.soundstorm import SoundStormConfig
-from soundstorm_edge.spectral_codec import SpectralCodecConfig
-from soundstorm_edge.training.run import shipped_lexicon
-from soundstorm_runtime.decode import DecodeOptions
-
-SIZES = ConformerConfig(dim=16, depth=1, heads=2, dim_head=8)
-
-
-@pytest.fixture(scope="module")
-def voice() -> VoiceModels:
-    torch.manual_seed(0)
-    lexicon = shipped_lexicon()
-    codec = SpectralCodecConfig(
-        mels=20, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8, levels=2, codebook_size=16
-    )
-    config = VoiceConfig(
-        "tiny",
-        codec,
-        SpectralUnitsConfig(vocabulary=12),
-        SoundStormConfig(2, 16, 12, SIZES),
-        ParallelTextConfig(symbols=lexicon.symbols, vocabulary=12, encoder=SIZES, decoder=SIZES),
-        DecodeOptions(steps=(4, 1)),
-    )
-    return build_voice(config, lexicon)
-
 
 @pytest.fixture
-def checkpoint(voice: VoiceModels, tmp_path: Path) -> Path:
-    save_voice(tmp_path / "ckpt.pt", voice)
+def checkpoint(tiny_voice: VoiceModels, tmp_path: Path) -> Path:
+    save_voice(tmp_path / "ckpt.pt", tiny_voice)
     return tmp_path / "ckpt.pt"
 
 
-def test_round_trip(voice: VoiceModels, tmp_path: Path) -> None:
-    save_voice(tmp_path / "ckpt.pt", voice, precision="fp32")
+def test_round_trip(tiny_voice: VoiceModels, tmp_path: Path) -> None:
+    save_voice(tmp_path / "ckpt.pt", tiny_voice, precision="fp32")
     loaded = load_voice(tmp_path / "ckpt.pt")
-    assert loaded.config == voice.config
+    assert loaded.config == tiny_voice.config
     for part in ("codec", "units", "soundstorm", "text"):
-        expected = getattr(voice, part).state_dict()
+        expected = getattr(tiny_voice, part).state_dict()
         for name, weight in getattr(loaded, part).state_dict().items():
             torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
-    assert loaded.lexicon.phones("Hello.") == voice.lexicon.phones("Hello.")
+    assert loaded.lexicon.phones("Hello.") == tiny_voice.lexicon.phones("Hello.")
     assert not loaded.soundstorm.training
 
 
-def test_half_precision_halves_the_file(voice: VoiceModels, checkpoint: Path, tmp_path: Path) -> None:
-    save_voice(tmp_path / "fp32.pt", voice, precision="fp32")
+def test_half_precision_halves_the_file(tiny_voice: VoiceModels, checkpoint: Path, tmp_path: Path) -> None:
+    save_voice(tmp_path / "fp32.pt", tiny_voice, precision="fp32")
     loaded = load_voice(checkpoint)
     assert next(loaded.soundstorm.parameters()).dtype == torch.float32
     weights = sum(p.numel() for part in (loaded.codec, loaded.soundstorm, loaded.text) for p in part.parameters())
@@ -67,7 +39,7 @@ def test_half_precision_halves_the_file(voice: VoiceModels, checkpoint: Path, tm
 
 
 def test_a_failed_write_leaves_the_old_file(
-    voice: VoiceModels, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_voice: VoiceModels, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = checkpoint.read_bytes()
 
@@ -76,7 +48,7 @@ def test_a_failed_write_leaves_the_old_file(
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(CheckpointError, match="cannot write .* free some space"):
-        save_voice(checkpoint, voice)
+        save_voice(checkpoint, tiny_voice)
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
