@@ -18,7 +18,7 @@ from .config import from_plain, to_plain
 from .errors import CheckpointError, RecipeError
 from .files import load_tensors, save_tensors
 from .parallel_text import ParallelTextConfig, ParallelTextToSemantic
-from .semantic import SpectralUnits, SpectralUnitsConfig
+from .semantic import SemanticTokenizer, UnitsConfig, build_units
 from .soundstorm import SoundStorm, SoundStormConfig
 from .soundstream import SoundStream, SoundStreamConfig
 from .spectral_codec import SpectralCodec, SpectralCodecConfig
@@ -34,10 +34,29 @@ class VoiceConfig:
 
     name: str
     codec: SpectralCodecConfig | SoundStreamConfig
-    units: SpectralUnitsConfig
+    units: UnitsConfig
     soundstorm: SoundStormConfig
     text: ParallelTextConfig | TextToSemanticConfig
     decode: DecodeOptions
+
+    def __post_init__(self) -> None:
+        codec, units, own = self.codec, self.units, self.soundstorm
+        if (codec.levels, codec.codebook_size) != (own.levels, own.codebook_size):
+            raise ValueError(
+                f"codec has {codec.levels} levels of {codec.codebook_size} codes, soundstorm {own.levels} of "
+                f"{own.codebook_size}; they must be equal"
+            )
+        if not units.vocabulary == own.vocabulary == self.text.vocabulary:
+            raise ValueError(
+                f"units has {units.vocabulary} semantic tokens, soundstorm {own.vocabulary}, text "
+                f"{self.text.vocabulary}; they must be equal"
+            )
+        if codec.sample_rate % (codec.hop * units.rate):
+            raise ValueError(
+                f"{units.rate} semantic tokens a second at {codec.sample_rate} Hz with hop {codec.hop}, "
+                "expected a whole number of frames per token"
+            )
+        self.decode.check_levels(codec.levels)
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,7 @@ class VoiceModels:
 
     config: VoiceConfig
     codec: Codec
-    units: SpectralUnits
+    units: SemanticTokenizer
     soundstorm: SoundStorm
     text: ParallelTextToSemantic | TextToSemantic
     lexicon: Lexicon
@@ -69,7 +88,7 @@ def build_voice(config: VoiceConfig, lexicon: Lexicon) -> VoiceModels:
     return VoiceModels(
         config,
         build_codec(config.codec).eval(),
-        SpectralUnits(config.units).eval(),
+        build_units(config.units).eval(),
         SoundStorm(config.soundstorm).eval(),
         build_text(config.text).eval(),
         lexicon,
@@ -97,14 +116,27 @@ def load_voice(path: Path) -> VoiceModels:
     content = load_tensors(path, KIND, ("config", *PARTS, "lexicon"))
     try:
         config = from_plain(VoiceConfig, content["config"], "config")
-        voice = build_voice(
-            config, Lexicon.from_bytes(content["lexicon"].numpy().tobytes(), f"{path}: lexicon")
-        )
-    except (RecipeError, BundleError) as error:
+        lexicon = _lexicon(content["lexicon"], config.text.symbols)
+        voice = build_voice(config, lexicon)
+    except (
+        RecipeError,
+        BundleError,
+        CheckpointError,
+        RuntimeError,
+    ) as error:  # the last: sizes beyond the memory
         raise CheckpointError(f"{path} cannot be used ({error})") from error
     for part in PARTS:
         _load_weights(getattr(voice, part), content[part], f"{path}: the weights of {part!r}")
     return voice
+
+
+def _lexicon(content: object, symbols: tuple[str, ...]) -> Lexicon:
+    if not isinstance(content, Tensor):
+        raise CheckpointError(f"the lexicon is of type {type(content).__name__}, expected its bytes")
+    lexicon = Lexicon.from_bytes(content.numpy().tobytes(), "the lexicon")
+    if unknown := sorted(set(lexicon.symbols) - set(symbols)):
+        raise CheckpointError(f"the lexicon has the phone {unknown[0]!r}, which text.symbols lacks")
+    return lexicon
 
 
 def _load_weights(model: nn.Module, weights: object, where: str) -> None:

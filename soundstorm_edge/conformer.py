@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .config import check_positive
+
 # Added to the attention scores of padding: its exponential is 0, and half precision holds it.
 UNSEEN = -1e4
 
@@ -30,6 +32,7 @@ class ConformerConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        check_positive(self, "dim", "depth", "heads", "dim_head", "ff_mult", "kernel", "expansion")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} is even, expected an odd number of frames")
         if self.dim_head % 2:

@@ -81,9 +81,16 @@ class Corpus:
         """Read float32 `[samples]` in -1 to 1, from sample `start` on."""
         path = self.folder / utterance.audio
         try:
-            return soundfile.read(path, dtype="float32", start=start, frames=samples)[0]
+            audio, rate = soundfile.read(path, dtype="float32", start=start, frames=samples)
         except (OSError, RuntimeError) as error:
             raise CorpusError(f"cannot read {path} ({error}); make the corpus again") from error
+        expected = samples if samples >= 0 else round(utterance.seconds * rate) - start
+        if len(audio) != expected:
+            raise CorpusError(
+                f"cannot read {path} ({len(audio)} samples from {start} on, expected {expected}); "
+                "make the corpus again"
+            )
+        return audio
 
 
 def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
@@ -142,9 +149,9 @@ def ljspeech_recordings(folder: Path) -> Iterator[Recording]:
     listing = folder / "metadata.csv"
     if not listing.is_file():
         raise CorpusError(f"no metadata.csv in {folder}; point corpus.path at an LJSpeech folder")
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_read_text(listing).splitlines(), 1):
         cells = line.split("|")
-        if len(cells) not in (2, 3) or not cells[0] or not cells[-1].strip():
+        if len(cells) not in (2, 3) or not cells[0] or "/" in cells[0] or not cells[-1].strip():
             raise CorpusError(f"{listing}:{number} is {line[:60]!r}, expected 'id|text|normalised text'")
         yield _file_recording(cells[0], cells[-1].strip(), "lj", folder / "wavs" / f"{cells[0]}.wav")
 
@@ -154,9 +161,16 @@ def libritts_recordings(folder: Path) -> Iterator[Recording]:
     for text in sorted(folder.rglob("*.normalized.txt")):
         name = text.name.removesuffix(".normalized.txt")
         speaker = text.parent.parent.name
-        yield _file_recording(
-            name, text.read_text(encoding="utf-8").strip(), speaker, text.with_name(f"{name}.wav")
-        )
+        yield _file_recording(name, _read_text(text).strip(), speaker, text.with_name(f"{name}.wav"))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it"
+        ) from error
 
 
 def _file_recording(name: str, text: str, speaker: str, path: Path) -> Recording:
@@ -165,6 +179,9 @@ def _file_recording(name: str, text: str, speaker: str, path: Path) -> Recording
             audio, rate = soundfile.read(path, dtype="float32")
         except (OSError, RuntimeError) as error:
             raise CorpusError(f"cannot read {path} ({error}); remove its row or restore the file") from error
+        if not len(audio) or not np.isfinite(audio).all():
+            fault = "samples that are not finite" if len(audio) else "no samples"
+            raise CorpusError(f"{path} has {fault}; remove its row or restore the file")
         return audio, rate, (), ()
 
     return Recording(name, text, speaker, load)

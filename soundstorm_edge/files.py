@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from collections.abc import Mapping
@@ -18,17 +19,18 @@ VERSION = 1
 
 def save_tensors(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Write `content` (tensors and plain data) to `path`; a killed process leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"format": FORMAT, "version": VERSION, "kind": kind, **content}, temporary)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # PyTorch's own for a full disk is the latter
         raise CheckpointError(
             f"cannot write {path} ({error}); free some space or choose another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # gone by its new name, or never made
+            temporary.unlink()
 
 
 def load_tensors(path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -38,16 +38,18 @@ def align(word: str, phones: tuple[str, ...], costs: Costs) -> list[str]:
     """Give each letter its phones (none, one or two) on the likeliest path; [] where there is none."""
     scores = {0: 0.0}
     steps: list[dict[int, int]] = []
+    pairs = [JOINT.join(pair) for pair in zip(phones, phones[1:], strict=False)]
+    answers = [(SILENT, *phones[i : i + 1], *pairs[i : i + 1]) for i in range(len(phones) + 1)]
     for index, context in enumerate(_contexts(word)):
         likely = costs.get(context) or costs.get(context[1], {})
         following: dict[int, float] = {}
         back: dict[int, int] = {}
         for start, score in scores.items():
-            for end in range(start, min(start + 2, len(phones)) + 1):
-                cost = likely.get(_answer(phones[start:end]))
-                if cost is None:
+            for spent, answer in enumerate(answers[start]):
+                if answer not in likely:
                     continue
-                total = score + cost - _LATE * index * (end - start)
+                end = start + spent
+                total = score + likely[answer] - _LATE * index * spent
                 if end not in following or total > following[end]:
                     following[end] = total
                     back[end] = start

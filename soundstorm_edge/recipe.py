@@ -36,16 +36,16 @@ class Recipe:
     decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
 
     def __post_init__(self) -> None:
-        rate, codec = self.units.spectral.rate, self.codec.model
+        rate, codec = self.units.model.rate, self.codec.model
         if (
             codec.sample_rate != self.corpus.sample_rate
-            or codec.sample_rate != self.units.spectral.sample_rate
+            or codec.sample_rate != self.units.model.sample_rate
         ):
             raise ValueError("corpus, codec and units have different sample rates; give them the same one")
         if codec.sample_rate % (codec.hop * rate):
             raise ValueError(
                 f"{rate} units a second do not divide the codec's {codec.sample_rate / codec.hop:g} frames a "
-                "second; change units.spectral.rate or the codec's hop"
+                "second; change units.model.rate or the codec's hop"
             )
         self.decode.check_levels(codec.levels)
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from soundstorm_runtime.decode import DecodeOptions, decode
 from soundstorm_runtime.graphs import step_graph
 
+from .config import check_positive
 from .conformer import Conformer, ConformerConfig, frame_mask
 from .engine import TorchEngine
 
@@ -26,6 +27,9 @@ class SoundStormConfig:
     codebook_size: int = 512
     vocabulary: int = 500
     conformer: ConformerConfig = field(default_factory=ConformerConfig)
+
+    def __post_init__(self) -> None:
+        check_positive(self, "levels", "codebook_size", "vocabulary")
 
 
 @dataclass(frozen=True)

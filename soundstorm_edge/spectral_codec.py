@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .codec import Codec, CodecOutput
+from .config import check_positive
 from .mel import LogMel
 from .quantizer import Quantizer
 
@@ -35,6 +36,8 @@ class SpectralCodecConfig:
     codebook_size: int = 512
 
     def __post_init__(self) -> None:
+        check_positive(self, "sample_rate", "hop", "mels", "dim", "encoder_blocks", "decoder_blocks")
+        check_positive(self, "latent_dim", "levels", "codebook_size")
         if self.window % self.hop or self.window < 2 * self.hop:
             raise ValueError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
 

@@ -50,4 +50,8 @@ def run(command: click.Command) -> NoReturn:
     except SoundStormError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that cannot be written
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}; check the path and the disk", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -31,9 +31,10 @@ _UNSPEAKABLE = re.compile(r"[^\x20-\x7e\n£€¥°×÷±]+")
 _OVERLONG = re.compile(rf"(\S{{{_LONGEST_WORD}}})(?=\S)")
 
 _ABBREVIATED = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|Mt|Lt|Sgt|Capt|Col|Gen|Maj|Rev|Hon|Gov|Sen|Rep|Pres|Fig|No|Nos|Vol"
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|Mt|Lt|Sgt|Capt|Col|Gen|Maj|Rev|Hon|Gov|Sen|Rep|Pres"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|approx|dept|Ph)|\be\.g|\bi\.e|(?<![\w'])[A-HJ-Z]|\.[A-Za-z])$"
 )
+_NUMBERED = re.compile(r"\b(?:Nos?|Vol|Fig|pp?)$")  # an abbreviation before a number only
 _END = re.compile(r"([.!?]+)[\"')\]}]*\s+(?=[\"'(\[{]*(\S))")
 _CLAUSE = re.compile(r"(?<=[,;:)])\s+|\s+--\s+")
 _TOKEN = re.compile(r"[^A-Za-z']*'*(?P<word>[A-Za-z](?:[A-Za-z']*[A-Za-z])?)?(?P<end>[^A-Za-z]*)")
@@ -115,7 +116,9 @@ def _sentences(paragraph: str) -> Iterator[str]:
         mark, following = match[1], match[2]
         if following.islower():
             continue
-        if mark == "." and _ABBREVIATED.search(paragraph[max(start, match.start() - 12) : match.start()]):
+        before = paragraph[max(start, match.start() - 12) : match.start()]
+        abbreviation = _ABBREVIATED.search(before) or (following.isdigit() and _NUMBERED.search(before))
+        if mark == "." and abbreviation:
             continue
         yield paragraph[start : match.end()].strip()
         start = match.end()

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..config import to_plain
+from ..config import check_positive, to_plain
 from ..errors import CheckpointError
 from ..files import load_tensors, save_tensors
 
@@ -37,6 +37,11 @@ class Optimization:
     bf16: bool = False
     seed: int = 0
     save_every: int = 500
+
+    def __post_init__(self) -> None:
+        check_positive(self, "steps", "batch", "save_every")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, expected above 0")
 
     def rate(self, step: int) -> float:
         """Give the learning rate at `step`, as a share of `learning_rate`."""

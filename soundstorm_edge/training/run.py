@@ -26,7 +26,7 @@ from ..corpus import Corpus, make_corpus
 from ..errors import CheckpointError
 from ..files import load_tensors
 from ..parallel_text import ParallelTextConfig
-from ..semantic import SpectralUnits
+from ..semantic import SemanticTokenizer
 from ..soundstorm import SoundStormConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .acoustic import AcousticStage
@@ -59,7 +59,7 @@ def units(recipe: Recipe, folder: Path) -> None:
 def acoustic(recipe: Recipe, folder: Path) -> None:
     """Train SoundStorm on the codes of the trained codec."""
     speech = Corpus(folder / "corpus")
-    fitted, trained = load_units(folder / "units" / "units.pt"), _trained_codec(recipe, folder)
+    fitted, trained = load_units(folder / "units" / "units.pt", recipe.units.model), _trained_codec(recipe, folder)
     codes = corpus_tokens(folder / "acoustic" / "codes.npz", speech, trained, trained.tokenize)
     tokens = _semantic_tokens(folder, speech, fitted)
     frames_per_token = trained.sample_rate // (trained.hop * fitted.rate)
@@ -70,7 +70,7 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
 def text(recipe: Recipe, folder: Path) -> None:
     """Train the text stage on the semantic tokens of the corpus."""
     speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
-    fitted = load_units(folder / "units" / "units.pt")
+    fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
     tokens = _semantic_tokens(folder, speech, fitted)
     stage = TextStage(recipe.text, _text(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
     train(stage, recipe.text.optimization, folder / "text")
@@ -82,14 +82,14 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
     config = VoiceConfig(
         recipe.name,
         recipe.codec.model,
-        recipe.units.spectral,
+        recipe.units.model,
         _soundstorm(recipe),
         _text(recipe, lexicon),
         recipe.decode,
     )
     voice = build_voice(config, lexicon)
     voice.codec.load_state_dict(_trained_codec(recipe, folder).state_dict())
-    voice.units.load_state_dict(load_units(folder / "units" / "units.pt").state_dict())
+    voice.units.load_state_dict(load_units(folder / "units" / "units.pt", recipe.units.model).state_dict())
     voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
     voice.text.load_state_dict(_trained_weights(folder / "text", config.text))
     save_voice(path, voice, precision)
@@ -103,19 +103,19 @@ def shipped_lexicon() -> Lexicon:
 
 def _soundstorm(recipe: Recipe) -> SoundStormConfig:
     model = recipe.codec.model
-    vocabulary = recipe.units.spectral.vocabulary
+    vocabulary = recipe.units.model.vocabulary
     return SoundStormConfig(model.levels, model.codebook_size, vocabulary, recipe.acoustic.conformer)
 
 
 def _text(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemanticConfig:
-    model, units_config = recipe.text.model, recipe.units.spectral
+    model, units_config = recipe.text.model, recipe.units.model
     symbols, vocabulary = lexicon.symbols, units_config.vocabulary
     if isinstance(model, ParallelTextConfig):
         return dataclasses.replace(model, symbols=symbols, vocabulary=vocabulary)
     return dataclasses.replace(model, symbols=symbols, vocabulary=vocabulary, rate=units_config.rate)
 
 
-def _semantic_tokens(folder: Path, speech: Corpus, fitted: SpectralUnits) -> list[np.ndarray]:
+def _semantic_tokens(folder: Path, speech: Corpus, fitted: SemanticTokenizer) -> list[np.ndarray]:
     return corpus_tokens(folder / "units" / "tokens.npz", speech, fitted, fitted.tokenize)
 
 
@@ -128,6 +128,8 @@ def _trained_codec(recipe: Recipe, folder: Path) -> Codec:
 
 
 def _trained_weights(folder: Path, config: Any) -> dict[str, Any]:
+    if not (folder / "state.pt").exists():
+        raise CheckpointError(f"nothing trained in {folder}; run 'soundstorm-train {folder.name}' first")
     state = load_tensors(folder / "state.pt", STATE, ("config", "step", "model"))
     if state["config"] != to_plain(config):
         raise CheckpointError(

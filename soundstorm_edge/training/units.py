@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..config import from_plain, to_plain
+from ..config import to_plain
 from ..corpus import Corpus
-from ..errors import CorpusError
+from ..errors import CheckpointError, CorpusError
 from ..files import load_tensors, save_tensors
-from ..semantic import SpectralUnits, SpectralUnitsConfig
+from ..semantic import SemanticTokenizer, SpectralUnitsConfig, UnitsConfig, build_units
 
 UNITS = "semantic units"
 
@@ -22,38 +22,39 @@ UNITS = "semantic units"
 class UnitsRecipe:
     """The units, and how many utterances they are fitted on."""
 
-    spectral: SpectralUnitsConfig = field(default_factory=SpectralUnitsConfig)
+    model: UnitsConfig = field(default_factory=SpectralUnitsConfig)
     utterances: int = 1500
     seed: int = 0
 
 
-def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path) -> SpectralUnits:
+def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path) -> SemanticTokenizer:
     """Fit units on training utterances and write them to `path`; read them if they are there."""
-    units = SpectralUnits(recipe.spectral)
+    units = build_units(recipe.model)
     if path.exists():
-        kept = load_units(path)
-        if kept.config != recipe.spectral:
-            raise CorpusError(f"{path} holds units of another recipe; remove it or choose another --run")
-        return kept
+        return load_units(path, recipe.model)
     chosen = corpus.select(held_out=False)[: recipe.utterances]
     features = [
         units.features(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy()
         for utterance in tqdm(chosen, desc="features", unit="utterance")
     ]
     frames = np.concatenate(features)
-    if len(frames) < recipe.spectral.vocabulary:
+    if len(frames) < recipe.model.vocabulary:
         raise CorpusError(
             f"the corpus has {len(frames)} frames, expected at least one for each of "
-            f"{recipe.spectral.vocabulary} units; add speech or lower units.spectral.vocabulary"
+            f"{recipe.model.vocabulary} units; add speech or lower units.model.vocabulary"
         )
     units.fit(frames, recipe.seed)
-    save_tensors(path, UNITS, {"config": to_plain(units.config), "weights": units.state_dict()})
+    save_tensors(path, UNITS, {"config": to_plain(recipe.model), "weights": units.state_dict()})
     return units
 
 
-def load_units(path: Path) -> SpectralUnits:
-    """Read units that `fit_units` wrote."""
+def load_units(path: Path, config: UnitsConfig) -> SemanticTokenizer:
+    """Read units that `fit_units` wrote for the same configuration."""
+    if not path.exists():
+        raise CheckpointError(f"no units at {path}; run 'soundstorm-train units' first")
     kept = load_tensors(path, UNITS, ("config", "weights"))
-    units = SpectralUnits(from_plain(SpectralUnitsConfig, kept["config"], str(path)))
+    if kept["config"] != to_plain(config):
+        raise CheckpointError(f"{path} holds units of another recipe; remove it or choose another --run")
+    units = build_units(config)
     units.load_state_dict(kept["weights"])
     return units

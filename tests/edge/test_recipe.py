@@ -35,7 +35,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ("name = 'x'\n[acoustic.conformer]\nkernel = 4\n", "kernel 4 is even"),
         ("name = 'x'\n[decode]\nsteps = [1]\n", "steps has 1 numbers .* but the voice has 6 levels"),
         ("name = 'x'\n[corpus]\nsample_rate = 8000\n", "different sample rates"),
-        ("name = 'x'\n[units.spectral]\nrate = 49\n", "49 units a second do not divide"),
+        ("name = 'x'\n[units.model]\nkind = 'spectral'\nrate = 49\n", "49 units a second do not divide"),
         ("[corpus]\n", "lacks the key 'name'"),
         ("name = \n", "is not TOML"),
     ],

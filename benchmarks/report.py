@@ -1,0 +1,63 @@
+"""What every benchmark writes down beside its figures, and how: JSON for machines, a table for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from soundstorm_runtime.plain import to_plain
+
+RESULTS = Path("benchmarks/results")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How, when and on what a benchmark ran: `date` is in UTC, `cores` those it could use."""
+
+    command: str
+    date: str
+    cores: int
+    cpu: str
+
+
+def circumstances(benchmark: str) -> Circumstances:
+    """Note the command that runs now, the date and the machine."""
+    return Circumstances(
+        command=f"python -m benchmarks.{benchmark} {shlex.join(sys.argv[1:])}",
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpu=_cpu_model(),
+    )
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def write_result(path: Path, result: Any) -> None:
+    """Write a result, a dataclass, as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(to_plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows, the first the heading: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""The whole road in miniature, by the commands that a user types: recordings in, a spoken sentence out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from soundstorm_edge.corpus import Corpus
+from soundstorm_edge.files import load_tensors
+from soundstorm_edge.training.loop import STATE
+from soundstorm_runtime.bundle import read_bundle
+
+TRAINING = "steps = {steps}\nbatch = 2\nwarmup = 1\nsave_every = {save_every}"
+CONFORMER = "dim = 16\ndepth = 1\nheads = 2\ndim_head = 8\nff_mult = 2\nkernel = 3"
+
+SPECTRAL = """
+kind = "spectral"
+mels = 20
+dim = 16
+encoder_blocks = 1
+decoder_blocks = 1
+latent_dim = 8
+levels = 2
+codebook_size = 16
+"""
+
+SOUNDSTREAM = """
+kind = "soundstream"
+channels = 4
+channel_multipliers = [1, 1, 2, 2]
+dilations = [1]
+dim = 8
+levels = 2
+codebook_size = 16
+[codec.discriminators]
+scales = 1
+channels = 4
+max_channels = 8
+stft_channels = 2
+"""
+
+PARALLEL = f"""
+kind = "parallel"
+[text.model.encoder]
+{CONFORMER}
+[text.model.decoder]
+{CONFORMER}
+"""
+
+AUTOREGRESSIVE = """
+kind = "autoregressive"
+dim = 16
+source_depth = 1
+target_depth = 1
+heads = 2
+dim_head = 8
+ff_mult = 2
+"""
+
+# Which sentences are held out hangs on their text: of these, some are and some are not.
+SENTENCES = (
+    "The ship left the harbour at dawn.",
+    "Nobody had seen the letter before.",
+    "A cold wind came down from the hills.",
+    "She closed the book and went to sleep.",
+    "There were seven apples on the table.",
+    "He never asked the same question twice.",
+)
+
+
+def recipe(
+    source: str, codec: str, text: str, *, adversarial: float = 0, rate: int = 50, **training: int
+) -> str:
+    """Write a recipe with tiny sizes."""
+    optimization = TRAINING.format(**({"steps": 3, "save_every": 2} | training))
+    return f"""
+name = "mini"
+[corpus]
+{source}
+held_out_percent = 50
+[codec]
+frames = 16
+adversarial = {adversarial:.1f}
+[codec.optimization]
+{optimization}
+[codec.model]{codec}
+[units.model]
+kind = "spectral"
+vocabulary = 12
+rate = {rate}
+[acoustic]
+frames = 32
+[acoustic.conformer]
+{CONFORMER}
+[acoustic.optimization]
+{optimization}
+[text.optimization]
+{optimization}
+[text.model]{text}
+[decode]
+steps = [2, 1]
+"""
+
+
+FLITE = 'source = "flite"\nvoices = ["rms"]\nutterances = 12'
+LJSPEECH = 'source = "ljspeech"\npath = "recordings"'
+LIBRITTS = 'source = "libritts"\npath = "recordings"'
+
+ROADS = [
+    pytest.param(
+        recipe(FLITE, SPECTRAL, PARALLEL), ("spectral", "parallel"), id="flite", marks=pytest.mark.flite
+    ),
+    pytest.param(
+        recipe(LJSPEECH, SOUNDSTREAM, AUTOREGRESSIVE, adversarial=1, rate=25),
+        ("soundstream", "autoregressive"),
+        id="ljspeech",
+    ),
+]
+
+
+def write_recording(path: Path, rate: int, seconds: float) -> None:
+    """Write noise, the same for the same name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(path.name)).uniform(-0.5, 0.5, round(rate * seconds))
+    soundfile.write(path, noise, rate)
+
+
+def write_ljspeech(folder: Path) -> None:
+    rows = [f"LJ{i}|raw {i}|{sentence}" for i, sentence in enumerate(SENTENCES)]
+    for i in range(len(SENTENCES)):
+        write_recording(folder / "wavs" / f"LJ{i}.wav", 22_050, 0.6 + 0.1 * i)
+    (folder / "metadata.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_libritts(folder: Path) -> None:
+    for i, sentence in enumerate(SENTENCES):
+        chapter = folder / "train-clean" / f"{100 + i % 2}" / "7"
+        write_recording(chapter / f"{i}.wav", 24_000, 0.5)
+        (chapter / f"{i}.normalized.txt").write_text(sentence, encoding="utf-8")
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, run_command):
+    """A folder with recordings; gives a function that runs a command there and wants it to succeed."""
+    write_ljspeech(tmp_path / "recordings")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*line: object) -> subprocess.CompletedProcess[str]:
+        done = run_command(*line, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize(("text", "kinds"), ROADS)
+def test_the_whole_road(workplace, text, kinds):
+    Path("mini.toml").write_text(text)
+    for stage in ("corpus", "codec", "units", "acoustic", "text"):
+        workplace("soundstorm-train", stage, "--recipe", "mini.toml")
+    run = Path("runs/mini")
+    for stage in ("codec", "acoustic", "text"):
+        rows = [json.loads(line) for line in (run / stage / "log.jsonl").read_text().splitlines()]
+        assert np.isfinite([row["loss"] for row in rows if "loss" in row]).all()
+        assert sum(any(key.startswith("held-out") for key in row) for row in rows) == 2
+    done = workplace("soundstorm-train", "assemble", "--recipe", "mini.toml", "-o", "ckpt.pt")
+    assert "ckpt.pt" in done.stderr
+
+    workplace("soundstorm-export", "ckpt.pt", "-o", "voice")
+    manifest = read_bundle("voice").manifest
+    assert (manifest.audio.codec, manifest.text.kind) == kinds
+    described = workplace("soundstorm", "info", "voice").stdout
+    assert all(graph in described for graph in manifest.graphs)
+
+    done = workplace("soundstorm", "say", "voice", "Hello there.", "-o", "hello.wav")
+    assert "RTF" in done.stderr
+    audio, rate = soundfile.read("hello.wav", dtype="float32")
+    assert rate == 16_000
+    assert len(audio) > 0.05 * rate
+    assert np.isfinite(audio).all()
+    workplace("soundstorm", "say", "voice", "Hello there.", "-o", "again.wav")
+    assert Path("hello.wav").read_bytes() == Path("again.wav").read_bytes()
+
+
+def test_libritts_is_read(workplace):
+    write_libritts(Path("recordings"))
+    Path("mini.toml").write_text(recipe(LIBRITTS, SPECTRAL, PARALLEL))
+    done = workplace("soundstorm-train", "corpus", "--recipe", "mini.toml", "--run", "here")
+    assert f"{len(SENTENCES)} utterances" in done.stderr
+    corpus = Corpus(Path("here/corpus"))
+    assert {u.speaker for u in corpus.utterances} == {"100", "101"}
+    assert sorted(u.text for u in corpus.utterances) == sorted(SENTENCES)
+    assert [len(corpus.audio(u)) for u in corpus.utterances] == [8000] * len(SENTENCES)
+
+
+def test_training_killed_and_resumed_is_the_training_that_was_not(workplace, environment):
+    """Killed without warning, it leaves a state that loads, and goes on to the very same weights."""
+    Path("mini.toml").write_text(recipe(LJSPEECH, SPECTRAL, PARALLEL, steps=60, save_every=1))
+    stage = ("codec", "--recipe", "mini.toml", "--run")
+    for folder in ("whole", "killed"):
+        workplace("soundstorm-train", "corpus", "--recipe", "mini.toml", "--run", folder)
+    state = Path("killed/codec/state.pt")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundstorm_edge.cli", *stage, "killed"],
+        env=environment,
+        stderr=subprocess.PIPE,
+    )
+    while process.poll() is None and not state.exists():
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 1 <= load_tensors(state, STATE, ("step",))["step"] < 60
+
+    workplace("soundstorm-train", *stage, "killed")
+    workplace("soundstorm-train", *stage, "whole")
+    resumed, whole = (load_tensors(Path(f"{run}/codec/state.pt"), STATE, ()) for run in ("killed", "whole"))
+    assert resumed["step"] == whole["step"] == 60
+    assert resumed["model"].keys() == whole["model"].keys()
+    assert [
+        name for name, tensor in whole["model"].items() if not torch.equal(tensor, resumed["model"][name])
+    ] == []
+
+    before = state.stat().st_mtime_ns
+    workplace("soundstorm-train", *stage, "killed")  # has nothing left to do
+    assert state.stat().st_mtime_ns == before
