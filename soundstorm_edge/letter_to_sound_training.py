@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections import Counter, defaultdict
@@ -38,7 +39,7 @@ def align(word: str, phones: tuple[str, ...], costs: Costs) -> list[str]:
     """Give each letter its phones (none, one or two) on the likeliest path; [] where there is none."""
     scores = {0: 0.0}
     steps: list[dict[int, int]] = []
-    pairs = [JOINT.join(pair) for pair in zip(phones, phones[1:], strict=False)]
+    pairs = [JOINT.join(pair) for pair in itertools.pairwise(phones)]
     answers = [(SILENT, *phones[i : i + 1], *pairs[i : i + 1]) for i in range(len(phones) + 1)]
     for index, context in enumerate(_contexts(word)):
         likely = costs.get(context) or costs.get(context[1], {})

@@ -37,10 +37,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         rate, codec = self.units.model.rate, self.codec.model
-        if (
-            codec.sample_rate != self.corpus.sample_rate
-            or codec.sample_rate != self.units.model.sample_rate
-        ):
+        if codec.sample_rate != self.corpus.sample_rate or codec.sample_rate != self.units.model.sample_rate:
             raise ValueError("corpus, codec and units have different sample rates; give them the same one")
         if codec.sample_rate % (codec.hop * rate):
             raise ValueError(

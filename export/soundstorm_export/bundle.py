@@ -11,12 +11,12 @@ import soundstorm_runtime
 from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels
 from soundstorm_edge.parallel_text import ParallelTextConfig
 from soundstorm_edge.spectral_codec import SpectralCodec
-from soundstorm_runtime.bundle import (
+from soundstorm_runtime.bundle import MANIFEST_FILE, Bundle, read_bundle
+from soundstorm_runtime.graphs import AXES
+from soundstorm_runtime.manifest import (
     LEXICON_FILE,
-    MANIFEST_FILE,
     AudioFacts,
     AutoregressiveTextFacts,
-    Bundle,
     FileFacts,
     GraphFacts,
     Manifest,
@@ -24,10 +24,8 @@ from soundstorm_runtime.bundle import (
     ParityFacts,
     SemanticFacts,
     TextFacts,
-    read_bundle,
     voice_graphs,
 )
-from soundstorm_runtime.graphs import AXES
 
 from .errors import ExportError
 from .networks import networks

@@ -10,8 +10,8 @@ import onnx
 
 from soundstorm_edge.checkpoint import VoiceConfig
 from soundstorm_edge.engine import TorchEngine
-from soundstorm_runtime.bundle import ParityFacts
 from soundstorm_runtime.graphs import Graph, Tensor
+from soundstorm_runtime.manifest import ParityFacts
 from soundstorm_runtime.onnx_engine import OnnxEngine
 
 from .errors import ExportError

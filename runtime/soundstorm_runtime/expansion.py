@@ -251,7 +251,8 @@ _RULES = [
     _rule(r"(?<![\w/])(?:(\d{1,9}) )?(\d{1,4})/(\d{1,4})(?![\w/])", _fraction),
     _rule(r"(?<![\w.])\d{1,15}(?:\.\d{1,15}){2,}(?!\w)", lambda match: match[0].replace(".", " point ")),
     _rule(r"#(?=\d)|\b[Nn]os?\. ?(?=\d)", "number "),
-    _rule(rf"\b(?:(?P<part>{'|'.join(_PARTS)})|(?P<ruler>{'|'.join(_RULERS)}|(?:King|Queen|Pope|Tsar) [A-Z]\w+))"
+    _rule(rf"\b(?:(?P<part>{'|'.join(_PARTS)})"
+          rf"|(?P<ruler>{'|'.join(_RULERS)}|(?:King|Queen|Pope|Tsar) [A-Z]\w+))"
           rf" (?P<roman>{_ROMAN})", _chapter_or_ruler),
     _rule(r"\b(?P<word>Dr|St)\b(?:\.(?!$))?(?P<next>(?= [A-Z]))?", _saint_or_street),
     _rule(rf"\b({'|'.join(_ABBREVIATIONS)})\.", lambda match: _ABBREVIATIONS[match[1]]),

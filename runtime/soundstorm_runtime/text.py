@@ -19,14 +19,14 @@ _FOLD = str.maketrans(
         **dict.fromkeys("‘’‚‛′ʼ", "'"),
         **dict.fromkeys("“”„‟«»″", '"'),
         **dict.fromkeys("‐‑‒−", "-"),
-        **dict.fromkeys("—―", " -- "),
+        **dict.fromkeys("–—―", " -- "),
         **dict.fromkeys("™®©", " "),
-        "…": "... ", "⁄": "/", "–": "-", "²": " squared", "³": " cubed", "ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o",
+        "…": "... ", "⁄": "/", "²": " squared", "³": " cubed", "ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o",
         "Ø": "O", "œ": "oe", "Œ": "Oe", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ð": "d", "þ": "th", "ı": "i",
     }
 )  # fmt: skip
 _VULGAR = re.compile("(?<=[0-9])(?=[¼½¾⅐-⅞])")
-_DASH = re.compile(r"(?<=\D)\s*–\s*|\s*–\s*(?=\D)|(?<=\s)–(?=\s)")
+_RANGE = re.compile("(?<=[0-9])–(?=[0-9])")
 _UNSPEAKABLE = re.compile(r"[^\x20-\x7e\n£€¥°×÷±]+")
 _OVERLONG = re.compile(rf"(\S{{{_LONGEST_WORD}}})(?=\S)")
 
@@ -39,7 +39,7 @@ _END = re.compile(r"([.!?]+)[\"')\]}]*\s+(?=[\"'(\[{]*(\S))")
 _CLAUSE = re.compile(r"(?<=[,;:)])\s+|\s+--\s+")
 _TOKEN = re.compile(r"[^A-Za-z']*'*(?P<word>[A-Za-z](?:[A-Za-z']*[A-Za-z])?)?(?P<end>[^A-Za-z]*)")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*", re.IGNORECASE)
-_CLOSING = "\"`)]}"
+_CLOSING = '"`)]}'
 _OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b)")
 
 
@@ -98,8 +98,7 @@ def _pause(token: str, closing: str) -> str:
 
 def _clean(text: str) -> str:
     """Fold to ASCII (and a few signs that have a name); line breaks stay, overlong words are cut."""
-    text = _VULGAR.sub(" ", text).translate(_FOLD)
-    text = _DASH.sub(" -- ", text).replace("–", "-")
+    text = _RANGE.sub("-", _VULGAR.sub(" ", text)).translate(_FOLD)
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
     plain = "".join(c for c in folded if not unicodedata.combining(c)).translate(_FOLD)
     plain = re.sub(r"[^\S\n]+|\r", " ", plain)

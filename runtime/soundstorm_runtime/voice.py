@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .bundle import Bundle, Manifest, ParallelTextFacts, read_bundle
+from .bundle import Bundle, read_bundle
 from .decode import DecodeOptions, decode
 from .engine import Engine
 from .errors import BundleError, EngineError, OptionError, TextError
 from .istft import inverse_stft
 from .lexicon import Lexicon
+from .manifest import Manifest, ParallelTextFacts
 from .onnx_engine import OnnxEngine, Provider
 from .semantic import AutoregressiveText, ParallelText, TextStage, TooLongError
 from .text import split_sentences

@@ -11,6 +11,7 @@ import torch
 from soundstorm_edge.checkpoint import VoiceModels, load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
 
+
 @pytest.fixture
 def checkpoint(tiny_voice: VoiceModels, tmp_path: Path) -> Path:
     save_voice(tmp_path / "ckpt.pt", tiny_voice)
@@ -33,7 +34,9 @@ def test_half_precision_halves_the_file(tiny_voice: VoiceModels, checkpoint: Pat
     save_voice(tmp_path / "fp32.pt", tiny_voice, precision="fp32")
     loaded = load_voice(checkpoint)
     assert next(loaded.soundstorm.parameters()).dtype == torch.float32
-    weights = sum(p.numel() for part in (loaded.codec, loaded.soundstorm, loaded.text) for p in part.parameters())
+    weights = sum(
+        p.numel() for part in (loaded.codec, loaded.soundstorm, loaded.text) for p in part.parameters()
+    )
     saved = (tmp_path / "fp32.pt").stat().st_size - checkpoint.stat().st_size
     assert saved > 1.8 * weights
 

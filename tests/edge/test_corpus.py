@@ -81,7 +81,7 @@ def test_without_flite_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_fortunes_give_clean_sentences(tmp_path: Path) -> None:
     (tmp_path / "wise").write_text(
-        'A stitch in time saves nine.  Look before you leap, always!\n\t\t-- Old Saying\n%\nSHOUTING '
+        "A stitch in time saves nine.  Look before you leap, always!\n\t\t-- Old Saying\n%\nSHOUTING "
         "IS RUDE HERE.\n%\nMr. Smith went away.\n%\nIt costs $5 a day.\n"
     )
     assert flite.fortune_sentences(tmp_path) == [

@@ -25,7 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def units(folder: Path, **changes: int) -> HubertUnits:
-    return HubertUnits(HubertUnitsConfig(str(folder), **{"layer": 1, "width": 16, "vocabulary": 5, **changes}))  # type: ignore[arg-type]
+    return HubertUnits(
+        HubertUnitsConfig(str(folder), **{"layer": 1, "width": 16, "vocabulary": 5, **changes})
+    )  # type: ignore[arg-type]
 
 
 def test_fifty_tokens_a_second(folder: Path) -> None:

@@ -119,9 +119,7 @@ def test_temperature_sharpens_but_confidence_stays(model: SoundStorm) -> None:
     uniform = torch.rand(1, 50)
     with torch.no_grad():
         probabilities = model.logits(codes, torch.tensor([0]), tokens, lengths).softmax(-1)
-        ids, confidence = model.step(
-            codes, torch.tensor([0]), tokens, lengths, uniform, torch.tensor([0.01])
-        )
+        ids, confidence = model.step(codes, torch.tensor([0]), tokens, lengths, uniform, torch.tensor([0.01]))
     assert (ids == probabilities.argmax(-1)).float().mean() > 0.9
     torch.testing.assert_close(confidence, probabilities.gather(2, ids[..., None])[..., 0])
 

@@ -65,9 +65,7 @@ def test_device_and_training_decode_the_same_codes(tiny_voice: VoiceModels, tiny
     graph = bundle.manifest.expected_graphs()["step"]
     tokens = np.random.default_rng(0).integers(12, size=(2, 80))
     codes = [
-        decode(
-            engine, tokens, np.array([80, 51]), 2, 16, bundle.manifest.decode, np.random.default_rng(5)
-        )
+        decode(engine, tokens, np.array([80, 51]), 2, 16, bundle.manifest.decode, np.random.default_rng(5))
         for engine in (
             TorchEngine(graph, tiny_voice.soundstorm.step),
             OnnxEngine(graph, bundle.graph_file("step"), provider="cpu"),

@@ -43,7 +43,9 @@ def test_a_fixed_axis_is_noticed(traced, tiny_voice: VoiceModels, tmp_path: Path
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 37
     onnx.save(model, tmp_path / "fixed.onnx")
-    with pytest.raises(ExportError, match=r"'codes' of graph 'decoder' has the fixed lengths \[None, 37, 2\]"):
+    with pytest.raises(
+        ExportError, match=r"'codes' of graph 'decoder' has the fixed lengths \[None, 37, 2\]"
+    ):
         check_parity(network, tmp_path / "fixed.onnx", tiny_voice.config)
 
 
@@ -57,7 +59,9 @@ def test_another_name_is_noticed(traced, tiny_voice: VoiceModels, tmp_path: Path
 def test_example_feeds_are_what_the_graphs_take(traced, tiny_voice: VoiceModels) -> None:  # type: ignore[no-untyped-def]
     lengths = {"batch": 3, "frames": 9, "phones": 5, "tokens": 7, "past": 4}
     for network, _ in traced.values():
-        check_feeds(network.graph, example_feeds(network.graph, tiny_voice.config, lengths, np.random.default_rng(0)))
+        check_feeds(
+            network.graph, example_feeds(network.graph, tiny_voice.config, lengths, np.random.default_rng(0))
+        )
 
 
 def test_foreign_operators_are_named(tmp_path: Path) -> None:

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper, save
 
-from soundstorm_runtime.bundle import (
+from soundstorm_runtime.bundle import MANIFEST_FILE
+from soundstorm_runtime.decode import DecodeOptions
+from soundstorm_runtime.graphs import AXES, Graph
+from soundstorm_runtime.letter_to_sound import LetterToSound
+from soundstorm_runtime.lexicon import Lexicon
+from soundstorm_runtime.manifest import (
     FORMAT,
     LEXICON_FILE,
-    MANIFEST_FILE,
     VERSION,
     AudioFacts,
     AutoregressiveTextFacts,
@@ -27,10 +31,6 @@ from soundstorm_runtime.bundle import (
     TextFacts,
     voice_graphs,
 )
-from soundstorm_runtime.decode import DecodeOptions
-from soundstorm_runtime.graphs import AXES, Graph
-from soundstorm_runtime.letter_to_sound import LetterToSound
-from soundstorm_runtime.lexicon import Lexicon
 
 LEVELS, CODES, HOP, WINDOW, VOCABULARY, DIM = 3, 8, 16, 64, 10, 4
 CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh"

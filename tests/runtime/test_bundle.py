@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from soundstorm_runtime.bundle import FileFacts, read_bundle
+from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.errors import BundleError
 from soundstorm_runtime.graphs import step_graph
+from soundstorm_runtime.manifest import FileFacts
 
 
 def edit(folder: Path, *keys: str | int, value: object) -> None:

@@ -1,4 +1,5 @@
 import gzip
+import itertools
 import string
 from pathlib import Path
 
@@ -10,13 +11,20 @@ from soundstorm_runtime.errors import BundleError, TextError
 from soundstorm_runtime.letter_to_sound import LetterToSound, windows
 from soundstorm_runtime.lexicon import Lexicon
 
-SOUNDS = dict(
-    zip(
-        string.ascii_lowercase,
-        "ae b k d eh f g hh ih jh k l m n aa p k r s t ah v w k-s y z".split(),
-        strict=True,
-    )
-)
+SOUNDS = {letter: letter for letter in "bdfghjklmnprstvwyz"}
+SOUNDS |= {
+    "a": "ae",
+    "c": "k",
+    "e": "eh",
+    "h": "hh",
+    "i": "ih",
+    "j": "jh",
+    "o": "aa",
+    "q": "k",
+    "u": "ah",
+    "x": "k-s",
+}
+SOUNDS = dict(sorted(SOUNDS.items()))
 RULES = {**SOUNDS, "e": "4# _ eh", "c": "4h ch k", "h": "3c _ 3t _ hh", "t": "4h th t"}
 LETTER_NAMES = {letter: f"{sound.replace('-', ' ')} iy" for letter, sound in SOUNDS.items()}
 WORDS = {**LETTER_NAMES, "a": "ey", "the": "dh ax", "to": "t ax", "use": "y uw s", "w": "d ah b ax l y uw"}
@@ -92,7 +100,7 @@ def test_any_text_gives_known_phones_or_an_error(lexicon: Lexicon, text: str) ->
     else:
         assert set(phones) <= set(lexicon.symbols)
         assert phones[0] == phones[-1] == "pau"
-        assert all(pair != ("pau", "pau") for pair in zip(phones, phones[1:], strict=False))
+        assert ("pau", "pau") not in itertools.pairwise(phones)
 
 
 def test_a_word_needs_a_letter(lexicon: Lexicon) -> None:
@@ -106,7 +114,11 @@ def test_saves_and_loads(lexicon: Lexicon, tmp_path: Path) -> None:
     loaded = Lexicon.load(first)
     loaded.save(second)
     assert first.read_bytes() == second.read_bytes()
-    assert (loaded.words, loaded.verbs, loaded.rules.rules) == (lexicon.words, lexicon.verbs, lexicon.rules.rules)
+    assert (loaded.words, loaded.verbs, loaded.rules.rules) == (
+        lexicon.words,
+        lexicon.verbs,
+        lexicon.rules.rules,
+    )
     assert (loaded.onsets, loaded.codas) == (lexicon.onsets, lexicon.codas)
     assert loaded.symbols == lexicon.symbols
 
@@ -115,7 +127,7 @@ def test_saves_and_loads(lexicon: Lexicon, tmp_path: Path) -> None:
     ("given", "becomes", "message"),
     [
         ("lexicon 1", "lexicon 2", "begins with 'soundstorm-lexicon 2', expected 'soundstorm-lexicon 1'"),
-        ("use\ty uw s\ty uw z\n", "", "27 words expected, 26 found|29 words expected, 28 found"),
+        ("use\ty uw s\ty uw z\n", "", "29 words expected, 28 found"),
         ("use\ty uw s", "use\ty,uw", "line 'use.ty,uw.*' is not 'word<tab>phones"),
         ("use\ty uw s", "usE\ty", "line 'usE"),
         ("\nq\tk iy", "\nqq\tk iy", "how each of the letters a to z is spoken"),

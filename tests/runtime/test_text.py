@@ -12,8 +12,8 @@ SPELLED = [
     ("“Don’t,” said the ‘man’…", "don't, said the man."),
     ("the dogs' tails, rock 'n' roll", "the dogs tails, rock n roll"),
     ("naïve café, Łódź, æon", "naive cafe, lodz, aeon"),
-    ("In 1984, 1905, 2004 and 1066", "in nineteen eighty four, nineteen oh five, two thousand four and one thousand sixty six"),
-    ("1,234.5 of 12345", "one thousand two hundred thirty four point five of twelve thousand three hundred forty five"),
+    ("In 1984, 1905 and 2004", "in nineteen eighty four, nineteen oh five and two thousand four"),
+    ("1,234.5 and 1066", "one thousand two hundred thirty four point five and one thousand sixty six"),
     ("-5, 0.5, .5, 007", "minus five, zero point five, point five, zero zero seven"),
     ("the 1st, 22nd and 103rd", "the first, twenty second and one hundred third"),
     ("1/2, 3/4 and 3½", "a half, three fourths and three and a half"),
@@ -75,7 +75,9 @@ def test_a_long_sentence_is_cut_at_its_commas() -> None:
     assert all(part.strip(".,").split(", ") == [clause] * part.count(clause) for part in parts)
 
 
-@pytest.mark.parametrize("unit", ["x", "w", "abc ", "1", "1 ", "a.", "a, ", "-", "$1 ", "'", "é", "9:", "A.B@c"])
+@pytest.mark.parametrize(
+    "unit", ["x", "w", "abc ", "1", "1 ", "a.", "a, ", "-", "$1 ", "'", "é", "9:", "A.B@c"]
+)
 def test_100_000_characters_are_cut_to_size_at_once(unit: str) -> None:
     text = ("a" + unit * 100_000)[:100_000]
     started = time.process_time()
@@ -91,7 +93,10 @@ def test_100_000_characters_are_cut_to_size_at_once(unit: str) -> None:
         (" \n ", "text is empty"),
         ("?! -- …", r"text '\?! -- …' has no speakable character; give letters or digits"),
         ("日本", "has no speakable character"),
-        ("a" * (MAX_CHARACTERS + 1), "text has 200001 characters, the limit is 200000; speak it in several parts"),
+        (
+            "a" * (MAX_CHARACTERS + 1),
+            "text has 200001 characters, the limit is 200000; speak",
+        ),
     ],
 )
 def test_refuses_what_cannot_be_spoken(text: str, message: str) -> None:
