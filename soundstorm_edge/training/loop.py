@@ -95,14 +95,15 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
     log = _Log(folder, options)
     step = first
     try:
-        for step in bar:
-            parts = _update(accelerator, stage, model, prepared, options, step)
-            if step % 20 == 0:
-                bar.set_postfix({name: f"{value.item():.3f}" for name, value in parts.items()})
-                log.write(step, {name: value.item() for name, value in parts.items()})
-            if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-                _save(stage, optimizer, step + 1, folder, accelerator)
-                log.write(step, {f"held-out {name}": v for name, v in _evaluate(stage).items()})
+        with bar:
+            for step in bar:
+                parts = _update(accelerator, stage, model, prepared, options, step)
+                if step % 20 == 0:
+                    bar.set_postfix({name: f"{value.item():.3f}" for name, value in parts.items()})
+                    log.write(step, {name: value.item() for name, value in parts.items()})
+                if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+                    _save(stage, optimizer, step + 1, folder, accelerator)
+                    log.write(step, {f"held-out {name}": v for name, v in _evaluate(stage).items()})
     except KeyboardInterrupt:
         _save(stage, optimizer, step, folder, accelerator)
         print(f"stopped at step {step}; the same command goes on from here", file=sys.stderr)

@@ -29,9 +29,10 @@ def corpus_tokens(
                 return np.split(flat, kept["ends"][:-1])
     model.eval()
     found = []
-    for utterance in tqdm(corpus.utterances, desc=f"tokens for {path.stem}", unit="utterance"):
-        with torch.inference_mode():
-            found.append(tokenize(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy())
+    with tqdm(corpus.utterances, desc=f"tokens for {path.stem}", unit="utterance") as bar:
+        for utterance in bar:
+            with torch.inference_mode():
+                found.append(tokenize(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     ends = np.cumsum([len(tokens) for tokens in found])

@@ -33,10 +33,10 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path) -> SemanticTokeni
     if path.exists():
         return load_units(path, recipe.model)
     chosen = corpus.select(held_out=False)[: recipe.utterances]
-    features = [
-        units.features(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy()
-        for utterance in tqdm(chosen, desc="features", unit="utterance")
-    ]
+    with tqdm(chosen, desc="features", unit="utterance") as bar:  # ends its line before an error's
+        features = [
+            units.features(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy() for utterance in bar
+        ]
     frames = np.concatenate(features)
     if len(frames) < recipe.model.vocabulary:
         raise CorpusError(

@@ -50,7 +50,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match="cannot write .* free some space"):
+    with pytest.raises(CheckpointError, match=r"cannot write .* free some space"):
         save_voice(checkpoint, tiny_voice)
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.iterdir()) == [checkpoint]

@@ -57,7 +57,7 @@ def test_damaged_weights_are_told(folder: Path, tmp_path: Path) -> None:
 
 
 def test_another_size_is_told(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="has 2 layers of width 16, but units.model asks for layer 9"):
+    with pytest.raises(CheckpointError, match=r"has 2 layers of width 16, but units\.model asks for layer 9"):
         units(folder, layer=9).features(torch.randn(1, 3_200))
 
 

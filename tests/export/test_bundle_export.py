@@ -28,7 +28,8 @@ def other_voice(tiny_voice: VoiceModels) -> VoiceModels:
         channels=4, strides=(4, 8, 10), channel_multipliers=(1, 2, 2), dim=8, levels=2, codebook_size=16
     )
     text = TextToSemanticConfig(
-        symbols=tiny_voice.lexicon.symbols, vocabulary=12, dim=16, source_depth=1, target_depth=1, heads=2, dim_head=8
+        symbols=tiny_voice.lexicon.symbols, vocabulary=12,
+        dim=16, source_depth=1, target_depth=1, heads=2, dim_head=8,
     )  # fmt: skip
     return build_voice(dataclasses.replace(tiny_voice.config, codec=codec, text=text), tiny_voice.lexicon)
 
