@@ -65,9 +65,9 @@ class AcousticStage(Stage):
         loss, by_level = model(*batch, self.recipe.masking)
         return loss, {f"level {q}": value for q, value in enumerate(by_level) if value > 0}
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, device: torch.device) -> dict[str, float]:
         """Give the loss of held-out utterances at every level, wholly masked."""
-        batch = _collate(self.held_out)
+        batch = tuple(tensor.to(device) for tensor in _collate(self.held_out))
         scores = {}
         for level in range(self.config.levels):
             weights = tuple(float(q == level) for q in range(self.config.levels))

@@ -80,7 +80,7 @@ class CodecStage(Stage):
         """Add up the losses of the codec and, where there are any, of its adversaries."""
         (real,) = batch
         audio, commitment, adversarial = model(real)
-        spectral = self.spectral_loss(audio, real)
+        spectral = self.spectral_loss.to(real.device)(audio, real)
         parts = {"spectral": spectral, "commitment": commitment, **adversarial}
         weights = {
             "commitment": self.recipe.commitment,
@@ -90,16 +90,13 @@ class CodecStage(Stage):
         loss = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
         return loss, {name: part.detach() for name, part in parts.items()}
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, device: torch.device) -> dict[str, float]:
         """Give the spectral loss of held-out crops."""
-        real = torch.from_numpy(np.stack([self.corpus.audio(u, 0, self.samples) for u in self.held_out]))
+        crops = [self.corpus.audio(u, 0, self.samples) for u in self.held_out]
+        real = torch.from_numpy(np.stack(crops)).to(device)
         codes = self.codec.tokenize(real)
         audio = self.codec.decode_from_codebook_indices(codes)
         return {"spectral": self.spectral_loss(audio, real).item()}
-
-    def weights(self) -> dict[str, Tensor]:
-        """Give the codec's weights; the discriminators have done their work."""
-        return self.codec.state_dict()
 
 
 class _Adversaries(nn.Module):

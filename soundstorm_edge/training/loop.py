@@ -65,12 +65,8 @@ class Stage(ABC):
         """Compute the loss of a batch, and its parts for the log."""
 
     @abstractmethod
-    def evaluate(self) -> dict[str, float]:
-        """Score the model on held-out data."""
-
-    def weights(self) -> dict[str, Tensor]:
-        """Give the weights that the voice will need."""
-        return self.model.state_dict()
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Score the model, which is on `device`, on held-out data."""
 
 
 def train(stage: Stage, options: Optimization, folder: Path) -> None:
@@ -103,7 +99,8 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
                     log.write(step, {name: value.item() for name, value in parts.items()})
                 if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
                     _save(stage, optimizer, step + 1, folder, accelerator)
-                    log.write(step, {f"held-out {name}": v for name, v in _evaluate(stage).items()})
+                    scores = _evaluate(stage, accelerator.device)
+                    log.write(step, {f"held-out {name}": value for name, value in scores.items()})
     except KeyboardInterrupt:
         _save(stage, optimizer, step, folder, accelerator)
         print(f"stopped at step {step}; the same command goes on from here", file=sys.stderr)
@@ -127,10 +124,10 @@ def _update(
     return {"loss": loss.detach(), **parts}
 
 
-def _evaluate(stage: Stage) -> dict[str, float]:
+def _evaluate(stage: Stage, device: torch.device) -> dict[str, float]:
     stage.model.eval()
     with torch.no_grad():
-        scores = stage.evaluate()
+        scores = stage.evaluate(device)
     stage.model.train()
     return scores
 

@@ -72,9 +72,10 @@ class TextStage(Stage):
         tokens, durations = model(*batch)
         return tokens + durations, {"tokens": tokens.detach(), "durations": durations.detach()}
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, device: torch.device) -> dict[str, float]:
         """Give the losses of held-out utterances."""
-        loss, parts = self.loss(self.model, _collate(self.held_out))
+        batch = tuple(tensor.to(device) for tensor in _collate(self.held_out))
+        loss, parts = self.loss(self.model, batch)
         return {name: value.item() for name, value in (parts or {"tokens": loss}).items()}
 
 

@@ -33,7 +33,7 @@ class Regression(Stage):
         loss = (model(batch[0]) - batch[1]).pow(2).mean()
         return loss, {"square": loss.detach()}
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, device: torch.device) -> dict[str, float]:
         return {"square": self.loss(self.model, self.batch(64, np.random.default_rng(9)))[0].item()}
 
 
