@@ -1,7 +1,11 @@
 """Builds the lexicon of the device from flite's own pronunciations.
 
-flite has a dictionary and letter-to-sound trees. Asked for 136,630 words it answers 89 % by its
-trees, so trees learned from those answers alone leave few words to be stored.
+flite has a dictionary and letter-to-sound trees. Of 136,630 words its trees alone read 89 % as it
+does, so where trees are learned from the answers of those trees, few words have to be stored.
+
+Measured: trees learned from 126,630 words read 89.1 % of 10,000 others exactly as flite's trees
+(phone error rate 1.7 %); `Lexicon.phones` on 500 random sentences of `fortunes`, whose words the
+lexicon knows, differs from what flite says by a phone error rate of 0.06 %, pauses included.
 """
 
 from __future__ import annotations

@@ -18,73 +18,26 @@ from .letter_to_sound import LETTERS, LetterToSound
 from .text import PAUSES, normalise
 
 PAUSE = "pau"
-VOWELS = frozenset(
-    ["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"]
-)
-_SIBILANT = frozenset(["s", "z", "sh", "zh", "ch", "jh"])
-_VOICELESS = frozenset(["p", "t", "k", "f", "th"])
+VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())
+_SIBILANT = frozenset("s z sh zh ch jh".split())
+_VOICELESS = frozenset("p t k f th".split())
 _SUFFIXES = {"s": "z", "ll": "l", "ve": "v", "d": "d"}
 
 # What makes a neighbour turn a noun into a verb (to use it, the use of it), as flite's tagger has it.
-_CALL_A_VERB = frozenset(["to", "will", "may", "would", "can", "could", "should", "must", "ought", "might"])
-_ASK_A_VERB = frozenset(["who", "what", "where", "how", "when", "not"])
+_CALL_A_VERB = frozenset("to will may would can could should must ought might".split())
+_ASK_A_VERB = frozenset("who what where how when not".split())
 _DETERMINERS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "no",
-        "some",
-        "this",
-        "each",
-        "another",
-        "those",
-        "every",
-        "all",
-        "any",
-        "these",
-        "both",
-        "neither",
-        "many",
-    ]
+    ("the a an no some this each another those every all any these both neither many").split()
 )
-_OBJECTS = _DETERMINERS | frozenset(["her", "his", "their", "its", "our", "mine", "it"])
-_TO_BE = frozenset(["is", "am", "are", "was", "were", "has", "have", "had", "be"])
+_OBJECTS = _DETERMINERS | frozenset("her his their its our mine it".split())
+_TO_BE = frozenset("is am are was were has have had be".split())
 _PREPOSITIONS = frozenset(
-    [
-        "of",
-        "for",
-        "in",
-        "on",
-        "that",
-        "with",
-        "by",
-        "at",
-        "from",
-        "as",
-        "if",
-        "against",
-        "about",
-        "before",
-        "because",
-        "under",
-        "after",
-        "over",
-        "into",
-        "while",
-        "without",
-        "through",
-        "new",
-        "between",
-        "among",
-        "until",
-        "per",
-        "up",
-        "down",
-        "to",
-    ]
+    (
+        "of for in on that with by at from as if against about before because under after over into "
+        "while without through new between among until per up down to"
+    ).split()
 )
-_INFINITIVES = frozenset(["to", "can", "can't", "cannot", "could", "couldn't", "will", "shall"])
+_INFINITIVES = frozenset("to can can't cannot could couldn't will shall".split())
 _READ_OR_LEAD = {"read": ("r eh d", "r iy d"), "lead": ("l eh d", "l iy d")}
 
 _FORMAT = "soundstorm-lexicon 1"

@@ -37,8 +37,8 @@ def decade(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Read a number that nothing else tells the kind of: four digits from 1100 to 2099 are a year."""
-    if len(text) > 1 and text.startswith("0"):
+    """Read a number of no known kind: 1100 to 2099 is a year, `007` or ten digits are some code."""
+    if len(text) > 9 or (len(text) > 1 and text.startswith("0")):
         return digits(text)
     return year(text) if len(text) == 4 and 1100 <= int(text) < 2100 else cardinal(text)
 

@@ -91,9 +91,9 @@ def normalise(sentence: str) -> str:
 def _pause(token: str, closing: str) -> str:
     """Tell which pause a token ends in: its own, or a comma for what closes and for a dash."""
     end = token[len(token.rstrip(PAUSES + closing)) :]
-    if not end:
-        return "," if token == "--" else ""
-    return next((c for c in end if c in PAUSES), ",")
+    mark = next((c for c in end if c in PAUSES), "")
+    closes = end and end != token  # a quote by itself may as well open
+    return mark or ("," if closes or token == "--" else "")
 
 
 def _clean(text: str) -> str:

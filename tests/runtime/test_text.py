@@ -42,6 +42,8 @@ SPELLED = [
     ("NASA, FBI, CDs", "nasa, fbi, cd's"),
     ("B2B, mp3, x86", "b two b, m p three, x eighty six"),
     ("12345678901234", "one two three four five six seven eight nine zero one two three four"),
+    ("in '93, \"5 cents\" < 10", "in ninety three, five cents, less than ten"),
+    ("<b>x_1</b> Pentium III", "b x one slash b pentium i i i"),
     ("??? ***", ""),
 ]  # fmt: skip
 
