@@ -14,64 +14,15 @@ from . import numbers
 Match = re.Match[str]
 
 _NUMBER = r"\d{1,15}(?:,\d{3})*(?:\.\d{1,30})?"
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_MONTHS = ("January February March April May June July August September October November December").split()
 _MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _MONTH += r"(?:uary|ruary|ch|il|e|y|ust|tember|t|ober|ember)?\b\.?"
 _ROMAN = r"(?:X{1,3}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI?)\b"
-_RULERS = [
-    "Louis",
-    "Henry",
-    "Charles",
-    "Philip",
-    "George",
-    "Edward",
-    "Pius",
-    "William",
-    "Richard",
-    "Ptolemy",
-    "John",
-    "Paul",
-    "Peter",
-    "Nicholas",
-    "Frederick",
-    "James",
-    "Alfonso",
-    "Ivan",
-    "Napoleon",
-    "Leo",
-    "Gregory",
-    "Catherine",
-    "Elizabeth",
-    "Mary",
-    "Benedict",
-]
-_PARTS = [
-    "Section",
-    "Chapter",
-    "Part",
-    "Verse",
-    "Scene",
-    "Act",
-    "Book",
-    "Volume",
-    "Apollo",
-    "War",
-    "Phase",
-    "Rocky",
-]
+_RULERS = (
+    "Louis Henry Charles Philip George Edward Pius William Richard Ptolemy John Paul Peter "
+    "Nicholas Frederick James Alfonso Ivan Napoleon Leo Gregory Catherine Elizabeth Mary Benedict"
+).split()
+_PARTS = "Section Chapter Part Verse Scene Act Book Volume Apollo War Phase Rocky".split()
 
 _MONEY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen")}
 _SCALES = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "bn": "billion", "B": "billion"}
