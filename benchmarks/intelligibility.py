@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
 from soundstorm_edge.flite import speak
-from soundstorm_runtime.bundle import FileFacts
 from soundstorm_runtime.command import run
+from soundstorm_runtime.manifest import FileFacts
 from soundstorm_runtime.text import normalise
 from soundstorm_runtime.voice import Voice
 

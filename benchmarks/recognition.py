@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from soundstorm_runtime.text import PAUSES, normalise
 SAMPLE_RATE = 16_000  # what the model was trained on
 
 _PUNCTUATION = str.maketrans(dict.fromkeys(PAUSES + '"()', " "))
+_HALF_OF_DAY = re.compile(r"\b([ap]) m\b")  # of which the recogniser makes one word or two
 _decoder: Any = None  # of a worker process: loading the model takes longer than using it
 
 
@@ -39,13 +41,14 @@ def reference_words(sentence: str) -> str:
 
 
 def heard_words(hypothesis: str) -> str:
-    """Bring what the recogniser wrote into the same form: `p.m.` and `twenty-one` are two words each."""
+    """Bring what the recogniser wrote into the same form: `p. m.` is one word, `twenty-one` two."""
     return _plain(hypothesis.replace("-", " "))
 
 
 def _plain(text: str) -> str:
     # The front end writes the letter a as "ay", to tell it from the article.
-    return " ".join("a" if word == "ay" else word for word in text.lower().translate(_PUNCTUATION).split())
+    words = ("a" if word == "ay" else word for word in text.lower().translate(_PUNCTUATION).split())
+    return _HALF_OF_DAY.sub(r"\1m", " ".join(words))
 
 
 def count_errors(references: Sequence[str], heard: Sequence[str]) -> WordErrors:

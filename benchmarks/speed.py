@@ -19,11 +19,12 @@ import click
 
 from soundstorm_runtime import voice as voice_module
 from soundstorm_runtime.audio import audio_file
-from soundstorm_runtime.bundle import FileFacts, read_bundle
+from soundstorm_runtime.bundle import MANIFEST_FILE, read_bundle
 from soundstorm_runtime.command import run
 from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.errors import EngineError
 from soundstorm_runtime.lexicon import Lexicon
+from soundstorm_runtime.manifest import FileFacts
 from soundstorm_runtime.onnx_engine import default_threads
 from soundstorm_runtime.voice import Voice
 
@@ -206,7 +207,7 @@ def main(bundle: Path, repeats: int, threads: int | None, out: Path) -> None:
     manifest = checked.manifest
     result = Speed(
         circumstances=circumstances("speed"),
-        bundle=FileFacts.of(bundle / "bundle.json").sha256,
+        bundle=FileFacts.of(bundle / MANIFEST_FILE).sha256,
         voice=manifest.name,
         steps=manifest.decode.steps,
         threads=threads,

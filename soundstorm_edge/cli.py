@@ -11,7 +11,7 @@ import click
 
 from soundstorm_runtime.command import run, version_option
 
-from .recipe import Recipe, load_recipe, shipped_recipes
+from .recipe import Recipe, load_recipe
 from .training import run as stages
 
 
@@ -91,12 +91,6 @@ def assemble(
     path = output or folder / "ckpt.pt"
     stages.assemble(settings, folder, path, precision)
     click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB", err=True)
-
-
-@main_group.command()
-def recipes() -> None:
-    """List the shipped recipes."""
-    click.echo("\n".join(shipped_recipes()))
 
 
 def _settings(recipe: str, folder: Path | None) -> tuple[Recipe, Path]:

@@ -34,7 +34,8 @@ version_option = click.option(
 
 def run(command: click.Command) -> NoReturn:
     """Run a command line and exit: 0 if all went well, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("soundstorm_runtime").setLevel(logging.INFO)  # of other libraries, warnings alone
     try:
         code = command.main(standalone_mode=False)
         sys.stdout.flush()

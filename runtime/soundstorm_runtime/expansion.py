@@ -16,7 +16,7 @@ Match = re.Match[str]
 _NUMBER = r"\d{1,15}(?:,\d{3})*(?:\.\d{1,30})?"
 _MONTHS = ("January February March April May June July August September October November December").split()
 _MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_MONTH += r"(?:uary|ruary|ch|il|e|y|ust|tember|t|ober|ember)?\b\.?"
+_MONTH += r"(?:uary|ruary|ch|il|e|y|ust|tember|t|ober|ember)?\b(?:\.(?=\s))?"
 _ROMAN = r"(?:X{1,3}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI?)\b"
 _RULERS = (
     "Louis Henry Charles Philip George Edward Pius William Richard Ptolemy John Paul Peter "
