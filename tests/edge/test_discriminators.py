@@ -115,7 +115,7 @@ def test_wrong_audio_is_refused(discriminators: Discriminators) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scale": 3}, "unknown key 'scale' .* valid keys: scales, channels"),
+        ({"scale": 3}, "unknown key 'scale'; valid keys: scales, channels"),
         ({"scales": 0}, "scales is 0, expected at least 1"),
         ({"channels": 6}, "channels is 6, expected a multiple of 4"),
         ({"max_channels": 48}, "max_channels is 48, expected 16 times a power of two"),
