@@ -4,7 +4,7 @@ PYTHON ?= python3
 
 # PyTorch without CUDA, which is all that the demo and the tests need: PyPI's own build brings gigabytes
 # of CUDA with it. Where PyTorch's index is out of reach, pip takes what its other sources have.
-# To train on a GPU: make TORCH=torch
+# To train on a GPU: make TORCH=torch. What PyTorch depends on comes with the rest.
 TORCH ?= torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 1
 
 BIN := .venv/bin
@@ -41,7 +41,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT) python3-venv; } \
 		|| { echo "error: $(PYTHON) cannot make virtual environments; apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP) install $(TORCH)
+	$(PIP) install --no-deps $(TORCH)
 	$(PIP) install --editable '.[dev]'
 	@touch $@
 

@@ -63,6 +63,12 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def modules() -> dict[str, str]:
+    """The three commands, and the module that each of them is."""
+    return MODULES
+
+
+@pytest.fixture(scope="session")
 def run_command(environment: dict[str, str]) -> RunCommand:
     """Run `run_command("soundstorm-train", "codec", ...)` to its end, and give the finished process."""
 
