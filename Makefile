@@ -2,10 +2,10 @@
 
 PYTHON ?= python3
 
-# PyTorch without CUDA, which is all that the demo and the tests need: PyPI's own build brings gigabytes
-# of CUDA with it. Where PyTorch's index is out of reach, pip takes what its other sources have.
-# To train on a GPU: make TORCH=torch. What PyTorch depends on comes with the rest.
-TORCH ?= torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 1
+# Installed first and by itself, so that another build can be named. On x86 Linux the one of PyPI brings
+# gigabytes of CUDA; the CPU build is enough for the demo and the tests: make TORCH='torch --index-url ...'
+# with the index that PyTorch's own installation page names.
+TORCH ?= torch==2.13.0
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -41,7 +41,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT) python3-venv; } \
 		|| { echo "error: $(PYTHON) cannot make virtual environments; apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP) install --no-deps $(TORCH)
+	$(PIP) install $(TORCH)
 	$(PIP) install --editable '.[dev]'
 	@touch $@
 
