@@ -68,13 +68,13 @@ def test_gradients_reach_every_parameter_and_the_audio(discriminators: Discrimin
 def test_every_discriminator_learns_to_tell_noise_from_sines(discriminators: Discriminators) -> None:
     optimizer = torch.optim.Adam(discriminators.parameters(), 3e-3)
     real, losses = sines(8, 1024), []
-    for _ in range(20):
+    for _ in range(40):
         loss = discriminator_loss(discriminators(real), discriminators(0.3 * torch.randn(8, 1024)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert sum(losses[-5:]) / 5 < 0.5 * losses[0]
     unseen = 0.3 * torch.randn(8, 1024)
     for r, f in zip(discriminators(real), discriminators(unseen), strict=True):
         assert r.logits.mean() > f.logits.mean() + 0.5
