@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,8 +25,10 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
-from .config import from_plain
+from .config import from_plain, to_plain
 from .errors import CorpusError, RecipeError
+
+UNKNOWN_SIZE = 0xFFFFFFFF  # what a WAV that was streamed has for its size
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,22 @@ class Corpus:
 
 
 def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
-    """Make or complete the corpus in `folder`; a killed run goes on where it stopped."""
-    listing = folder / "utterances.jsonl"
+    """Make or complete the corpus in `folder`; a killed run goes on where it stopped.
+
+    Raises `CorpusError` where the folder holds the corpus of other settings.
+    """
+    listing, settings = folder / "utterances.jsonl", folder / "settings.json"
+    if settings.exists() and json.loads(settings.read_text()) != to_plain(config):
+        raise CorpusError(f"{folder} holds the corpus of another recipe; remove it or choose another --run")
     if listing.exists():
         return Corpus(folder)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps(to_plain(config)))
     partial = folder / "utterances.partial.jsonl"
     done = _mend_partial(partial)
     recordings = [r for r in _recordings(config) if r.id not in done]
+    if twice := [name for name, count in Counter(r.id for r in recordings).items() if count > 1]:
+        raise CorpusError(f"two recordings have the id {twice[0]!r}, expected each once; rename one of them")
     # Threads, because the work is in flite, libsndfile and soxr, all outside Python's lock.
     with ThreadPoolExecutor() as pool, partial.open("a") as rows:
         made = pool.map(lambda recording: _make_utterance(recording, config, folder), recordings)
@@ -176,6 +188,7 @@ def _read_text(path: Path) -> str:
 def _file_recording(name: str, text: str, speaker: str, path: Path) -> Recording:
     def load() -> tuple[np.ndarray, int, tuple[str, ...], tuple[float, ...]]:
         try:
+            _check_whole(path)
             audio, rate = soundfile.read(path, dtype="float32")
         except (OSError, RuntimeError) as error:
             raise CorpusError(f"cannot read {path} ({error}); remove its row or restore the file") from error
@@ -185,6 +198,17 @@ def _file_recording(name: str, text: str, speaker: str, path: Path) -> Recording
         return audio, rate, (), ()
 
     return Recording(name, text, speaker, load)
+
+
+def _check_whole(path: Path) -> None:
+    """Raise `CorpusError` for a WAV that ends before its header says; libsndfile reads it without a word."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if len(head) < 8 or not head.startswith(b"RIFF"):
+        return  # libsndfile knows other forms, and says what it does not know
+    size, found = struct.unpack("<I", head[4:])[0], path.stat().st_size
+    if found + 1 < size + 8 < UNKNOWN_SIZE:  # some writers leave out the last padding byte
+        raise CorpusError(f"{path} is truncated: {found} bytes, expected {size + 8}; restore the file")
 
 
 def _mend_partial(partial: Path) -> set[str]:

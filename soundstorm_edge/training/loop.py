@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import signal
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,22 +93,40 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
         disable=not accelerator.is_main_process,
     )  # fmt: skip
     log = _Log(folder, options)
-    step = first
+    with _interrupt_between_steps() as interrupted, bar:
+        for step in bar:
+            parts = _update(accelerator, stage, model, prepared, options, step)
+            if step % 20 == 0:
+                bar.set_postfix({name: f"{value.item():.3f}" for name, value in parts.items()})
+                log.write(step, {name: value.item() for name, value in parts.items()})
+            if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+                _save(stage, optimizer, step + 1, folder, accelerator)
+                scores = _evaluate(stage, accelerator.device)
+                log.write(step, {f"held-out {name}": value for name, value in scores.items()})
+            if interrupted.is_set():
+                _save(stage, optimizer, step + 1, folder, accelerator)
+                bar.close()
+                print(f"stopped after step {step + 1}; the same command goes on from here", file=sys.stderr)
+                raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _interrupt_between_steps() -> Iterator[threading.Event]:
+    """Note a Ctrl-C and let the step end: what is saved is then never half of one. The second one kills."""
+    interrupted = threading.Event()
+
+    def note(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGINT, note)
     try:
-        with bar:
-            for step in bar:
-                parts = _update(accelerator, stage, model, prepared, options, step)
-                if step % 20 == 0:
-                    bar.set_postfix({name: f"{value.item():.3f}" for name, value in parts.items()})
-                    log.write(step, {name: value.item() for name, value in parts.items()})
-                if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-                    _save(stage, optimizer, step + 1, folder, accelerator)
-                    scores = _evaluate(stage, accelerator.device)
-                    log.write(step, {f"held-out {name}": value for name, value in scores.items()})
-    except KeyboardInterrupt:
-        _save(stage, optimizer, step, folder, accelerator)
-        print(f"stopped at step {step}; the same command goes on from here", file=sys.stderr)
-        raise
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _update(

@@ -103,6 +103,22 @@ def test_a_killed_run_goes_on(ljspeech: Path, tmp_path: Path) -> None:
     assert not (folder / "utterances.partial.jsonl").exists()
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def repeat(path: Path) -> None:
+    path.write_text(path.read_text() * 2)
+
+
+def test_the_corpus_of_other_settings_is_not_taken(ljspeech: Path, tmp_path: Path) -> None:
+    config = CorpusConfig(source="ljspeech", path=str(ljspeech))
+    made = make_corpus(config, tmp_path / "corpus")
+    assert make_corpus(config, tmp_path / "corpus").utterances == made.utterances
+    with pytest.raises(CorpusError, match="corpus of another recipe; remove it or choose another --run"):
+        make_corpus(CorpusConfig(source="ljspeech", path=str(ljspeech), utterances=1), tmp_path / "corpus")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -110,6 +126,11 @@ def test_a_killed_run_goes_on(ljspeech: Path, tmp_path: Path) -> None:
         (lambda f: (f / "metadata.csv").write_text("only one cell\n"), r"metadata\.csv:1 is 'only one cell'"),
         (lambda f: (f / "wavs" / "LJ001-0002.wav").unlink(), r"cannot read .*LJ001-0002\.wav"),
         (lambda f: (f / "wavs" / "LJ001-0002.wav").write_bytes(b"RIFF"), r"cannot read .*LJ001-0002\.wav"),
+        (
+            lambda f: cut(f / "wavs" / "LJ001-0002.wav"),
+            r"LJ001-0002\.wav is truncated: 20000 bytes, expected",
+        ),
+        (lambda f: repeat(f / "metadata.csv"), "two recordings have the id 'LJ001-0001'"),
     ],
 )
 def test_broken_sources_are_named(ljspeech: Path, tmp_path: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]

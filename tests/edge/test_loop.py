@@ -1,6 +1,8 @@
 """The training loop: exact resumption, the rate, batches, saved state."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from soundstorm_edge.conformer import ConformerConfig
 from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.files import load_tensors
 from soundstorm_edge.training import loop
 from soundstorm_edge.training.batches import draw_alike, pad
 from soundstorm_edge.training.loop import Optimization, Stage, train
@@ -51,13 +54,14 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
 
     def interrupt(*arguments):  # type: ignore[no-untyped-def]
         if arguments[-1] == 7:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)  # in the middle of a step, as Ctrl-C comes
         return update(*arguments)
 
     monkeypatch.setattr(loop, "_update", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(stopped, options(12), tmp_path / "parts")
     monkeypatch.undo()
+    assert load_tensors(tmp_path / "parts" / "state.pt", loop.STATE, ("step",))["step"] == 8
     resumed = Regression()
     train(resumed, options(12), tmp_path / "parts")
     for name, weight in whole.model.state_dict().items():
