@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundstorm_runtime.errors import OptionError
+
 from .config import check_positive
+from .rotary import rotary_table, rotate
+
+POSITIONS = 4096  # frames that a Conformer takes at once: 80 s at 50 Hz
 
 # Added to the attention scores of padding: its exponential is 0, and half precision holds it.
 UNSEEN = -1e4
@@ -54,24 +59,6 @@ class FeedForward(nn.Module):
         return self.dropout(self.narrow(self.dropout(F.silu(self.widen(self.norm(x))))))
 
 
-class RotaryPositions(nn.Module):
-    """Rotary position embedding (arXiv 2104.09864): a table of angles, made once."""
-
-    def __init__(self, dim_head: int, length: int = 4096) -> None:
-        super().__init__()
-        frequencies = 10_000.0 ** -(torch.arange(0, dim_head, 2) / dim_head)
-        angles = torch.arange(length)[:, None] * frequencies
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn queries or keys `[batch, heads, frames, dim_head]` by the angles of their positions."""
-        frames = x.shape[-2]
-        cos, sin = self.cos[:frames], self.sin[:frames]  # type: ignore[index]
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions, through PyTorch's fused kernel."""
 
@@ -84,14 +71,14 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(config.dim, 3 * inner, bias=False)
         self.to_out = nn.Linear(inner, config.dim)
 
-    def forward(self, x: Tensor, rotary: RotaryPositions, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor, bias: Tensor | None) -> Tensor:
         """Map `[batch, frames, dim]`; `bias` `[batch, 1, 1, frames]` is added to the scores of every key."""
         batch, frames, _ = x.shape
         qkv = self.to_qkv(self.norm(x)).view(batch, frames, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(
-            rotary(q),
-            rotary(k),
+            rotate(q, rotation),
+            rotate(k, rotation),
             v,
             attn_mask=bias,
             dropout_p=self.dropout if self.training else 0.0,
@@ -135,10 +122,10 @@ class ConformerBlock(nn.Module):
         self.feed_forward_out = FeedForward(config.dim, config.ff_mult, config.dropout)
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, x: Tensor, rotary: RotaryPositions, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         """Map `[batch, frames, dim]` to the same shape."""
         x = x + 0.5 * self.feed_forward_in(x)
-        x = x + self.attention(x, rotary, bias)
+        x = x + self.attention(x, rotation, bias)
         x = x + self.convolution(x, mask)
         x = x + 0.5 * self.feed_forward_out(x)
         return self.norm(x)
@@ -150,14 +137,18 @@ class Conformer(nn.Module):
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.rotary = RotaryPositions(config.dim_head)
+        self.register_buffer("rotary", rotary_table(POSITIONS, config.dim_head), persistent=False)
         self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.depth))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map `[batch, frames, dim]` to the same shape; `mask` `[batch, frames]` is true where frames are."""
+        frames = x.shape[1]
+        if frames > POSITIONS:
+            raise OptionError(f"{frames} frames at once, expected at most {POSITIONS}; split them into parts")
+        rotation = self.get_buffer("rotary")[:frames]
         bias = None if mask is None else torch.where(mask, 0.0, UNSEEN).to(x.dtype)[:, None, None]
         for block in self.blocks:
-            x = block(x, self.rotary, mask, bias)
+            x = block(x, rotation, mask, bias)
         return x
 
 

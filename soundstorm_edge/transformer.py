@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .conformer import frame_mask
+from .rotary import rotary_table, rotate
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,6 @@ class BlockConfig:
     dim_head: int
     ff_mult: int
     dropout: float
-
-
-def rotary_table(positions: int, dim_head: int) -> Tensor:
-    """Give cosines and sines of all positions: float32 `[positions, 2, dim_head / 2]`.
-
-    It is a constant of the exported graph. Angles made on the device would be wrong in half precision,
-    which has no whole numbers above 2048.
-    """
-    frequencies = 10_000 ** -(torch.arange(0, dim_head, 2) / dim_head)
-    angles = torch.arange(positions)[:, None] * frequencies
-    return torch.stack([angles.cos(), angles.sin()], dim=1)
-
-
-def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn `x` `[..., length, dim_head]` by `rotation` `[length, 2, dim_head / 2]`.
-
-    Dimension i pairs with i + dim_head / 2: two halves are cheaper to slice than even and odd ones.
-    """
-    cosine, sine = rotation.unbind(1)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

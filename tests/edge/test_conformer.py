@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from soundstorm_edge.conformer import Conformer, ConformerConfig, RotaryPositions, frame_mask
+from soundstorm_edge.conformer import POSITIONS, Conformer, ConformerConfig, frame_mask
+from soundstorm_edge.rotary import rotary_table, rotate
+from soundstorm_runtime.errors import OptionError
 
 TINY = ConformerConfig(dim=16, depth=2, heads=2, dim_head=8)
 
@@ -33,14 +35,17 @@ def test_every_frame_sees_every_other(conformer: Conformer) -> None:
     assert (x.grad[0].abs().sum(dim=1) > 0).all()
 
 
-def test_rotary_scores_depend_on_the_distance_alone() -> None:
-    rotary = RotaryPositions(8)
-    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-    turned_q = rotary(q.expand(1, 1, 10, 8))[0, 0]
-    turned_k = rotary(k.expand(1, 1, 10, 8))[0, 0]
-    scores = turned_q @ turned_k.T
-    torch.testing.assert_close(scores[2, 5], scores[4, 7])
-    assert not torch.isclose(scores[2, 5], scores[2, 7])
+def test_rotation_depends_on_distance_alone() -> None:
+    table = rotary_table(40, 8)
+    query, key = torch.randn(2, 8)
+    products = [rotate(query, table[i][None]) @ rotate(key, table[i + 7][None]).T for i in (0, 5, 32)]
+    torch.testing.assert_close(products[1:], [products[0]] * 2)
+    torch.testing.assert_close(rotate(query, table[:1])[0], query)
+
+
+def test_too_many_frames_are_refused(conformer: Conformer) -> None:
+    with pytest.raises(OptionError, match="4097 frames at once, expected at most 4096; split them"):
+        conformer(torch.zeros(1, POSITIONS + 1, 16))
 
 
 def test_gradients_reach_every_parameter(conformer: Conformer) -> None:

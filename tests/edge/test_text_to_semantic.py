@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from soundstorm_edge.config import from_plain, to_plain
 from soundstorm_edge.errors import CorpusError, RecipeError
 from soundstorm_edge.text_to_semantic import TextToSemantic, TextToSemanticConfig
-from soundstorm_edge.transformer import rotary_table, rotate
 from soundstorm_runtime.graphs import Graph
 
 SYMBOLS = tuple("abcdefgh")
@@ -182,14 +181,6 @@ def test_the_seed_decides_what_is_sampled(model: TextToSemantic) -> None:
     torch.testing.assert_close(first, again)
     assert [t.tolist() for t in first] != [t.tolist() for t in other]
     assert all(int(t.min()) >= 0 and int(t.max()) < TINY.vocabulary for t in first)
-
-
-def test_rotation_depends_on_distance_alone() -> None:
-    table = rotary_table(40, 8)
-    query, key = torch.randn(2, 8)
-    products = [rotate(query, table[i][None]) @ rotate(key, table[i + 7][None]).T for i in (0, 5, 32)]
-    torch.testing.assert_close(products[1:], [products[0]] * 2)
-    torch.testing.assert_close(rotate(query, table[:1])[0], query)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,27 @@
+"""Rotary positions (arXiv 2104.09864): queries and keys are turned by angles that grow with their place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rotary_table(positions: int, dim_head: int) -> Tensor:
+    """Give cosines and sines of all positions: float32 `[positions, 2, dim_head / 2]`.
+
+    It is a constant of the exported graph. Angles made on the device would be wrong in half precision,
+    which has no whole numbers above 2048.
+    """
+    frequencies = 10_000 ** -(torch.arange(0, dim_head, 2) / dim_head)
+    angles = torch.arange(positions)[:, None] * frequencies
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Turn `x` `[..., length, dim_head]` by `rotation` `[length, 2, dim_head / 2]`.
+
+    Dimension i pairs with i + dim_head / 2: two halves are cheaper to slice than even and odd ones.
+    """
+    cosine, sine = rotation.unbind(1)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
