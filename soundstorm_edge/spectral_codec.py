@@ -102,8 +102,8 @@ class SpectralCodec(Codec):
     def spectrum(self, codes: Tensor) -> Tensor:
         """Give the STFT, float32 `[batch, frames, 2 * bins]`: real parts, then imaginary parts.
 
-        This is what is exported: the inverse transform that follows is an FFT, which the host does six
-        times faster than a matrix product inside the graph could.
+        This is what is exported: the inverse transform that follows is an FFT, which the host does four
+        times faster than a matrix product inside the graph could (`benchmarks/inverse_stft.py`).
         """
         return self._spectrum(self.quantizer.decode(codes))
 

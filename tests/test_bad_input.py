@@ -146,7 +146,10 @@ RECORDINGS = {
         lambda: Path("recordings/metadata.csv").write_bytes(b"a|\xff"),
         "metadata.csv is not UTF-8",
     ),
-    "audio cut short": (lambda: _cut("wavs/b.wav", 20), r"cannot read recordings/wavs/b\.wav"),
+    "audio cut short": (
+        lambda: _cut("wavs/b.wav", 20),
+        r"recordings/wavs/b\.wav is truncated: 20 bytes, expected 32044",
+    ),
     "audio without samples": (
         lambda: soundfile.write("recordings/wavs/b.wav", [], 16_000),
         r"wavs/b\.wav has no sample",

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.intelligibility import ROADS, Intelligibility, Utterance, score, score_by_kind
 from benchmarks.intelligibility import show as show_intelligibility
+from benchmarks.inverse_stft import InverseStft
 from benchmarks.report import circumstances, table, write_result
 from benchmarks.speed import STAGES, TEXTS, ColdStart, Speed, TextSpeed
 from benchmarks.speed import show as show_speed
@@ -86,13 +87,14 @@ def test_figures_that_are_no_numbers_are_not_written(tmp_path, speed):
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
 def test_kept_results_are_of_this_form(path):
-    kind = {"intelligibility": Intelligibility, "speed": Speed}.get(path.stem.split("-")[0])
-    if kind is None:
-        pytest.skip("written by something else")
+    kinds = {"intelligibility": Intelligibility, "speed": Speed, "inverse_stft": InverseStft}
+    kind = kinds[path.stem.split("-")[0]]
     result = from_plain(kind, json.loads(path.read_text()), path.name)
     assert result.circumstances.command.startswith(f"python -m benchmarks.{path.stem.split('-')[0]} ")
-    assert re.fullmatch("[0-9a-f]{64}", result.checkpoint if kind is Intelligibility else result.bundle)
+    if kind is Speed:
+        assert re.fullmatch("[0-9a-f]{64}", result.bundle)
     if kind is Intelligibility:
+        assert re.fullmatch("[0-9a-f]{64}", result.checkpoint)
         assert result.sentences == len(result.utterances)
         assert score(result.utterances) == result.word_errors
         assert score_by_kind(result.utterances) == result.word_errors_by_kind
