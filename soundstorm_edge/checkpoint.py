@@ -118,12 +118,8 @@ def load_voice(path: Path) -> VoiceModels:
         config = from_plain(VoiceConfig, content["config"], "config")
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
         voice = build_voice(config, lexicon)
-    except (
-        RecipeError,
-        BundleError,
-        CheckpointError,
-        RuntimeError,
-    ) as error:  # the last: sizes beyond the memory
+    except (RecipeError, BundleError, CheckpointError, RuntimeError) as error:
+        # PyTorch raises the last of these for sizes beyond the memory.
         raise CheckpointError(f"{path} cannot be used ({error})") from error
     for part in PARTS:
         _load_weights(getattr(voice, part), content[part], f"{path}: the weights of {part!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from soundstorm_runtime import plain
-from soundstorm_runtime.plain import to_plain
+from soundstorm_runtime.plain import check_positive, to_plain
 
 from .errors import RecipeError
 
@@ -23,10 +23,3 @@ def from_plain(cls: type[T], data: object, where: str) -> T:
         return plain.from_plain(cls, data, where)
     except ValueError as error:
         raise RecipeError(str(error)) from error
-
-
-def check_positive(config: object, *names: str) -> None:
-    """Raise `ValueError` unless each of these sizes of `config` is 1 or more."""
-    for name in names:
-        if (value := getattr(config, name)) < 1:
-            raise ValueError(f"{name} is {value}, expected 1 or more")

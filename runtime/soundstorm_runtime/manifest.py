@@ -21,7 +21,7 @@ from .graphs import (
     spectral_decoder_graph,
     step_graph,
 )
-from .plain import to_plain
+from .plain import check_positive, to_plain
 
 FORMAT = "soundstorm-bundle"
 VERSION = 1
@@ -43,7 +43,7 @@ class AudioFacts:
     codebook_size: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, "sample_rate", "hop", "levels", "codebook_size")
+        check_positive(self, "sample_rate", "hop", "levels", "codebook_size")
         spectral = self.codec == "spectral"
         if spectral != (self.window >= 2 * self.hop and self.window % self.hop == 0):
             expected = f"a multiple of hop {self.hop}, twice it or more" if spectral else "0"
@@ -58,7 +58,7 @@ class SemanticFacts:
     rate: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, "vocabulary", "rate")
+        check_positive(self, "vocabulary", "rate")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ParallelTextFacts:
     dim: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, "dim")
+        check_positive(self, "dim")
         _check_symbols(self.symbols)
 
 
@@ -85,7 +85,7 @@ class AutoregressiveTextFacts:
     dim_head: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, "layers", "heads", "dim_head")
+        check_positive(self, "layers", "heads", "dim_head")
         _check_symbols(self.symbols)
 
 
@@ -194,12 +194,6 @@ class Manifest:
     def to_json(self) -> str:
         """Write the manifest as the text of `bundle.json`."""
         return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
-
-
-def _check_positive(facts: object, *names: str) -> None:
-    for name in names:
-        if (value := getattr(facts, name)) < 1:
-            raise ValueError(f"{name} is {value}, expected 1 or more")
 
 
 def _check_symbols(symbols: tuple[str, ...]) -> None:

@@ -46,6 +46,13 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def check_positive(facts: object, *names: str) -> None:
+    """Raise `ValueError` unless each of these numbers of `facts` is 1 or more."""
+    for name in names:
+        if (value := getattr(facts, name)) < 1:
+            raise ValueError(f"{name} is {value}, expected 1 or more")
+
+
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

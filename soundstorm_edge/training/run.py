@@ -59,10 +59,8 @@ def units(recipe: Recipe, folder: Path) -> None:
 def acoustic(recipe: Recipe, folder: Path) -> None:
     """Train SoundStorm on the codes of the trained codec."""
     speech = Corpus(folder / "corpus")
-    fitted, trained = (
-        load_units(folder / "units" / "units.pt", recipe.units.model),
-        _trained_codec(recipe, folder),
-    )
+    fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
+    trained = _trained_codec(recipe, folder)
     codes = corpus_tokens(folder / "acoustic" / "codes.npz", speech, trained, trained.tokenize)
     tokens = _semantic_tokens(folder, speech, fitted)
     frames_per_token = trained.sample_rate // (trained.hop * fitted.rate)
