@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import BundleError
-from .manifest import FORMAT, LEXICON_FILE, VERSION, FileFacts, Manifest
+from .manifest import FORMAT, LEXICON_FILE, VERSION, FileFacts, Manifest, Precision
 from .plain import from_plain
+from .prompts import Prompt, read_prompt
 
 MANIFEST_FILE = "bundle.json"
 
@@ -22,9 +23,17 @@ class Bundle:
     path: Path
     manifest: Manifest
 
-    def graph_file(self, name: str) -> Path:
-        """Return the ONNX file of a graph."""
-        return self.path / self.manifest.graphs[name].file
+    def graph_file(self, name: str, precision: Precision = "fp32") -> Path:
+        """Return the ONNX file of a graph; a variant that lacks it takes that of fp32."""
+        variant = self.manifest.variants.get(precision) if precision != "fp32" else None
+        files = variant.graphs if variant else {}
+        return self.path / files.get(name, self.manifest.graphs[name].file)
+
+    def prompts(self) -> dict[str, Prompt]:
+        """Read the named voices. Raises `BundleError` for one that is broken or made for another voice."""
+        return {
+            name: read_prompt(self.path / file, self.manifest) for name, file in self.manifest.prompts.items()
+        }
 
     @property
     def lexicon_file(self) -> Path:

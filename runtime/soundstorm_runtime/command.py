@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -56,3 +57,9 @@ def run(command: click.Command) -> NoReturn:
         click.echo(f"error: {where}{error.strerror or error}; check the path and the disk", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows, the first the heading, in columns flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)

@@ -7,7 +7,7 @@ MaskGIT, arXiv 2202.04200 (schedules, confidence with annealed Gumbel noise).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,8 @@ from .engine import Engine
 from .errors import EngineError, OptionError
 
 Schedule = Literal["cosine", "linear"] | Callable[[float], float]
+
+COLDEST = 0.01  # the lowest temperature: the most likely code is as good as certain
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: math.cos(progress * math.pi / 2),
@@ -32,14 +34,18 @@ class DecodeOptions:
     schedule: the share of a level's codes that stays masked, from progress in (0, 1]; a name or a
         function that falls from 1 to 0.
     temperature: of the sampled codes; a small one takes the most likely code.
+    annealed: whether it falls to a small one over the steps of a level, so that a level of one step takes
+        the most likely codes, as the paper does.
     noise: scale of the Gumbel noise on the logarithm of the confidence, annealed to 0 over the
         steps of a level; 0 ranks by confidence alone.
-    can_mask_prev_unmasked: whether a code that was kept may be masked again.
+    can_mask_prev_unmasked: whether a code that was kept may be masked again, by what the engine says
+        of it now.
     """
 
     steps: tuple[int, ...]
     schedule: Schedule = "cosine"
     temperature: float = 1.0
+    annealed: bool = False
     noise: float = 0.0
     can_mask_prev_unmasked: bool = False
 
@@ -49,9 +55,10 @@ class DecodeOptions:
         if not callable(self.schedule) and self.schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
             raise OptionError(f"schedule is {self.schedule!r}, expected one of {names}, or a function")
-        if not 0.01 <= self.temperature <= 100:
+        if not COLDEST <= self.temperature <= 100:
             raise OptionError(
-                f"temperature is {self.temperature}, expected 0.01 to 100; 0.01 takes the likeliest codes"
+                f"temperature is {self.temperature}, expected {COLDEST} to 100; {COLDEST} takes the "
+                "likeliest codes"
             )
         if not (self.noise >= 0 and math.isfinite(self.noise)):
             raise OptionError(f"noise is {self.noise}, expected 0 or more; 0 ranks by confidence alone")
@@ -64,13 +71,22 @@ class DecodeOptions:
                 "give one number per level"
             )
 
-    def masked_share(self, progress: float) -> float:
-        """Return the share of codes that stays masked at `progress`, in [0, 1]."""
-        schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
-        share = float(schedule(progress))
-        if not 0 <= share <= 1:
-            raise OptionError(f"the schedule gave {share} at {progress:.3f}, expected a share from 0 to 1")
-        return share
+
+def masked_share(schedule: Schedule, progress: float) -> float:
+    """Return the share of codes that stays masked at `progress`, in [0, 1]; raises `OptionError` if not."""
+    share = float((schedule if callable(schedule) else SCHEDULES[schedule])(progress))
+    if not -1e-6 <= share <= 1 + 1e-6:
+        raise OptionError(f"the schedule gave {share} at {progress:.3f}, expected a share from 0 to 1")
+    return min(max(share, 0.0), 1.0)
+
+
+def level_order(levels: int, groups: int) -> list[int]:
+    """Name the columns of codes `[batch, frames, levels]` in the order of decoding, coarse to fine.
+
+    A codec with groups has the levels of its first group first; the same level of all groups is decoded
+    before the next.
+    """
+    return np.arange(levels).reshape(groups, -1).T.ravel().tolist()
 
 
 def decode(
@@ -80,24 +96,32 @@ def decode(
     levels: int,
     codebook_size: int,
     options: DecodeOptions,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Sequence[np.random.Generator],
     prompt: np.ndarray | None = None,
+    groups: int = 1,
 ) -> np.ndarray:
     """Decode codes, int64 [batch, frames, levels], with an engine that runs the step graph.
 
     semantic_tokens: int64 [batch, frames], one per frame, those of the prompt included.
     lengths: int64 [batch], frames of each sample, its prompt included; codes after them are 0.
-    prompt: int64 [batch, prompt frames, levels], codes to begin with, which never change.
+    prompt: int64 [batch, prompt frames, levels], codes to begin with, which never change; one with fewer
+        levels holds the first of them, and the others are decoded.
+    rng: one for all samples, or one for each of them.
+    groups: of the codec's quantizers; see `level_order`, which `options.steps` follows.
 
     Each sample draws from a random stream of its own: its codes depend neither on how far it is
     padded nor on the samples after it. Raises `OptionError` for input that does not fit together.
     """
     options.check_levels(levels)
     codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt)
-    streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(codes))]
+    if isinstance(rng, np.random.Generator):
+        seeds = rng.integers(2**63, size=len(codes))
+    else:
+        seeds = np.concatenate([own.integers(2**63, size=1) for own in rng])
+    streams = [np.random.default_rng(seed) for seed in seeds]
     feeds = {"codes": codes, "semantic_tokens": semantic_tokens, "lengths": lengths}
-    for level in range(levels):
-        _decode_level(engine, feeds, fresh, level, codebook_size, options, streams)
+    for level, steps in zip(level_order(levels, groups), options.steps, strict=True):
+        _decode_level(engine, feeds, fresh[..., level], level, steps, codebook_size, options, streams)
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
     return codes
 
@@ -109,7 +133,7 @@ def _start(
     codebook_size: int,
     prompt: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes, masked but for the prompt, and which frames are to be decoded."""
+    """Return the codes, masked but for the prompt, and which of them are to be decoded."""
     if semantic_tokens.ndim != 2 or lengths.shape != semantic_tokens.shape[:1]:
         raise OptionError(
             f"semantic tokens have shape {list(semantic_tokens.shape)} and lengths {list(lengths.shape)}, "
@@ -118,7 +142,7 @@ def _start(
     batch, frames = semantic_tokens.shape
     if prompt is None:
         prompt = np.zeros((batch, 0, levels), np.int64)
-    if prompt.ndim != 3 or (prompt.shape[0], prompt.shape[2]) != (batch, levels):
+    if prompt.ndim != 3 or prompt.shape[0] != batch or prompt.shape[2] > levels:
         raise OptionError(
             f"the prompt has shape {list(prompt.shape)}, expected [{batch}, prompt frames, {levels}]"
         )
@@ -132,9 +156,9 @@ def _start(
             f"the prompt has codes outside 0 to {codebook_size - 1}; was it made by this codec?"
         )
     codes = np.full((batch, frames, levels), codebook_size, np.int64)
-    codes[:, :start] = prompt
-    frame = np.arange(frames)
-    return codes, (frame >= start) & (frame < lengths[:, None])
+    codes[:, :start, : prompt.shape[2]] = prompt
+    within = np.arange(frames) < lengths[:, None]
+    return codes, (codes == codebook_size) & within[..., None]
 
 
 def _decode_level(
@@ -142,31 +166,33 @@ def _decode_level(
     feeds: dict[str, np.ndarray],
     fresh: np.ndarray,
     level: int,
+    steps: int,
     codebook_size: int,
     options: DecodeOptions,
     streams: list[np.random.Generator],
 ) -> None:
     """Fill one level of `feeds["codes"]` in place, at the frames marked by `fresh` [batch, frames]."""
     codes = feeds["codes"][..., level]
-    lengths, steps = feeds["lengths"], options.steps[level]
+    lengths = feeds["lengths"]
     masked, total = fresh.copy(), fresh.sum(axis=1)
     confidence = np.zeros(fresh.shape, np.float32)
-    constant = {"level": np.array([level]), "temperature": np.array([options.temperature], np.float32)}
     for step in range(steps):
         if not masked.any():
             break
         # A sample that is done draws nothing more, so that its codes depend on no other sample.
         counts = np.where(masked.any(axis=1), lengths, 0)
         uniform = _draw(streams, counts, fresh.shape)
-        results = engine.run({**feeds, **constant, "uniform": uniform})
-        codes[masked] = _sampled(results["ids"][masked], codebook_size)
-        confidence[masked] = _ranked(results["confidence"][masked])
         progress = (step + 1) / steps
-        share = options.masked_share(progress) if step + 1 < steps else 0.0
+        heat = max(COLDEST, options.temperature * (1 - progress if options.annealed else 1))
+        changing = {"level": np.array([level]), "temperature": np.array([heat], np.float32)}
+        results = engine.run({**feeds, **changing, "uniform": uniform})
+        codes[masked] = _sampled(results["ids"][masked], codebook_size)
+        candidates = fresh if options.can_mask_prev_unmasked else masked
+        confidence[candidates] = _ranked(results["confidence"][candidates])
+        share = masked_share(options.schedule, progress) if step + 1 < steps else 0.0
         scores = confidence
         if options.noise and share:
             scores = _noisy(confidence, options.noise * (1 - progress), counts, streams)
-        candidates = fresh if options.can_mask_prev_unmasked else masked
         # At least one code more is kept in every step, however slowly the schedule falls.
         stay = np.minimum(np.floor(share * total), masked.sum(axis=1) - 1).clip(min=0).astype(np.int64)
         masked = _lowest(scores, candidates, stay)

@@ -21,6 +21,10 @@ class Engine(ABC):
         self.graph = graph
         self.axes = axes
 
+    def __str__(self) -> str:
+        """Name what computes, for people."""
+        return type(self).__name__
+
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph once.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .decode import DecodeOptions
 from .graphs import (
@@ -27,12 +27,16 @@ FORMAT = "soundstorm-bundle"
 VERSION = 1
 LEXICON_FILE = "lexicon.txt.gz"
 
+Variant = Literal["int8", "fp16"]
+Precision = Literal["fp32", "int8", "fp16"]
+
 
 @dataclass(frozen=True)
 class AudioFacts:
     """The codec: samples per second, samples per frame, RVQ levels, codes per level.
 
     window: samples of the spectral codec's inverse STFT, a multiple of `hop`; 0 for SoundStream.
+    groups: of the codec's quantizers, each with its share of the levels (`decode.level_order`).
     """
 
     codec: Literal["spectral", "soundstream"]
@@ -41,9 +45,12 @@ class AudioFacts:
     window: int
     levels: int
     codebook_size: int
+    groups: int = 1
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "levels", "codebook_size")
+        check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups")
+        if self.levels % self.groups:
+            raise ValueError(f"levels is {self.levels}, expected a multiple of groups {self.groups}")
         spectral = self.codec == "spectral"
         if spectral != (self.window >= 2 * self.hop and self.window % self.hop == 0):
             expected = f"a multiple of hop {self.hop}, twice it or more" if spectral else "0"
@@ -132,11 +139,38 @@ class ParityFacts:
     agreement: float
 
 
-def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts) -> dict[str, Graph]:
-    """Return the graphs of a voice by name: step, decoder, and those of its text stage."""
+@dataclass(frozen=True)
+class SpeechFacts:
+    """What a variant does to speech, beside fp32 with the same seeds, over so many sentences.
+
+    spectral_distance: mean over frames of the root mean square difference of log-mel spectra, in dB.
+    word_error_rate, word_error_rate_fp32: in percent; None where no recogniser was installed.
+    """
+
+    sentences: int
+    spectral_distance: float
+    word_error_rate: float | None = None
+    word_error_rate_fp32: float | None = None
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """The graphs of another precision: an ONNX file and a parity report for each.
+
+    Inputs and outputs are those of fp32. A graph that the variant lacks is taken from there, too.
+    """
+
+    graphs: dict[str, str]
+    parity: dict[str, ParityFacts]
+    speech: SpeechFacts | None = None
+
+
+def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | None) -> dict[str, Graph]:
+    """Return the graphs of a voice by name: step, decoder, and those of its text stage if it has one."""
+    stage: tuple[Graph, ...] = ()
     if isinstance(text, ParallelTextFacts):
         stage = parallel_text_graphs(text.dim)
-    else:
+    elif text is not None:
         stage = autoregressive_text_graphs(text.layers, text.heads, text.dim_head, semantic.vocabulary)
     if audio.codec == "spectral":
         decoder = spectral_decoder_graph(audio.levels, audio.window // 2 + 1)
@@ -147,7 +181,12 @@ def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts) ->
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `bundle.json` says. Raises `ValueError` for facts that contradict each other."""
+    """What `bundle.json` says. Raises `ValueError` for facts that contradict each other.
+
+    text: None where the voice takes semantic tokens alone.
+    prompts: the file of each named voice (`soundstorm_runtime.prompts`).
+    speaker: the one that speaks where none is asked for, if any.
+    """
 
     format: Literal["soundstorm-bundle"]
     version: Literal[1]
@@ -156,11 +195,14 @@ class Manifest:
     audio: AudioFacts
     semantic: SemanticFacts
     decode: DecodeOptions
-    text: TextFacts
+    text: TextFacts | None
     axes: dict[str, Axis]
     graphs: dict[str, GraphFacts]
     files: dict[str, FileFacts]
     parity: dict[str, ParityFacts]
+    variants: dict[Variant, VariantFacts] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
+    speaker: str | None = None
 
     def __post_init__(self) -> None:
         if self.audio.sample_rate % (self.audio.hop * self.semantic.rate):
@@ -178,14 +220,29 @@ class Manifest:
         _check_axes(self.axes, expected)
         for name in self.files:
             _check_inside(name)
-        for file in (LEXICON_FILE, *(graph.file for graph in self.graphs.values())):
+        for name, variant in self.variants.items():
+            _check_variant(name, variant, expected)
+        if self.speaker is not None and self.speaker not in self.prompts:
+            raise ValueError(f"speaker is {self.speaker!r}, expected one of prompts: {_listed(self.prompts)}")
+        for file in self._named_files():
             if file not in self.files:
-                raise ValueError(f"files has {', '.join(self.files) or 'nothing'}, expected also {file}")
+                raise ValueError(f"files has {_listed(self.files)}, expected also {file}")
+
+    def _named_files(self) -> tuple[str, ...]:
+        variants = (file for variant in self.variants.values() for file in variant.graphs.values())
+        graphs = (graph.file for graph in self.graphs.values())
+        lexicon = () if self.text is None else (LEXICON_FILE,)
+        return (*lexicon, *graphs, *variants, *self.prompts.values())
 
     @property
     def frames_per_token(self) -> int:
         """Codec frames that one semantic token lasts."""
         return self.audio.sample_rate // (self.audio.hop * self.semantic.rate)
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Those that the bundle has."""
+        return ("fp32", *self.variants)
 
     def expected_graphs(self) -> dict[str, Graph]:
         """Return the graphs that a voice of these facts has, by name."""
@@ -201,9 +258,23 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
         raise ValueError(f"symbols has {len(symbols)} phones, expected one or more, each once")
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
 def _check_keys(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     if found.keys() != expected.keys():
-        raise ValueError(f"{what} has {', '.join(found) or 'nothing'}, expected {', '.join(expected)}")
+        raise ValueError(f"{what} has {_listed(found)}, expected {_listed(expected)}")
+
+
+def _check_variant(name: str, variant: VariantFacts, graphs: Mapping[str, Graph]) -> None:
+    if name not in get_args(Variant):
+        raise ValueError(f"variants has {name!r}, expected {' or '.join(get_args(Variant))}")
+    if not variant.graphs or not variant.graphs.keys() <= graphs.keys():
+        raise ValueError(
+            f"variant {name} has the graphs {_listed(variant.graphs)}, expected some of {_listed(graphs)}"
+        )
+    _check_keys(f"parity of variant {name}", variant.parity, variant.graphs)
 
 
 def _check_tensors(name: str, kind: str, found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
@@ -218,7 +289,7 @@ def _check_axes(axes: Mapping[str, Axis], graphs: Mapping[str, Graph]) -> None:
     tensors = [tensor for graph in graphs.values() for tensor in graph.inputs + graph.outputs]
     needed = {axis: None for tensor in tensors for axis in tensor.axes if isinstance(axis, str)}
     if not needed.keys() <= axes.keys() <= AXES.keys():
-        raise ValueError(f"axes has {', '.join(axes) or 'nothing'}, expected {', '.join(needed)}")
+        raise ValueError(f"axes has {_listed(axes)}, expected {_listed(needed)}")
     for name, axis in axes.items():
         if not 0 <= axis.min <= axis.opt <= axis.max or axis.max < 1:
             raise ValueError(

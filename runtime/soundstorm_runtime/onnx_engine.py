@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from .engine import Engine
-from .errors import EngineError, OptionError
+from .errors import EngineError
 from .graphs import AXES, Axis, Graph, Tensor
+from .machine import default_threads
 
-Provider = Literal["auto", "cpu", "cuda"]
+Device = Literal["cpu", "cuda"]
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_PROVIDERS: dict[Device, str] = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
-_MOST_THREADS = 8  # small networks get slower beyond: each operator is too short to share further
-
-_log = logging.getLogger(__name__)
 
 
 class OnnxEngine(Engine):
     """Runs a graph with ONNX Runtime.
 
     source: path of an ONNX file, or its bytes.
-    provider: 'cpu', 'cuda', or 'auto' for the best that works, which is then said in the log.
+    provider: 'cpu' or 'cuda'.
     threads: threads within one operator; None takes the processors this process may use, up to 8.
 
-    `provider` of the instance is the one in use, 'cpu' or 'cuda'. Raises `EngineError` where the
-    library is missing, the provider cannot be used, or the source is not this graph.
+    Raises `EngineError` where the library is missing, the provider cannot be used, or the source is
+    not this graph.
     """
 
     def __init__(
@@ -41,30 +37,21 @@ class OnnxEngine(Engine):
         source: str | Path | bytes,
         axes: Mapping[str, Axis] = AXES,
         *,
-        provider: Provider = "auto",
+        provider: Device = "cpu",
         threads: int | None = None,
     ) -> None:
         super().__init__(graph, axes)
-        if provider not in get_args(Provider):
-            raise OptionError(f"provider is {provider!r}, expected one of {', '.join(get_args(Provider))}")
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads is {threads}, expected 1 or more")
+        self.provider: Device = provider
         self.threads = threads or default_threads()
         self._where = f"graph '{graph.name}'" if isinstance(source, bytes) else str(source)
         library = _onnxruntime()
-        self.provider: Provider = provider
-        if provider == "auto":
-            self._session, self.provider = self._open_best(library, source)
-            _log.info(
-                "engine: ONNX Runtime %s on %s, %d threads",
-                library.__version__,
-                self.provider,
-                self.threads,
-            )
-        else:
-            self._session = self._open(library, source, provider)
+        self._name = f"ONNX Runtime {library.__version__}"
+        self._session = self._open(library, source)
         self._check_signature()
         self._outputs = [tensor.name for tensor in graph.outputs]
+
+    def __str__(self) -> str:
+        return f"{self._name} on {self.provider}, {self.threads} thread{'s' * (self.threads > 1)}"
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
@@ -73,19 +60,11 @@ class OnnxEngine(Engine):
             raise EngineError(f"{self._where} failed to run: {_first_line(error)}") from error
         return dict(zip(self._outputs, results, strict=True))
 
-    def _open_best(self, library: ModuleType, source: str | Path | bytes) -> tuple[Any, Provider]:
-        if _CUDA in library.get_available_providers():
-            try:
-                return self._open(library, source, "cuda"), "cuda"
-            except EngineError as error:
-                _log.warning("%s; using the CPU", error)
-        return self._open(library, source, "cpu"), "cpu"
-
-    def _open(self, library: ModuleType, source: str | Path | bytes, provider: Provider) -> Any:
-        name = _CUDA if provider == "cuda" else _CPU
+    def _open(self, library: ModuleType, source: str | Path | bytes) -> Any:
+        name = _PROVIDERS[self.provider]
         if name not in library.get_available_providers():
             raise EngineError(
-                f"provider 'cuda' asked for, but ONNX Runtime {library.__version__} has only "
+                f"provider 'cuda' asked for, but {self._name} has only "
                 f"{library.get_available_providers()}; "
                 "pip uninstall onnxruntime, then pip install 'soundstorm-edge[gpu]'"
             )
@@ -97,12 +76,12 @@ class OnnxEngine(Engine):
             session = library.InferenceSession(
                 source if isinstance(source, bytes) else str(source),
                 options,
-                providers=[name] if name == _CPU else [name, _CPU],
+                providers=[name] if self.provider == "cpu" else [name, _PROVIDERS["cpu"]],
                 enable_fallback=0,
             )
         except Exception as error:  # the library's exceptions have no base of their own
             raise EngineError(
-                f"{self._where} cannot be opened by ONNX Runtime {library.__version__} on {provider}: "
+                f"{self._where} cannot be opened by {self._name} on {self.provider}: "
                 f"{_first_line(error)}; update onnxruntime or export the voice again with soundstorm-export"
             ) from error
         if name not in session.get_providers():
@@ -132,11 +111,13 @@ class OnnxEngine(Engine):
                 )
 
 
-def default_threads() -> int:
-    """Return how many threads an operator takes: the processors this process may use, up to 8."""
-    if hasattr(os, "sched_getaffinity"):  # a container or taskset may allow fewer than there are
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    return min(os.cpu_count() or 1, _MOST_THREADS)
+def available_devices() -> tuple[Device, ...]:
+    """Name the devices that the installed ONNX Runtime was built for; a device may be absent all the same.
+
+    Raises `EngineError` where the library is missing.
+    """
+    built = _onnxruntime().get_available_providers()
+    return tuple(device for device, name in _PROVIDERS.items() if name in built)
 
 
 def _onnxruntime() -> ModuleType:

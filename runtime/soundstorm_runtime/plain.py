@@ -59,6 +59,8 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 def _convert(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type, hint), value, where)
     if origin in (types.UnionType, typing.Union):
@@ -78,7 +80,10 @@ def _convert(hint: Any, value: object, where: str) -> Any:
 
 def _choose(hints: tuple[Any, ...], value: object, where: str) -> Any:
     """Pick the member of a union that `value` is meant to be; dataclasses are told apart by `kind`."""
-    if all(dataclasses.is_dataclass(hint) for hint in hints):
+    if value is None and types.NoneType in hints:
+        return types.NoneType
+    hints = tuple(hint for hint in hints if hint is not types.NoneType)
+    if len(hints) > 1 and all(dataclasses.is_dataclass(hint) for hint in hints):
         kinds = {
             kind: hint for hint in hints for kind in typing.get_args(typing.get_type_hints(hint)["kind"])
         }

@@ -18,53 +18,73 @@ class TooLongError(TextError):
 
 
 class TextStage(ABC):
-    """Phones to semantic tokens, up to `max_tokens` at once."""
+    """Phones to semantic tokens, up to `max_tokens` at once; `can_stretch` tells whether at any pace."""
+
+    can_stretch = False
 
     def __init__(self, encoder: Engine, max_tokens: int) -> None:
         self._encoder = encoder
         self.max_tokens = max_tokens
 
-    def semantic_tokens(self, phones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def semantic_tokens(
+        self,
+        phones: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        stretch: float = 1.0,
+        room: int | None = None,
+    ) -> np.ndarray:
         """Return the semantic tokens, int64 [tokens], of phone ids, int64 [phones].
+
+        stretch: of all durations, above 1 is slower speech; a stage that cannot do it ignores it.
+        room: tokens that may be given where that is less than `max_tokens`.
 
         Raises `TooLongError` for more phones or tokens than the voice takes at once.
         """
         limit = self._encoder.axes["phones"].max
         if len(phones) > limit:
             raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
+        most = self.max_tokens if room is None else min(room, self.max_tokens)
         feeds = {"phones": phones[None], "lengths": np.array([len(phones)])}
-        return self._from_encoded(self._encoder.run(feeds), len(phones), rng)
+        return self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
 
     @abstractmethod
     def _from_encoded(
-        self, encoded: dict[str, np.ndarray], phones: int, rng: np.random.Generator
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
     ) -> np.ndarray:
-        """Go on from what the encoder gave for a sentence of so many phones."""
+        """Go on from what the encoder gave for a sentence of so many phones, to `most` tokens at most."""
 
-    def _too_long(self, tokens: str) -> TooLongError:
-        return TooLongError(
-            f"a sentence has {tokens} semantic tokens, expected at most {self.max_tokens}; shorten it"
-        )
+
+def _too_long(tokens: str, most: int) -> TooLongError:
+    return TooLongError(f"a sentence has {tokens} semantic tokens, expected at most {most}; shorten it")
 
 
 class ParallelText(TextStage):
-    """Durations first, then all tokens at once: no phone can be skipped or repeated.
+    """Durations first, then all tokens at once: no phone can be skipped or repeated."""
 
-    scale: stretches all durations; above 1 is slower speech.
-    """
+    can_stretch = True
 
-    def __init__(self, encoder: Engine, decoder: Engine, max_tokens: int, scale: float = 1.0) -> None:
+    def __init__(self, encoder: Engine, decoder: Engine, max_tokens: int) -> None:
         super().__init__(encoder, max_tokens)
         self._decoder = decoder
-        self._scale = scale
 
     def _from_encoded(
-        self, encoded: dict[str, np.ndarray], phones: int, rng: np.random.Generator
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
     ) -> np.ndarray:
-        counts = token_counts(encoded["durations"][0] * self._scale)
+        counts = token_counts(encoded["durations"][0] * stretch)
         total = int(counts.sum())
-        if total > self.max_tokens:
-            raise self._too_long(str(total))
+        if total > most:
+            raise _too_long(str(total), most)
         starts = np.cumsum(counts) - counts
         progress = (np.arange(total) - np.repeat(starts, counts)) / np.repeat(counts, counts)
         feeds = {
@@ -103,7 +123,12 @@ class AutoregressiveText(TextStage):
         self._temperature = temperature
 
     def _from_encoded(
-        self, encoded: dict[str, np.ndarray], phones: int, rng: np.random.Generator
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
     ) -> np.ndarray:
         layers, batch, heads, _, dim_head = encoded["cross_keys"].shape
         empty = np.zeros((layers, batch, heads, 0, dim_head), np.float32)
@@ -111,8 +136,8 @@ class AutoregressiveText(TextStage):
         limit = max(1, round(self.SECONDS_PER_PHONE * phones * self._rate))
         end, tokens = self._vocabulary, [self._vocabulary]
         while len(tokens) <= limit:
-            if len(tokens) > self.max_tokens + 1:  # the first one only begins the sequence
-                raise self._too_long(f"more than {self.max_tokens}")
+            if len(tokens) > most + 1:  # the first one only begins the sequence
+                raise _too_long(f"more than {most}", most)
             token = {"token": np.array(tokens[-1:]), "lengths": np.array([phones])}
             results = self._step.run({**token, **encoded, **state})
             state = {"keys": results["next_keys"], "values": results["next_values"]}

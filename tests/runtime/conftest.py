@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,11 @@ from soundstorm_runtime.manifest import (
     ParityFacts,
     SemanticFacts,
     TextFacts,
+    Variant,
+    VariantFacts,
     voice_graphs,
 )
+from soundstorm_runtime.prompts import Prompt, write_prompt
 
 LEVELS, CODES, HOP, WINDOW, VOCABULARY, DIM = 3, 8, 16, 64, 10, 4
 CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh"
@@ -67,7 +70,7 @@ def _ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def step_model(graph: Graph) -> ModelProto:
+def step_model(graph: Graph, scale: float = 3.0) -> ModelProto:
     """Logits from the semantic token, the level and all codes of a frame; sampling inside."""
     nodes: Nodes = [
         ("Gather", ["of_token", "semantic_tokens"], "a", {}),
@@ -88,7 +91,7 @@ def step_model(graph: Graph) -> ModelProto:
         ("Squeeze", ["chance", "last"], "confidence", {}),
     ]
     constants = {
-        "of_token": 3 * _floats(VOCABULARY, CODES),
+        "of_token": np.float32(scale) * _floats(VOCABULARY, CODES),
         "of_level": _floats(LEVELS, CODES),
         "of_code": _floats(CODES + 1, CODES),
         "axis": np.array(2, np.int64),
@@ -178,7 +181,19 @@ def tiny_lexicon() -> Lexicon:
     return Lexicon(sound_of, {}, LetterToSound(sound_of), onsets=ends, codas=ends)
 
 
-def _make_bundle(folder: Path, kind: str = "parallel", options: DecodeOptions | None = None) -> Path:
+def tiny_prompt(tokens: int) -> Prompt:
+    """A prompt of so many semantic tokens, two frames each."""
+    rng = np.random.default_rng(tokens)
+    return Prompt(rng.integers(CODES, size=(2 * tokens, LEVELS)), rng.integers(VOCABULARY, size=tokens))
+
+
+def _make_bundle(
+    folder: Path,
+    kind: str = "parallel",
+    options: DecodeOptions | None = None,
+    voices: Mapping[str, int] | None = None,
+    variants: Sequence[Variant] = (),
+) -> Path:
     audio = AudioFacts("soundstream", 800, HOP, 0, LEVELS, CODES)
     semantic = SemanticFacts(VOCABULARY, 25)
     text: TextFacts = ParallelTextFacts("parallel", SYMBOLS, DIM)
@@ -194,7 +209,15 @@ def _make_bundle(folder: Path, kind: str = "parallel", options: DecodeOptions | 
     folder.mkdir()
     for name, model in zip(graphs, models, strict=True):
         save(model, folder / f"{name}.onnx")
+    for variant in variants:  # other weights, so that one hears which of them is used
+        (folder / variant).mkdir()
+        save(step_model(step, scale=1.0), folder / variant / "step.onnx")
     tiny_lexicon().save(folder / LEXICON_FILE)
+    prompts = {name: f"prompts/{name}.npz" for name in voices or {}}
+    for name, file in prompts.items():
+        write_prompt(folder / file, tiny_prompt((voices or {})[name]))
+    parity = ParityFacts(({"batch": 1, "frames": 7},), 1e-6, 1e-7, 1e-4, 1.0)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
     manifest = Manifest(
         format=FORMAT,
         version=VERSION,
@@ -206,8 +229,11 @@ def _make_bundle(folder: Path, kind: str = "parallel", options: DecodeOptions | 
         text=text,
         axes=dict(AXES),
         graphs={n: GraphFacts(f"{n}.onnx", g.inputs, g.outputs) for n, g in graphs.items()},
-        files={file.name: FileFacts.of(file) for file in sorted(folder.iterdir())},
-        parity={name: ParityFacts(({"batch": 1, "frames": 7},), 1e-6, 1e-7, 1e-4, 1.0) for name in graphs},
+        files={file.relative_to(folder).as_posix(): FileFacts.of(file) for file in files},
+        parity={name: parity for name in graphs},
+        variants={v: VariantFacts({"step": f"{v}/step.onnx"}, {"step": parity}) for v in variants},
+        prompts=prompts,
+        speaker=next(iter(prompts), None),
     )
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder
@@ -218,5 +244,6 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     """Make a bundle, in a folder of its own in each test.
 
     `make_bundle("parallel")` has a SoundStream decoder, `make_bundle("autoregressive")` a spectral one.
+    `voices={"slt": 6}` gives it a named voice with a prompt of 6 tokens, `variants=["int8"]` another step.
     """
     return lambda kind="parallel", **options: _make_bundle(tmp_path / kind, kind, **options)

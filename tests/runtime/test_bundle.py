@@ -45,7 +45,55 @@ def test_a_good_bundle_is_read(make_bundle, kind):
     assert bundle.manifest.expected_graphs()["step"] == step_graph(3)
     assert bundle.graph_file("step") == folder / "step.onnx"
     assert bundle.lexicon_file.is_file()
+    assert bundle.manifest.precisions == ("fp32",)
+    assert bundle.prompts() == {}
     assert bundle.manifest.to_json() == (folder / "bundle.json").read_text()
+
+
+def test_a_bundle_of_before_there_were_voices_and_variants_is_read(make_bundle):
+    folder = make_bundle()
+    for key in ("variants", "prompts", "speaker"):
+        edit(folder, key, value=None)
+    edit(folder, "audio", "groups", value=None)
+    assert read_bundle(folder).manifest.precisions == ("fp32",)
+
+
+def test_a_variant_takes_what_it_lacks_from_fp32(make_bundle):
+    folder = make_bundle(variants=["int8", "fp16"])
+    bundle = read_bundle(folder)
+    assert bundle.manifest.precisions == ("fp32", "int8", "fp16")
+    assert bundle.graph_file("step", "int8") == folder / "int8" / "step.onnx"
+    assert bundle.graph_file("decoder", "int8") == folder / "decoder.onnx"
+    assert bundle.graph_file("step") == folder / "step.onnx"
+
+
+PARITY = {"cases": [], "largest_error": 0.0, "mean_error": 0.0, "tolerance": 0.0, "agreement": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (["variants", "int4"], {"graphs": {}, "parity": {}}, "variants has 'int4', expected int8 or fp16"),
+        (["variants", "int8", "graphs"], {}, "variant int8 has the graphs nothing, expected some of step"),
+        (
+            ["variants", "int8", "graphs", "encoder"],
+            "encoder.onnx",
+            "variant int8 has the graphs step, encoder, expected some of step, decoder",
+        ),
+        (["variants", "int8", "parity", "step"], None, "parity of variant int8 has nothing, expected step"),
+        (["variants", "int8", "parity", "decoder"], PARITY, "int8 has step, decoder, expected step"),
+        (["variants", "int8", "graphs", "step"], "other.onnx", "expected also other.onnx"),
+        (["variants", "int8", "speech"], {"sentences": 1}, "speech lacks the key 'spectral_distance'"),
+        (["prompts", "awb"], "prompts/awb.npz", "expected also prompts/awb.npz"),
+        (["speaker"], "awb", "speaker is 'awb', expected one of prompts: slt"),
+        (["audio", "groups"], 2, "levels is 3, expected a multiple of groups 2"),
+    ],
+)
+def test_edited_voices_and_variants_are_refused(make_bundle, keys, value, message):
+    folder = make_bundle(voices={"slt": 6}, variants=["int8"])
+    read_bundle(folder)
+    edit(folder, *keys, value=value)
+    refuses(folder, "bundle.json: ", message)
 
 
 def test_what_is_not_a_bundle_is_refused(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundstorm_runtime.decode import SCHEDULES, DecodeOptions, decode
+from soundstorm_runtime.decode import COLDEST, SCHEDULES, DecodeOptions, decode, level_order
 from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.errors import EngineError, OptionError
 from soundstorm_runtime.graphs import step_graph
@@ -190,6 +190,57 @@ def test_more_steps_than_codes_end_when_all_are_kept():
 def test_a_small_temperature_takes_the_likeliest_codes():
     options = DecodeOptions((1, 1), temperature=0.01)
     np.testing.assert_array_equal(run(plain(options=options), 1)[0], run(plain(options=options), 2)[0])
+
+
+def test_an_annealed_temperature_falls_over_the_steps_of_a_level():
+    def temperatures(**options):
+        return [float(f["temperature"][0]) for f in run(plain(options=DecodeOptions((4, 1), **options)))[1]]
+
+    assert temperatures(temperature=2.0) == [2.0] * 5
+    np.testing.assert_allclose(
+        temperatures(temperature=2.0, annealed=True), [1.5, 1.0, 0.5, COLDEST, COLDEST], rtol=1e-6
+    )
+
+
+def test_groups_of_a_level_come_before_the_next_level():
+    assert level_order(6, 1) == [0, 1, 2, 3, 4, 5]
+    assert level_order(6, 2) == [0, 3, 1, 4, 2, 5]
+    _, seen = run(plain(levels=4, groups=2, options=DecodeOptions((3, 2, 1, 1))))
+    assert [int(feeds["level"][0]) for feeds in seen] == [0, 0, 0, 2, 2, 1, 3]
+
+
+def test_a_prompt_of_some_levels_leaves_the_others_to_be_decoded():
+    prompt = np.arange(5)[None, :, None]
+    codes, seen = run(plain(prompt=prompt))
+    np.testing.assert_array_equal(codes[:, :5, :1], prompt)
+    np.testing.assert_array_equal(seen[0]["codes"][0, :5, 0], np.arange(5))
+    assert (seen[0]["codes"][0, :, 1] == CODES).all()
+    assert codes.max() < CODES
+
+
+def test_a_kept_code_is_judged_anew_where_it_may_be_masked_again():
+    """An engine that loses its trust in what it said first: the first codes are masked again."""
+
+    class Fickle(Sampler):
+        def _run(self, feeds):
+            results = super()._run(feeds)
+            kept = feeds["codes"][..., feeds["level"][0]] != CODES
+            return {**results, "confidence": np.where(kept, 0.0, 1.0).astype(np.float32)}
+
+    def second_and_third_masks(allowed):
+        engine = Fickle(2)
+        options = DecodeOptions((3, 1), schedule="linear", can_mask_prev_unmasked=allowed)
+        decode(engine, rng=np.random.default_rng(0), **plain(options=options))
+        return [feeds["codes"][0, :, 0] == CODES for feeds in engine.seen[1:3]]
+
+    second, third = second_and_third_masks(True)
+    assert not (second & third).any()
+    second, third = second_and_third_masks(False)
+    assert (second | third == second).all()
+
+
+def test_rounding_at_the_end_of_a_schedule_is_no_mistake():
+    run(plain(options=DecodeOptions((2, 1), schedule=lambda progress: -4e-8)))
 
 
 @pytest.mark.parametrize(

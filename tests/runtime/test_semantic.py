@@ -30,7 +30,7 @@ class Function(Engine):
         return self.function(**feeds)
 
 
-def parallel(durations, max_tokens=100, scale=1.0, axes=AXES):
+def parallel(durations, max_tokens=100, axes=AXES):
     """A stage whose tokens are the places of their phones."""
     encoder_graph, decoder_graph = parallel_text_graphs(DIM)
 
@@ -42,11 +42,11 @@ def parallel(durations, max_tokens=100, scale=1.0, axes=AXES):
         return {"semantic_tokens": phone_index}
 
     decoder = Function(decoder_graph, decode, axes)
-    return ParallelText(Function(encoder_graph, encode, axes), decoder, max_tokens, scale), decoder
+    return ParallelText(Function(encoder_graph, encode, axes), decoder, max_tokens), decoder
 
 
-def speak(stage, phones, seed=0):
-    return stage.semantic_tokens(np.zeros(phones, np.int64), np.random.default_rng(seed))
+def speak(stage, phones, seed=0, **options):
+    return stage.semantic_tokens(np.zeros(phones, np.int64), np.random.default_rng(seed), **options)
 
 
 @given(st.lists(st.floats(0.01, 20), min_size=1, max_size=60))
@@ -79,8 +79,19 @@ def test_every_phone_is_spoken_in_order():
     assert decoder.seen[0]["lengths"].tolist() == [5]
 
 
-def test_scale_stretches_durations():
-    assert len(speak(parallel([2.0, 3.0], scale=2.0)[0], 2)) == 10
+def test_durations_stretch():
+    stage, _ = parallel([2.0, 3.0])
+    assert stage.can_stretch
+    assert len(speak(stage, 2, stretch=2.0)) == 10
+    assert len(speak(stage, 2, stretch=0.4)) == 2
+
+
+def test_less_room_is_kept_to():
+    assert len(speak(parallel([2.0, 3.0])[0], 2, room=5)) == 5
+    with pytest.raises(TooLongError, match="5 semantic tokens, expected at most 4"):
+        speak(parallel([2.0, 3.0])[0], 2, room=4)
+    with pytest.raises(TooLongError, match="more than 4 semantic tokens, expected at most 4"):
+        speak(autoregressive(lambda made: one_hot(1))[0], 4, room=4)
 
 
 def test_too_many_tokens_or_phones_are_refused():

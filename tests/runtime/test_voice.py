@@ -6,13 +6,13 @@ import itertools
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from soundstorm_runtime import DecodeOptions, SoundStormError, Voice
-from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.errors import BundleError, EngineError, OptionError, TextError
 from soundstorm_runtime.graphs import Axis
@@ -94,11 +94,10 @@ def test_text_without_a_speakable_character_is_refused(voice, text):
 
 def limit_axes(voice, **axes):
     """Give the voice's graphs shorter axes, and its text stage the limit that follows."""
-    stage = voice._text
-    for engine in (voice._step, voice._decoder, stage._encoder):
+    stage, acoustics = voice._reader._stage, voice._acoustics
+    for engine in (acoustics._step, acoustics._decoder, stage._encoder):
         engine.axes = {**engine.axes, **axes}
-    if "frames" in axes:
-        stage.max_tokens = axes["frames"].max // 2
+    acoustics._axes = {**acoustics._axes, **axes}
 
 
 LONG = "one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve."
@@ -135,7 +134,7 @@ class Decoder(Engine):
     """Gives every sample the same value."""
 
     def __init__(self, voice, value):
-        super().__init__(voice._decoder.graph, voice._decoder.axes)
+        super().__init__(voice._acoustics._decoder.graph)
         self.value = value
 
     def _run(self, feeds):
@@ -143,9 +142,9 @@ class Decoder(Engine):
 
 
 def test_audio_is_clipped_and_finite(voice):
-    voice._decoder = Decoder(voice, 3.0)
+    voice._acoustics._decoder = Decoder(voice, 3.0)
     assert voice.speak("Yes.").max() == 1
-    voice._decoder = Decoder(voice, np.nan)
+    voice._acoustics._decoder = Decoder(voice, np.nan)
     with pytest.raises(EngineError, match="samples that are not finite numbers"):
         voice.speak("Yes.")
 
@@ -168,13 +167,20 @@ def test_a_broken_graph_is_named_at_loading(make_bundle):
         Voice.load(folder / "none")
 
 
-def test_all_graphs_run_where_the_first_one_does(make_bundle):
-    folder = make_bundle()
-    voice = Voice.load(folder, threads=2)
-    engines = (voice._step, voice._decoder, voice._text._encoder, voice._text._decoder)
-    assert {engine.threads for engine in engines} == {2}
-    assert len({engine.provider for engine in engines}) == 1
-    assert read_bundle(folder).manifest.axes == voice._step.axes
+@pytest.mark.parametrize("kind", ["parallel", "autoregressive"])
+def test_eight_threads_may_share_a_voice(make_bundle, kind):
+    voice = Voice.load(make_bundle(kind, voices={"slt": 6, "rms": 9}), threads=1)
+    tasks = [(f"This is sentence {i}, and it is long. Yes.", ("slt", "rms")[i % 2], i) for i in range(24)]
+
+    def speak(task):
+        text, name, seed = task
+        return voice.speak(text, voice=name, seed=seed)
+
+    alone = [speak(task) for task in tasks]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(speak, tasks))
+    for expected, found in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""Pick the steps that fit a latency budget on this machine, from a short calibration."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Seconds that one sentence takes here: reading it, each step, and the codec's decoder."""
+
+    text: float
+    step: float
+    codec: float
+
+    def seconds(self, steps: Sequence[int]) -> float:
+        """Return what the sentence takes with so many steps per level."""
+        return self.text + self.step * sum(steps) + self.codec
+
+    def steps_within(self, seconds: float, own: Sequence[int]) -> tuple[int, ...]:
+        """Return as many of the voice's `own` steps as fit; a level keeps one at least."""
+        affordable = int((seconds - self.text - self.codec) / self.step)
+        return share_steps(own, affordable)
+
+
+def share_steps(own: Sequence[int], total: int) -> tuple[int, ...]:
+    """Bring `own` steps per level down to `total` in all, each level in proportion and 1 at least."""
+    extra = [steps - 1 for steps in own]
+    left = min(max(total - len(own), 0), sum(extra))
+    exact = [left * steps / sum(extra) if left else 0.0 for steps in extra]
+    shares = [int(share) for share in exact]
+    # What rounding left over goes where most was cut, to the coarser level of equals.
+    for place in sorted(range(len(own)), key=lambda place: shares[place] - exact[place])[
+        : left - sum(shares)
+    ]:
+        shares[place] += 1
+    return tuple(1 + share for share in shares)
+
+
+def say_choice(milliseconds: float, calibration: Calibration, steps: Sequence[int]) -> None:
+    """Log what was picked and why, as a warning where even the fewest steps take too long."""
+    expected = 1000 * calibration.seconds(steps)
+    picked = f"steps {','.join(map(str, steps))}, about {expected:.0f} ms"
+    if expected > milliseconds:
+        _log.warning("budget: %g ms cannot be held here; the fewest, %s, are taken", milliseconds, picked)
+    else:
+        _log.info(
+            "budget: %g ms allow %s (text %.0f ms, each step %.1f ms, codec %.0f ms)",
+            milliseconds,
+            picked,
+            *(1000 * part for part in (calibration.text, calibration.step, calibration.codec)),
+        )
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Do some work twice, the first time to warm up; gives its result and the seconds of the second."""
+    work()
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started

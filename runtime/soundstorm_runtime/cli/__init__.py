@@ -1,0 +1,27 @@
+"""The command line of the runtime: `soundstorm say`, and what goes with it."""
+
+from __future__ import annotations
+
+import click
+
+from ..command import run, version_option
+from .batch import batch
+from .bench import bench
+from .describe import info, voices
+from .doctor import doctor
+from .say import say
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
+def main_group() -> None:
+    """Speak with an exported SoundStorm voice."""
+
+
+for command in (say, batch, voices, info, doctor, bench):
+    main_group.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    run(main_group)

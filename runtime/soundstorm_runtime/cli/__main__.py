@@ -1,0 +1,5 @@
+"""`python -m soundstorm_runtime.cli` is `soundstorm`."""
+
+from . import main
+
+main()

@@ -1,0 +1,66 @@
+"""`soundstorm doctor`: what this machine can run a voice with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ..doctor import BundleCheck, Diagnosis, diagnose
+from ..engines import PrecisionChoice, Provider
+from ..plain import to_plain
+from .options import engine_options
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+@engine_options
+def doctor(
+    bundle: Path | None,
+    as_json: bool,
+    threads: int | None,
+    provider: Provider,
+    precision: PrecisionChoice,
+) -> None:
+    """Tell what this machine has, what auto picks and why, and what to install for more.
+
+    Given the folder BUNDLE, every graph of it is run once too. The exit code is 1 where there is no
+    engine, or where the bundle does not run.
+    """
+    diagnosis = diagnose(bundle, provider=provider, precision=precision, threads=threads)
+    click.echo(json.dumps(to_plain(diagnosis), indent=2) if as_json else "\n".join(_lay_out(diagnosis)))
+    if not diagnosis.is_well:
+        sys.exit(1)
+
+
+def _lay_out(diagnosis: Diagnosis) -> Iterator[str]:
+    machine = diagnosis.machine
+    memory = "memory unknown" if machine.memory_gb is None else f"{machine.memory_gb:g} GiB"
+    yield f"machine    {machine.cpu}; {machine.cores} cores; {memory}; {machine.system}"
+    yield f"           Python {machine.python}; instructions: {', '.join(machine.features) or 'unknown'}"
+    yield f"gpu        {', '.join(machine.gpus) or 'none seen'}"
+    for name, found in diagnosis.cuda.items():
+        yield f"cuda       {name:16} {found or 'absent'}"
+    for name, version in diagnosis.libraries.items():
+        yield f"library    {name:16} {version or 'absent'}"
+    yield f"engine     ONNX Runtime runs on: {', '.join(diagnosis.providers) or 'nothing'}"
+    yield f"auto       {diagnosis.auto}"
+    for line in diagnosis.advice:
+        yield f"advice     {line}"
+    if diagnosis.bundle:
+        yield from _lay_out_bundle(diagnosis.bundle)
+
+
+def _lay_out_bundle(check: BundleCheck) -> Iterator[str]:
+    yield f"bundle     {check.path}: {', '.join(check.precisions) or 'cannot be read'}"
+    if check.problem:
+        yield f"problem    {check.problem}"
+        return
+    yield f"           on {check.engine}, {check.precision} ({check.reason})"
+    for name, graph in check.graphs.items():
+        result = f"ran in {graph.milliseconds} ms" if graph.problem is None else f"problem: {graph.problem}"
+        yield f"graph      {name:16} {graph.file}: {result}"

@@ -1,0 +1,59 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+
+from ..engines import PrecisionChoice, Provider
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Steps(click.ParamType):
+    """Numbers with commas between them: passes of the network for each level, coarse to fine."""
+
+    name = "N,N,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Turn '16,1,1' into (16, 1, 1)."""
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 16,1,1", param, ctx)
+
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: processors]"
+)
+steps_option = click.option(
+    "--steps", type=Steps(), help="Steps for each level, coarse to fine; more are better and slower."
+)
+temperature_option = click.option(
+    "--temperature", type=float, help="Of the sampled codes; lower is steadier."
+)
+
+
+def engine_options(command: F) -> F:
+    """Add the options that say where, and in which precision, a voice is computed."""
+    provider = click.option(
+        "--provider",
+        type=click.Choice(get_args(Provider)),
+        default="auto",
+        show_default=True,
+        help="Where to compute; auto takes the best that works and says which.",
+    )
+    precision = click.option(
+        "--precision",
+        type=click.Choice(get_args(PrecisionChoice)),
+        default="auto",
+        show_default=True,
+        help="Variant of the graphs; auto takes the fastest there that the bundle has, and says which.",
+    )
+    return threads_option(provider(precision(command)))

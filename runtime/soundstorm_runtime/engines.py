@@ -1,0 +1,115 @@
+"""Choose where and in which precision a bundle's graphs run, say so, and open them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .bundle import Bundle
+from .engine import Engine
+from .errors import EngineError, OptionError
+from .machine import INT8_FEATURES, cpu_features
+from .manifest import Precision
+from .onnx_engine import Device, OnnxEngine, available_devices
+
+Provider = Literal["auto", "cpu", "cuda"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The opened graphs of a bundle by name; where they run, in which precision, and why in that one."""
+
+    by_name: dict[str, Engine]
+    provider: Device
+    precision: Precision
+    reason: str
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether a sample comes out of a batch as it does alone; int8 scales all by the largest value."""
+        return self.precision != "int8"
+
+
+def open_engines(
+    bundle: Bundle,
+    *,
+    provider: Provider = "auto",
+    precision: PrecisionChoice = "auto",
+    threads: int | None = None,
+) -> Engines:
+    """Open every graph of a bundle.
+
+    provider: 'cpu', 'cuda', or 'auto' for the best that works.
+    precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest that the bundle has for the provider.
+    threads: threads within one operator; None takes the processors at hand, up to 8.
+
+    What 'auto' took is said in the log; what is asked for by name is used or refused. Raises
+    `EngineError` for an engine that cannot be used, `OptionError` for an option that is none or a
+    precision that the bundle lacks.
+    """
+    for name, value, kind in (("provider", provider, Provider), ("precision", precision, PrecisionChoice)):
+        if value not in get_args(kind):
+            raise OptionError(f"{name} is {value!r}, expected one of {', '.join(get_args(kind))}")
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}, expected 1 or more")
+    found = _open_best(bundle, precision, threads) if provider == "auto" else None
+    if found is None:
+        found = _open(bundle, "cpu" if provider == "auto" else provider, precision, threads)
+    if "auto" in (provider, precision):
+        some = next(iter(found.by_name.values()))
+        _log.info("engine: %s, %s (%s)", some, found.precision, found.reason)
+    return found
+
+
+def choose_precision(
+    asked: PrecisionChoice, provider: Device, available: Sequence[Precision], features: Sequence[str]
+) -> tuple[Precision, str]:
+    """Return the precision to run in, and why.
+
+    available: what the bundle has. features: the processor's (`soundstorm_runtime.machine`).
+    """
+    if asked != "auto":
+        if asked not in available:
+            raise OptionError(
+                f"precision {asked!r} was asked for, but the bundle has {', '.join(available)}; take one of "
+                f"these, or export the voice with soundstorm-export --precision {asked}"
+            )
+        if asked == "int8" and provider == "cuda":
+            raise OptionError("precision 'int8' runs on the CPU alone, not on 'cuda'; take fp16 or fp32")
+        return asked, "asked for"
+    if provider == "cuda":
+        return (
+            ("fp16", "a GPU is faster in it") if "fp16" in available else ("fp32", "the bundle has no fp16")
+        )
+    if "int8" not in available:
+        return "fp32", "the bundle has no int8"
+    if fast := [feature for feature in INT8_FEATURES if feature in features]:
+        return "int8", f"{fast[0]} makes it faster"
+    return "fp32", "this processor has no instructions for int8"
+
+
+def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) -> Engines | None:
+    if "cuda" not in available_devices():
+        return None
+    try:
+        return _open(bundle, "cuda", precision, threads)
+    except EngineError as error:
+        _log.warning("%s; using the CPU", error)
+        return None
+
+
+def _open(bundle: Bundle, device: Device, asked: PrecisionChoice, threads: int | None) -> Engines:
+    manifest = bundle.manifest
+    precision, reason = choose_precision(asked, device, manifest.precisions, cpu_features())
+    by_name: dict[str, Engine] = {
+        name: OnnxEngine(
+            graph, bundle.graph_file(name, precision), manifest.axes, provider=device, threads=threads
+        )
+        for name, graph in manifest.expected_graphs().items()
+    }
+    return Engines(by_name, device, precision, reason)
