@@ -27,7 +27,7 @@ class CodecOutput:
 class Codec(nn.Module, ABC):
     """Audio `[batch, samples]` to codes `[batch, frames, levels]` and back; one frame is `hop` samples.
 
-    A subclass implements `forward` for training, `_encode` and `decode_from_codebook_indices`.
+    A subclass implements `reconstruct` for training, `_encode` and `decode_from_codebook_indices`.
     """
 
     sample_rate: int
@@ -36,8 +36,8 @@ class Codec(nn.Module, ABC):
     codebook_size: int
 
     @abstractmethod
-    def forward(self, audio: Tensor) -> CodecOutput:
-        """Reconstruct float32 audio `[batch, samples]`, samples a multiple of the hop."""
+    def reconstruct(self, audio: Tensor) -> CodecOutput:
+        """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
 
     @abstractmethod
     def _encode(self, audio: Tensor) -> Tensor:
@@ -54,14 +54,19 @@ class Codec(nn.Module, ABC):
         The last frame is filled with silence. Raises `AudioError` for another shape or dtype, for no
         samples at all, and for samples that are not finite.
         """
-        if audio.ndim != 2 or not audio.is_floating_point() or audio.shape[1] == 0:
-            raise AudioError(
-                f"audio is {audio.dtype} {list(audio.shape)}, expected float [batch, samples], not empty"
-            )
-        if not torch.isfinite(audio).all():
-            raise AudioError("audio has samples that are not finite, expected -1 to 1; repair the recording")
+        check_audio(audio)
         return self._encode(self.pad_to_frames(audio))
 
     def pad_to_frames(self, audio: Tensor) -> Tensor:
         """Fill audio `[batch, samples]` with silence up to a whole number of frames."""
         return nn.functional.pad(audio, (0, -audio.shape[-1] % self.hop))
+
+
+def check_audio(audio: Tensor) -> None:
+    """Raise `AudioError` unless this is finite floating-point audio `[batch, samples]`, not empty."""
+    if audio.ndim != 2 or not audio.is_floating_point() or audio.shape[1] == 0:
+        raise AudioError(
+            f"audio is {audio.dtype} {list(audio.shape)}, expected float [batch, samples], not empty"
+        )
+    if not torch.isfinite(audio).all():
+        raise AudioError("audio has samples that are not finite, expected -1 to 1; repair the recording")

@@ -33,11 +33,19 @@ class LogMel(nn.Module):
 
 
 def mel_filters(sample_rate: int, window: int, mels: int) -> Tensor:
-    """Give triangular filters `[window // 2 + 1, mels]`, evenly spaced in mel: 2595 log10(1 + f/700)."""
+    """Give triangular filters `[window // 2 + 1, mels]`, evenly spaced in mel: 2595 log10(1 + f/700).
+
+    They have unit area (times 100), so that a filter's output does not grow with its width.
+    """
+    triangles, widths = mel_triangles(sample_rate, window, mels)
+    return (triangles * 2 / widths).float() * 100
+
+
+def mel_triangles(sample_rate: int, window: int, mels: int) -> tuple[Tensor, Tensor]:
+    """Give triangles with a peak of 1, float64 `[window // 2 + 1, mels]`, and their widths in Hz."""
     top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
     corners = 700 * (10 ** (torch.linspace(0, float(top), mels + 2, dtype=torch.float64) / 2595) - 1)
     bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
     low, middle, high = corners[:-2], corners[1:-1], corners[2:]
     rising, falling = (bins - low) / (middle - low), (high - bins) / (high - middle)
-    # Unit area, so that a filter's output does not grow with its width.
-    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (high - low)).float() * 100
+    return torch.minimum(rising, falling).clamp(min=0), high - low

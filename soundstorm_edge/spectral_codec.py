@@ -86,8 +86,8 @@ class SpectralCodec(Codec):
         self.head = nn.Linear(config.dim, 2 * self.bins)
         self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
 
-    def forward(self, audio: Tensor) -> CodecOutput:
-        """Reconstruct float32 audio `[batch, samples]`, samples a multiple of the hop."""
+    def reconstruct(self, audio: Tensor) -> CodecOutput:
+        """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
         latents = self.to_latent(self.encoder(self.mel(audio)))
         quantized, codes, loss = self.quantizer(latents)
         return CodecOutput(self._synthesize(self._spectrum(quantized)), codes, loss)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..adversarial import adversarial_loss, discriminator_loss, feature_matching_loss, frozen
 from ..checkpoint import build_codec
 from ..codec import Codec
-from ..corpus import Corpus, Utterance
-from ..discriminators import (
-    DiscriminatorConfig,
-    Discriminators,
-    adversarial_loss,
-    discriminator_loss,
-    feature_matching_loss,
-)
-from ..errors import CorpusError
+from ..corpus import Corpus
+from ..discriminators import DiscriminatorConfig, Discriminators
 from ..soundstream import SoundStreamConfig
 from ..spectral_codec import SpectralCodecConfig
 from ..spectral_loss import SpectralLoss
-from .loop import Optimization, Stage
+from .optimization import Optimization
+from .stage import SampledStage
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class CodecRecipe:
     optimization: Optimization = field(default_factory=Optimization)
 
 
-class CodecStage(Stage):
+class CodecStage(SampledStage):
     """Random crops; spectral loss over several resolutions, commitment, and optionally discriminators."""
 
     name = "codec"
@@ -56,25 +52,20 @@ class CodecStage(Stage):
         self.spectral_loss = SpectralLoss(self.codec.sample_rate)
         self.corpus = corpus
         self.samples = recipe.frames * self.codec.hop
-        self.utterances = self._long_enough(held_out=False)
-        self.held_out = self._long_enough(held_out=True)[:32]
+        seconds = self.samples / self.codec.sample_rate
+        self.utterances = corpus.lasting(seconds, held_out=False)
+        self.held_out = corpus.lasting(seconds, held_out=True)[:32]
+        self.lengths = np.ones(len(self.utterances))  # all crops are alike
 
-    def _long_enough(self, *, held_out: bool) -> list[Utterance]:
-        needed = self.samples / self.codec.sample_rate
-        chosen = [u for u in self.corpus.select(held_out=held_out) if u.seconds >= needed]
-        if not chosen:
-            part = "held-out" if held_out else "training"
-            raise CorpusError(f"no {part} utterance lasts {needed:.2f} s; shorten codec.frames or add speech")
-        return chosen
+    def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Read a crop `[samples]` of an utterance."""
+        utterance = self.utterances[number]
+        last = int(utterance.seconds * self.codec.sample_rate) - self.samples
+        return (self.corpus.audio(utterance, int(rng.integers(last + 1)), self.samples),)
 
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Draw crops `[size, samples]`, each from an utterance chosen with equal chance."""
-        crops = []
-        for index in rng.integers(len(self.utterances), size=size):
-            utterance = self.utterances[index]
-            last = int(utterance.seconds * self.codec.sample_rate) - self.samples
-            crops.append(self.corpus.audio(utterance, int(rng.integers(last + 1)), self.samples))
-        return (torch.from_numpy(np.stack(crops)),)
+    def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+        """Make a batch `[batch, samples]`."""
+        return (torch.from_numpy(np.stack([crop for (crop,) in samples])),)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """Add up the losses of the codec and, where there are any, of its adversaries."""
@@ -98,6 +89,12 @@ class CodecStage(Stage):
         audio = self.codec.decode_from_codebook_indices(codes)
         return {"spectral": self.spectral_loss(audio, real).item()}
 
+    def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
+        """Give a held-out crop as the codec repeats it."""
+        real = torch.from_numpy(self.corpus.audio(self.held_out[0], 0, self.samples))[None].to(device)
+        audio = self.codec.decode_from_codebook_indices(self.codec.tokenize(real))
+        return {"reconstruction": (audio[0].cpu().numpy(), self.codec.sample_rate)}
+
 
 class _Adversaries(nn.Module):
     """A codec and its discriminators as one module, so that one backward pass trains both.
@@ -112,14 +109,13 @@ class _Adversaries(nn.Module):
         self.discriminators = discriminators
 
     def forward(self, real: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        output = self.codec(real)
+        output = self.codec.reconstruct(real)
         if self.discriminators is None:
             return output.audio, output.commitment_loss, {}
         truth = self.discriminators(real)
         judged = self.discriminators(output.audio.detach())
-        self.discriminators.requires_grad_(False)
-        seen = self.discriminators(output.audio)
-        self.discriminators.requires_grad_(True)
+        with frozen(self.discriminators):
+            seen = self.discriminators(output.audio)
         return (
             output.audio,
             output.commitment_loss,

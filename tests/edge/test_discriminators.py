@@ -3,19 +3,28 @@ import math
 import pytest
 import torch
 
-from soundstorm_edge.config import from_plain
-from soundstorm_edge.discriminators import (
-    DiscriminatorConfig,
-    Discriminators,
+from soundstorm_edge.adversarial import (
     Judgement,
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
+    frozen,
+    gradient_penalty,
 )
+from soundstorm_edge.config import from_plain
+from soundstorm_edge.discriminators import DiscriminatorConfig, Discriminators, StftDiscriminatorConfig
 from soundstorm_edge.errors import RecipeError
 from soundstorm_runtime.errors import AudioError
 
-TINY = DiscriminatorConfig(channels=4, max_channels=16, stft_channels=4, window=256, hop=64)
+STFT = StftDiscriminatorConfig(
+    channels=2,
+    strides=((2, 2), (2, 2), (2, 1)),
+    chan_mults=(1, 2, 2),
+    n_fft=256,
+    win_length=256,
+    hop_length=64,
+)
+TINY = DiscriminatorConfig(channels=4, max_channels=16, stft=STFT)
 
 
 @pytest.fixture
@@ -48,12 +57,21 @@ def test_each_discriminator_gives_logits_and_feature_maps(
 
 def test_each_scale_hears_half_the_rate_of_the_one_before(discriminators: Discriminators) -> None:
     first_maps = [features[0].shape[-1] for _, features in discriminators(torch.randn(1, 1024))[:3]]
-    assert first_maps == [1024, 512, 256]
+    assert first_maps == [256, 129, 65]  # a quarter of what is heard
+    assert discriminators.names == ["scale:1", "scale:0.5", "scale:0.25", "stft"]
 
 
 def test_the_stft_discriminator_sees_phase_and_not_only_magnitude(discriminators: Discriminators) -> None:
     audio = torch.randn(1, 512)
     assert not torch.allclose(discriminators.stft(audio).logits, discriminators.stft(-audio).logits)
+
+
+def test_the_stft_discriminator_may_judge_real_and_imaginary_parts() -> None:
+    logits = (
+        Discriminators(DiscriminatorConfig((), 4, 16, STFT, stft_abs=False)).stft(torch.randn(1, 512)).logits
+    )
+    assert logits.shape[-1] == 2
+    assert (logits < 0).any()
 
 
 def test_gradients_reach_every_parameter_and_the_audio(discriminators: Discriminators) -> None:
@@ -85,8 +103,25 @@ def test_hinge_losses_by_hand() -> None:
     fake = [judgement([-2.0, 0.0], []), judgement([3.0], [])]
     # (0 + 0.5) / 2 + (0 + 1) / 2 = 0.75 and 2 + 4 = 6
     assert discriminator_loss(real, fake).item() == pytest.approx((0.75 + 6) / 2)
-    # (3 + 1) / 2 = 2 and 0
-    assert adversarial_loss(fake).item() == pytest.approx(1.0)
+    # the means are -1 and 3
+    assert adversarial_loss(fake).item() == pytest.approx(-1.0)
+
+
+def test_gradient_penalty_by_hand() -> None:
+    audio = torch.tensor([[1.0, 2.0], [0.0, 3.0]], requires_grad=True)
+    loss = (audio * torch.tensor([[1.0, 2.0], [0.0, 1.0]])).sum()
+    # squared norms 1 + 4 and 1, their mean 3, ten times
+    assert gradient_penalty(audio, loss).item() == pytest.approx(30.0)
+
+
+def test_frozen_discriminators_pass_gradients_on_and_keep_none(discriminators: Discriminators) -> None:
+    audio = torch.randn(1, 512, requires_grad=True)
+    next(discriminators.parameters()).requires_grad_(False)
+    with frozen(discriminators):
+        adversarial_loss(discriminators(audio)).backward()
+    assert audio.grad is not None
+    assert all(p.grad is None for p in discriminators.parameters())
+    assert [p.requires_grad for p in discriminators.parameters()].count(False) == 1, "that it was before"
 
 
 def test_feature_matching_by_hand_over_all_maps() -> None:
@@ -116,14 +151,15 @@ def test_wrong_audio_is_refused(discriminators: Discriminators) -> None:
     ("settings", "message"),
     [
         ({"scale": 3}, "unknown key 'scale'; valid keys: scales, channels"),
-        ({"scales": 0}, "scales is 0, expected at least 1"),
+        ({"scales": [0.5, 1]}, "scales is .0.5, 1.0., expected falling numbers above 0"),
         ({"channels": 6}, "channels is 6, expected a multiple of 4"),
         ({"max_channels": 48}, "max_channels is 48, expected 16 times a power of two"),
         ({"max_channels": 8}, "max_channels is 8"),
-        ({"window": 1000}, "window is 1000, expected a multiple of 128"),
-        ({"hop": 2048}, "hop is 2048, expected at most the window"),
+        ({"stft": {"strides": [[2, 2]]}}, "strides has 1 entries and chan_mults 6"),
+        ({"stft": {"n_fft": 128, "win_length": 128}}, "n_fft 128 leaves 9 frequencies after all strides"),
+        ({"stft": {"win_length": 2048}}, "win_length is 2048, expected at most n_fft .1024"),
     ],
 )
-def test_impossible_settings_are_refused(settings: dict[str, int], message: str) -> None:
+def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         from_plain(DiscriminatorConfig, settings, "discriminators")
