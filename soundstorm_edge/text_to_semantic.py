@@ -1,119 +1,269 @@
-"""The autoregressive text-to-semantic stage (SPEAR-TTS, arXiv 2302.03540): phones to semantic tokens."""
+"""The autoregressive stage between text and semantic tokens (SPEAR-TTS, arXiv 2302.03540), both ways."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soundstorm_runtime.graphs import AXES, Graph, autoregressive_text_graphs
-from soundstorm_runtime.semantic import AutoregressiveText
+from soundstorm_runtime.errors import OptionError
+from soundstorm_runtime.graphs import Graph, autoregressive_text_graphs
 
+from .alignment import similarity_loss
+from .alphabet import LONGEST, MODALITIES, Alphabet, Modality
+from .autoregression import (
+    Continuation,
+    beam_search,
+    evaluating,
+    sample,
+    speculate,
+    to_probabilities,
+    top_k,
+    top_p,
+)
+from .clip_tokenizer import clip_tokenize
+from .config import from_fields
 from .conformer import frame_mask
-from .engine import TorchEngine
-from .errors import CorpusError
-from .transformer import BlockConfig, Decoder, Encoder
+from .errors import CorpusError, RecipeError
+from .semantic import SemanticTokenizer
+from .text_to_semantic_config import TextToSemanticConfig
+from .transformer import BlockConfig, Decoded, Decoder, EarlyExit, Encoder, share_heads
+
+__all__ = ["TextToSemantic", "TextToSemanticConfig", "top_k", "top_p"]
 
 IGNORED = -100  # the target that cross entropy leaves out
 
 
-@dataclass(frozen=True)
-class TextToSemanticConfig:
-    """What a text-to-semantic model is: its two alphabets and the sizes of its two stacks."""
-
-    kind: Literal["autoregressive"] = "autoregressive"
-    symbols: tuple[str, ...] = ()  # the phones, in the order of their ids
-    vocabulary: int = 500  # semantic tokens; the id after the last begins and ends a sequence
-    rate: int = 50  # semantic tokens per second
-    dim: int = 256
-    source_depth: int = 4
-    target_depth: int = 4
-    heads: int = 4
-    dim_head: int = 64
-    ff_mult: int = 4
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if len(set(self.symbols)) < len(self.symbols):
-            raise ValueError(f"{len(self.symbols)} symbols, expected no symbol twice")
-        sizes = ("vocabulary", "rate", "dim", "source_depth", "target_depth", "heads", "dim_head", "ff_mult")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.dim_head % 2:
-            raise ValueError(f"dim_head is {self.dim_head}, expected an even number: rotations turn pairs")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and less than 1")
-
-
 class TextToSemantic(nn.Module):
-    """Encoder-decoder transformer that predicts the next semantic token from phones and past tokens.
+    """Encoder-decoder transformer that predicts the next token from a source and past tokens.
 
-    `forward` trains it; `encode` and `step` are the two graphs of
-    `soundstorm_runtime.graphs.autoregressive_text_graphs`, argument by argument. They trust their ids,
-    because what is exported cannot look at values.
+    Source and target are `'speech'` (semantic tokens) or `'text'`. `encode` and `step` are the two graphs
+    of `soundstorm_runtime.graphs.autoregressive_text_graphs`, argument by argument, from text to speech.
+    They trust their ids, because what is exported cannot look at values.
+
+    Takes a `TextToSemanticConfig` or its fields. `wav2vec` turns audio into semantic tokens, and
+    `tokenizer_encode` a list of texts into ids `[batch, length]`. Neither is trained.
     """
 
-    def __init__(self, config: TextToSemanticConfig) -> None:
+    def __init__(
+        self,
+        config: TextToSemanticConfig | None = None,
+        /,
+        *,
+        wav2vec: SemanticTokenizer | None = None,
+        tokenizer_encode: Callable[[Sequence[str]], Tensor] | None = None,
+        **fields: Any,
+    ) -> None:
         super().__init__()
-        self.config = config
-        block = BlockConfig(config.dim, config.heads, config.dim_head, config.ff_mult, config.dropout)
-        self.phone_embedding = nn.Embedding(len(config.symbols), config.dim)
-        self.source = Encoder(block, config.source_depth, AXES["phones"].max)
-        self.target = Decoder(block, config.target_depth, AXES["past_and_one"].max)
-        # One table embeds tokens and scores them. Its last row only ever scores the end, since a sequence
-        # begins with a vector of its own.
-        self.token_embedding = nn.Embedding(config.vocabulary + 1, config.dim)
-        self.begin = nn.Parameter(torch.empty(config.dim))
-        for weight in (self.token_embedding.weight, self.begin):
-            nn.init.normal_(weight, std=config.dim**-0.5)  # scores of a fresh model have a deviation of 1
-
-    @property
-    def end(self) -> int:
-        """The id that begins and ends a sequence of semantic tokens."""
-        return self.config.vocabulary
+        if config is None and wav2vec is not None:
+            fields = {"num_semantic_token_ids": wav2vec.vocabulary, **fields}
+        self.config = config = from_fields(TextToSemanticConfig, config, fields)
+        self.wav2vec = None if wav2vec is None else wav2vec.requires_grad_(False)
+        self.tokenizer_encode = clip_tokenize if config.use_openai_tokenizer else tokenizer_encode
+        self.alphabets = config.alphabets
+        dim = config.dim
+        # One table embeds tokens and scores them. A sequence begins with a vector of its own.
+        self.embedding = nn.ModuleDict({n: nn.Embedding(self.alphabets[n].rows, dim) for n in MODALITIES})
+        self.begin = nn.ParameterDict({n: nn.Parameter(torch.empty(dim)) for n in MODALITIES})
+        for weight in (*self.embedding.parameters(), *self.begin.parameters()):
+            nn.init.normal_(weight, std=dim**-0.5)  # scores of a fresh model have a deviation of 1
+        sizes = (config.dim_head, config.ff_mult, config.attn_dropout, config.ff_dropout)
+        source, target = (BlockConfig(dim, config.heads, n, *sizes) for n in (config.heads, config.kv_heads))
+        self.source = Encoder(source, config.source_depth, LONGEST + 1)
+        self.target = Decoder(target, config.target_depth, LONGEST + 2)
+        layer, rows = config.target_early_exit_layer, self.alphabets["speech"].rows
+        self.early_exit = None if layer is None else EarlyExit(dim, rows, layer)
 
     @property
     def graphs(self) -> tuple[Graph, Graph]:
         """What `encode` and `step` take and give, as engines and the export see it."""
         config = self.config
+        if config.autoset_text_eos_id or not config.autoset_semantic_eos_id:
+            raise RecipeError(
+                f"autoset_text_eos_id is {config.autoset_text_eos_id} and autoset_semantic_eos_id "
+                f"{config.autoset_semantic_eos_id}, expected false and true: the device puts no end after "
+                "phones and stops at the end of semantic tokens"
+            )
         return autoregressive_text_graphs(
             config.target_depth, config.heads, config.dim_head, config.vocabulary
         )
 
-    def forward(self, phones: Tensor, phone_lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-        """Give the mean cross entropy (nats) of each next token, the end included, padding left out.
+    def forward(
+        self,
+        source: Tensor | Sequence[str],
+        target: Tensor | Sequence[str],
+        *,
+        source_type: Modality,
+        target_type: Modality,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        return_loss: bool = False,
+        return_logits: bool = False,
+        cond_drop_prob: float | None = None,
+        should_sim_regularize: bool = True,
+        return_early_exit_loss: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Score every next token of `target`, given all before it, or give the loss of those scores.
 
-        Takes int64 `phones` `[batch, phones]`, `tokens` `[batch, tokens]` and their lengths `[batch]`;
-        what lies beyond a length may be any number. Raises `CorpusError` for lengths and ids out of range.
+        `source` and `target` are ids `[batch, length]` (audio `[batch, samples]` and a list of texts are
+        tokenized), padded with the padding id of their type or where the bool masks are false.
+
+        Gives logits `[batch, 1 + target, ids]`, position i after the first i tokens. With `return_loss`
+        the target is ended, and the mean cross entropy (nats) of all its tokens is given, and with
+        `return_logits` the logits as well, `[batch, ids, target]`. The early exit's loss is added where
+        asked for, and the similarity loss where the source is withheld (drawn once for the whole batch).
+        Raises `CorpusError` for ids out of range and `OptionError` for an early exit that is not there.
         """
-        phones = _without_padding("phones", phones, phone_lengths, len(self.config.symbols))
-        tokens = _without_padding("tokens", tokens, token_lengths, self.config.vocabulary)
-        logits = self.logits(phones, phone_lengths, tokens)
-        position = torch.arange(tokens.shape[1] + 1, device=tokens.device)
-        targets = F.pad(tokens, (0, 1)).masked_fill(position == token_lengths[:, None], self.end)
-        targets = targets.masked_fill(position > token_lengths[:, None], IGNORED)
-        return F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED)
+        source, source_mask, encoded = self._encode(source, source_type, source_mask)
+        target, target_mask = self.read(target, target_type, target_mask, with_end=return_loss)
+        if len(source) != len(target):
+            raise CorpusError(f"{len(source)} sources and {len(target)} targets were given, expected as many")
+        chance = self.config.cond_drop_prob if cond_drop_prob is None else cond_drop_prob
+        withheld = bool(torch.rand(()) < chance)
+        decoded = self._decode(encoded, source_mask & (not withheld), target, target_type, target_mask)
+        logits = self.score(decoded.x, target_type)
+        if not return_loss:
+            return logits
+        wanted = target.masked_fill(~target_mask, IGNORED)
+        loss = _cross_entropy(logits, wanted)
+        if return_early_exit_loss:
+            loss = loss + self._early_exit_loss(decoded.hidden, wanted, target_type)
+        weight = self.config.align_reg_loss_weight
+        if withheld and should_sim_regularize and source_type != target_type and weight > 0:
+            begun_mask, pooling = F.pad(target_mask, (1, 0), value=True), self.config.pooling_temperature
+            loss = loss + weight * similarity_loss(encoded, source_mask, decoded.x, begun_mask, pooling)
+        return (loss, logits[:, :-1].transpose(1, 2)) if return_logits else loss
 
-    def logits(self, phones: Tensor, phone_lengths: Tensor, tokens: Tensor) -> Tensor:
-        """Score every next token in one pass, given all `tokens` before it (teacher forcing).
+    def _encode(
+        self, source: Tensor | Sequence[str], source_type: Modality, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ids, mask = self.read(source, source_type, mask)
+        if not mask.any(dim=1).all():
+            raise CorpusError(f"a source has no {source_type} tokens, expected one or more; leave it out")
+        return ids, mask, self.source(self.embed(ids, source_type), mask)
 
-        Gives float32 `[batch, tokens + 1, vocabulary + 1]`: position i follows the first i tokens.
+    def _decode(
+        self, encoded: Tensor, seen: Tensor, target: Tensor, target_type: Modality, target_mask: Tensor
+    ) -> Decoded:
+        return self.target(
+            self.embed(target, target_type, begin=True),
+            self.target.cross(encoded),
+            F.pad(seen, (1, 0), value=True),
+            mask=None if target_mask.all() else F.pad(target_mask, (1, 0), value=True),
+        )
+
+    def _early_exit_loss(self, hidden: list[Tensor], wanted: Tensor, target_type: Modality) -> Tensor:
+        head = self._exit(target_type)
+        x = hidden[head.layer - 1]
+        return _cross_entropy(head(x.detach() if self.config.detach_early_exit_embed else x), wanted)
+
+    def _exit(self, target_type: Modality) -> EarlyExit:
+        if self.early_exit is None:
+            raise OptionError("the model has no early exit; set target_early_exit_layer, and train with it")
+        if target_type != "speech":
+            raise OptionError(f"target_type is {target_type!r}, expected 'speech' with an early exit")
+        return self.early_exit
+
+    @torch.no_grad()
+    def generate(
+        self,
+        source: Tensor | Sequence[str],
+        *,
+        source_type: Modality,
+        target_type: Modality,
+        temperature: float = 1.0,
+        filter_logits_fn: Callable[..., Tensor] = top_k,
+        filter_fn_kwargs: Mapping[str, Any] | None = None,
+        source_mask: Tensor | None = None,
+        max_length: int = 2048,
+        beam_search_decode: bool = False,
+        spec_decode: bool = False,
+        spec_decode_gamma: int = 5,
+        spec_decode_lenience: float = 1.0,
+        beam_size: int = 4,
+        return_source: bool = False,
+        return_target_mask: bool = False,
+        cond_scale: float = 1.0,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Write the target of each source, int64 `[batch, length]`: tokens, their end, then padding.
+
+        `source` and its mask are those of `forward`. Tokens are drawn one after another from the
+        filtered logits (`top_k`, `top_p`, or any function from logits to logits); a `temperature` of 0
+        takes the likeliest. `beam_search_decode` looks for the likeliest sequence instead;
+        `spec_decode` draws as usual, faster, where the early exit guesses well. A `cond_scale` above 1
+        follows the source more closely. `return_source` puts the source's ids before the target,
+        `return_target_mask` the mask of the target after it. Raises `OptionError` for what this model
+        was not made for. The model is in evaluation mode meanwhile.
         """
-        cross = self.encode(phones, phone_lengths)
-        ids = F.pad(tokens, (1, 0), value=self.end)
-        return self._score(self.target(self._embed(ids), phone_lengths, cross)[0])
+        if beam_search_decode and spec_decode:
+            raise OptionError("beam_search_decode and spec_decode were both given, expected one or neither")
+        if cond_scale != 1 and not (cond_scale > 1 and self.config.cond_drop_prob > 0):
+            raise OptionError(
+                f"cond_scale is {cond_scale}, expected 1, or more with a cond_drop_prob above 0"
+            )
+
+        def probabilities(logits: Tensor) -> Tensor:
+            return to_probabilities(filter_logits_fn(logits, **(filter_fn_kwargs or {})), temperature)
+
+        choose: Callable[..., Tensor] = partial(sample, probabilities=probabilities)
+        if beam_search_decode:
+            choose = partial(beam_search, beam_size=beam_size, temperature=temperature)
+        elif spec_decode:
+            head, guesses = self._exit(target_type), (spec_decode_gamma, spec_decode_lenience)
+            choose = partial(speculate, head=head, probabilities=probabilities, guesses=guesses)
+        alphabet, copies = self._alphabet(target_type), beam_size if beam_search_decode else 1
+        with evaluating(self):
+            source, source_mask, encoded = self._encode(source, source_type, source_mask)
+            state = Continuation(self, alphabet, encoded, source_mask, cond_scale, copies)
+            ids = choose(state, max_length=min(max_length, LONGEST))
+        target, mask = alphabet.cut(ids)
+        found = (*((source,) if return_source else ()), target, *((mask,) if return_target_mask else ()))
+        return found if len(found) > 1 else target
+
+    def read(
+        self,
+        sequences: Tensor | Sequence[str],
+        name: Modality,
+        mask: Tensor | None = None,
+        with_end: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Tokenize what is no ids yet, and give ids int64 and mask bool `[batch, length]`, with their end."""
+        device = self.begin["speech"].device
+        if not isinstance(sequences, Tensor):
+            if self.tokenizer_encode is None:
+                raise OptionError("texts were given to a model without a tokenizer; set use_openai_tokenizer")
+            sequences = self.tokenizer_encode(list(sequences)).to(device)
+        elif sequences.is_floating_point() and name == "speech":
+            if self.wav2vec is None:
+                raise OptionError("audio was given to a model without wav2vec; give semantic tokens instead")
+            sequences = self.wav2vec.eval().tokenize(sequences.to(device))
+        return self._alphabet(name).read(sequences, mask, with_end)
+
+    def _alphabet(self, name: Modality) -> Alphabet:
+        if name not in self.alphabets:
+            raise OptionError(f"a modality is {name!r}, expected 'speech' or 'text'")
+        return self.alphabets[name]
+
+    def embed(self, ids: Tensor, name: Modality, begin: bool = False) -> Tensor:
+        """Embed int64 `ids` `[batch, length]`, behind the vector that begins a sequence if asked for."""
+        x = self.embedding[name](ids)
+        return torch.cat([self.begin[name].expand(len(ids), 1, -1), x], dim=1) if begin else x
+
+    def score(self, x: Tensor, name: Modality) -> Tensor:
+        """Score all ids after decoded `x` `[..., dim]`: logits `[..., ids]`."""
+        return F.linear(x, cast(nn.Embedding, self.embedding[name]).weight)
 
     def encode(self, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Project int64 `phones` `[batch, phones]` to what the decoder looks at in every step.
 
         Gives cross_keys and cross_values, float32 `[target_depth, batch, heads, phones, dim_head]`.
         """
-        return self.target.cross(self.source(self.phone_embedding(phones), lengths))
+        encoded = self.source(self.embed(phones, "text"), frame_mask(lengths, phones.shape[1]))
+        return self.target.cross(encoded)
 
     def step(
         self,
@@ -130,58 +280,19 @@ class TextToSemantic(nn.Module):
         `[target_depth, batch, heads, past, dim_head]`, with past = 0 and token = vocabulary at the start.
         Gives logits `[batch, vocabulary + 1]`, and keys and values of length past + 1.
         """
-        past = (keys, values)
-        x, next_keys, next_values = self.target(
-            self._embed(token[:, None]), lengths, (cross_keys, cross_values), past
-        )
-        return self._score(x[:, 0]), torch.stack(next_keys), torch.stack(next_values)
-
-    def generate(
-        self, phones: Tensor, lengths: Tensor, *, temperature: float = 0.0, seed: int = 0
-    ) -> list[Tensor]:
-        """Decode the semantic tokens of each sample, int64 `[tokens]`, by the runtime's loop around PyTorch.
-
-        Takes what `encode` takes. A `temperature` of 0 picks the most likely token. Dropout stays as it
-        is: call `eval()` first.
-        """
-        encoder_graph, step_graph = self.graphs
-        stage = AutoregressiveText(
-            TorchEngine(encoder_graph, self.encode, phones.device),
-            TorchEngine(step_graph, self.step, phones.device),
-            AXES["tokens"].max,
-            self.config.vocabulary,
-            self.config.rate,
-            temperature,
-        )
-        rng = np.random.default_rng(seed)
-        samples = (ids[:length].cpu().numpy() for ids, length in zip(phones, lengths, strict=True))
-        return [torch.from_numpy(stage.semantic_tokens(ids, rng)).to(phones.device) for ids in samples]
-
-    def _embed(self, ids: Tensor) -> Tensor:
-        return torch.where((ids == self.end)[..., None], self.begin, self.token_embedding(ids))
-
-    def _score(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.token_embedding.weight)
+        at_start = (token == self.config.vocabulary)[:, None, None]
+        x = torch.where(at_start, self.begin["speech"], self.embed(token[:, None], "speech"))
+        # The learned key stands before the first phone, so every sample has one position more.
+        cross_mask = frame_mask(lengths + 1, cross_keys.shape[3] + 1)
+        # The device's cache has a key for each head; those that are shared come first, then again.
+        own = self.config.kv_heads
+        past = (keys[:, :, :own], values[:, :, :own])
+        decoded = self.target(x, (cross_keys, cross_values), cross_mask, past)
+        heads = self.config.heads
+        next_keys, next_values = (share_heads(torch.stack(part), heads, dim=2) for part in decoded[2:])
+        return self.score(decoded.x[:, 0], "speech"), next_keys, next_values
 
 
-def _without_padding(name: str, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
-    """Check `ids` `[batch, length]` within their `lengths`, cut them to the longest and pad with 0."""
-    shape = list(ids.shape)
-    if ids.ndim != 2 or not ids.numel() or lengths.shape != ids.shape[:1]:
-        raise CorpusError(
-            f"{name} {shape} have lengths {list(lengths.shape)}, "
-            "expected [batch, length] and [batch], both at least 1"
-        )
-    limit = min(ids.shape[1], AXES[name].max)
-    for length in (int(lengths.min()), longest := int(lengths.max())):
-        if not 1 <= length <= limit:
-            raise CorpusError(f"a sample has {length} {name}, expected 1 to {limit}; leave it out")
-    ids = ids[:, :longest]
-    inside = frame_mask(lengths, longest)
-    wrong = ids[inside & ((ids < 0) | (ids >= count))]
-    if len(wrong):
-        raise CorpusError(
-            f"{name} hold the id {int(wrong[0])}, expected 0 to {count - 1}; "
-            "make them with the symbols and units that this model was made for"
-        )
-    return ids.masked_fill(~inside, 0)
+def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Score `wanted` `[batch, length]` by logits that go one position further, `[batch, length + 1, ids]`."""
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), wanted, ignore_index=IGNORED)

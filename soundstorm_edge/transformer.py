@@ -2,32 +2,45 @@
 
 Blocks are pre-norm: RMSNorm (arXiv 1910.07467), attention without biases, feed-forward with GEGLU
 (arXiv 2002.05202). Positions are rotary (arXiv 2104.09864) in self-attention and absent in
-cross-attention, which has one learned key and value that it can look at when no phone helps.
+cross-attention, which has one learned key and value that it can look at when no phone helps, and
+which is all there is to look at when the source is withheld. Query heads may share key and value
+heads in self-attention (grouped queries, arXiv 2305.13245).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .conformer import frame_mask
 from .rotary import rotary_table, rotate
+
+Cache = tuple[Sequence[Tensor] | Tensor, Sequence[Tensor] | Tensor]  # keys and values, by block first
 
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """The size of every block of a stack; attention works in `heads * dim_head` dimensions."""
+    """The size of every block of a stack; attention works in `heads * dim_head` dimensions.
+
+    kv_heads: key and value heads of self-attention; query head i looks at key head i modulo these.
+    """
 
     dim: int
     heads: int
+    kv_heads: int
     dim_head: int
     ff_mult: int
-    dropout: float
+    attn_dropout: float
+    ff_dropout: float
+
+
+def _norm(dim: int) -> nn.RMSNorm:
+    """Make a norm that adds next to nothing: PyTorch's own epsilon shows in the fourth digit of logits."""
+    return nn.RMSNorm(dim, eps=1e-12)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -40,17 +53,22 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+def share_heads(x: Tensor, heads: int, dim: int = 1) -> Tensor:
+    """Give each of `heads` query heads its key or value: those along `dim` are repeated in turn."""
+    return x if x.shape[dim] == heads else torch.cat([x] * (heads // x.shape[dim]), dim=dim)
+
+
 class FeedForward(nn.Sequential):
     """GEGLU with the inner size of a plain feed-forward of equal cost: two thirds of it."""
 
-    def __init__(self, config: BlockConfig) -> None:
-        inner = config.dim * config.ff_mult * 2 // 3
+    def __init__(self, dim: int, mult: int = 4, dropout: float = 0.0) -> None:
+        inner = dim * mult * 2 // 3
         super().__init__(
-            nn.RMSNorm(config.dim),
-            nn.Linear(config.dim, 2 * inner),
+            _norm(dim),
+            nn.Linear(dim, 2 * inner),
             GEGLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(inner, config.dim),
+            nn.Dropout(dropout),
+            nn.Linear(inner, dim),
         )
 
 
@@ -68,11 +86,11 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
-        inner = config.heads * config.dim_head
-        self.heads, self.dropout = config.heads, config.dropout
-        self.norm = nn.RMSNorm(config.dim)
-        self.to_queries_keys_values = nn.Linear(config.dim, 3 * inner, bias=False)
-        self.to_out = nn.Linear(inner, config.dim, bias=False)
+        self.heads, self.kv_heads, self.dropout = config.heads, config.kv_heads, config.attn_dropout
+        self.sizes = [heads * config.dim_head for heads in (self.heads, self.kv_heads, self.kv_heads)]
+        self.norm = _norm(config.dim)
+        self.to_queries_keys_values = nn.Linear(config.dim, sum(self.sizes), bias=False)
+        self.to_out = nn.Linear(self.sizes[0], config.dim, bias=False)
 
     def forward(
         self,
@@ -85,17 +103,23 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend from `x` `[batch, length, dim]` to itself and to the keys and values of the `past`.
 
-        `rotation` holds the positions of `x`; `mask` is bool `[batch, 1, 1, length]`, false where not
-        to look. Gives the change of `x`, and all keys and values `[batch, heads, past + length, dim_head]`.
+        `rotation` holds the positions of `x`; `mask` is bool, false where not to look, and broadcasts to
+        `[batch, heads, length, past + length]`. Gives the change of `x`, and all keys and values
+        `[batch, kv_heads, past + length, dim_head]`.
         """
-        projected = self.to_queries_keys_values(self.norm(x)).chunk(3, dim=-1)
-        queries, keys, values = (split_heads(part, self.heads) for part in projected)
+        projected = self.to_queries_keys_values(self.norm(x)).split(self.sizes, dim=-1)
+        heads = (self.heads, self.kv_heads, self.kv_heads)
+        queries, keys, values = (split_heads(part, n) for part, n in zip(projected, heads, strict=True))
         queries, keys = rotate(queries, rotation), rotate(keys, rotation)
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
-        dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal
+            queries,
+            share_heads(keys, self.heads),
+            share_heads(values, self.heads),
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
         )
         return self.to_out(merge_heads(attended)), keys, values
 
@@ -106,8 +130,8 @@ class CrossAttention(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         inner = config.heads * config.dim_head
-        self.heads, self.dropout = config.heads, config.dropout
-        self.norm = nn.RMSNorm(config.dim)
+        self.heads, self.dropout = config.heads, config.attn_dropout
+        self.norm = _norm(config.dim)
         self.to_queries = nn.Linear(config.dim, inner, bias=False)
         self.to_keys_values = nn.Linear(config.dim, 2 * inner, bias=False)
         self.to_out = nn.Linear(inner, config.dim, bias=False)
@@ -138,7 +162,7 @@ class EncoderBlock(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.self_attention = SelfAttention(config)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config.dim, config.ff_mult, config.ff_dropout)
 
     def forward(self, x: Tensor, rotation: Tensor, mask: Tensor) -> Tensor:
         """`[batch, length, dim]` to the same."""
@@ -153,21 +177,23 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.self_attention = SelfAttention(config)
         self.cross_attention = CrossAttention(config)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config.dim, config.ff_mult, config.ff_dropout)
 
     def forward(
         self,
         x: Tensor,
         rotation: Tensor,
+        mask: Tensor | None,
         cross: tuple[Tensor, Tensor],
         cross_mask: Tensor,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`[batch, length, dim]` to the same, and the keys and values to attend to from the next position.
 
-        Without a `past`, attention is causal; with one, `length` must be 1.
+        Without a `mask`, attention is causal; with a `past` as well, `length` must then be 1.
         """
-        change, keys, values = self.self_attention(x, rotation, causal=past is None, past=past)
+        causal = mask is None and past is None
+        change, keys, values = self.self_attention(x, rotation, mask=mask, causal=causal, past=past)
         x = x + change
         x = x + self.cross_attention(x, *cross, cross_mask)
         return x + self.feed_forward(x), keys, values
@@ -179,16 +205,43 @@ class Encoder(nn.Module):
     def __init__(self, config: BlockConfig, depth: int, positions: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(depth))
-        self.norm = nn.RMSNorm(config.dim)
+        self.norm = _norm(config.dim)
         self.register_buffer("rotary", rotary_table(positions, config.dim_head), persistent=False)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode `x` `[batch, length, dim]`, of which `lengths` `[batch]` are no padding."""
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encode `x` `[batch, length, dim]`; `mask` is bool `[batch, length]`, false for padding."""
         rotation = self.get_buffer("rotary")[: x.shape[1]]
-        mask = frame_mask(lengths, x.shape[1])[:, None, None]
         for block in self.blocks:
-            x = block(x, rotation, mask)
+            x = block(x, rotation, mask[:, None, None])
         return self.norm(x)
+
+
+class EarlyExit(nn.Module):
+    """Scores semantic tokens from what lies after block `layer` of a decoder."""
+
+    def __init__(self, dim: int, rows: int, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.feed_forward = FeedForward(dim)
+        self.norm = _norm(dim)
+        self.to_logits = nn.Linear(dim, rows, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """`[..., dim]` to `[..., ids]`."""
+        return self.to_logits(self.norm(hidden + self.feed_forward(hidden)))
+
+
+class Decoded(NamedTuple):
+    """What the decoder gives: `x` after its norm, and by block what lies before it.
+
+    x: `[batch, length, dim]`; hidden: the same after every block; keys and values: of every block,
+    `[batch, kv_heads, past + length, dim_head]`.
+    """
+
+    x: Tensor
+    hidden: list[Tensor]
+    keys: list[Tensor]
+    values: list[Tensor]
 
 
 class Decoder(nn.Module):
@@ -197,7 +250,7 @@ class Decoder(nn.Module):
     def __init__(self, config: BlockConfig, depth: int, positions: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(depth))
-        self.norm = nn.RMSNorm(config.dim)
+        self.norm = _norm(config.dim)
         self.register_buffer("rotary", rotary_table(positions, config.dim_head), persistent=False)
 
     def cross(self, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,24 +263,37 @@ class Decoder(nn.Module):
     def forward(
         self,
         x: Tensor,
-        lengths: Tensor,
         cross: tuple[Tensor, Tensor],
-        past: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        cross_mask: Tensor,
+        past: Cache | None = None,
+        mask: Tensor | None = None,
+        depth: int | None = None,
+    ) -> Decoded:
         """Decode `x` `[batch, length, dim]`, whose positions follow those of the `past`.
 
-        `lengths` `[batch]` are those of the source, `cross` is what the method `cross` gave. `past` are
-        keys and values, `[depth, batch, heads, past, dim_head]` each; without it `x` begins the sequence.
-        Gives the decoded `x`, and keys and values of every block for the position after it.
+        `cross` is what the method `cross` gave and `cross_mask` bool `[batch, 1 + phones]`, whose first
+        column is the learned key. `past` are keys and values by block, each
+        `[batch, kv_heads, past, dim_head]`; without it `x` begins the sequence. `mask` is bool
+        `[batch, length]`, false for padding in `x`. Only the first `depth` blocks are run, if given.
         """
-        start = 0 if past is None else past[0].shape[3]
+        start = 0 if past is None else past[0][0].shape[2]
         rotation = self.get_buffer("rotary")[start : start + x.shape[1]]
-        # The learned key stands before the first phone, so every sample has one position more.
-        mask = frame_mask(lengths + 1, cross[0].shape[3] + 1)[:, None, None]
-        keys, values = [], []
-        for i, block in enumerate(self.blocks):
+        look = _causal_mask(x, past, mask)
+        decoded = Decoded(x, [], [], [])
+        for i, block in enumerate(self.blocks[:depth]):
             block_past = None if past is None else (past[0][i], past[1][i])
-            x, block_keys, block_values = block(x, rotation, (cross[0][i], cross[1][i]), mask, block_past)
-            keys.append(block_keys)
-            values.append(block_values)
-        return self.norm(x), keys, values
+            block_cross = (cross[0][i], cross[1][i])
+            x, keys, values = block(x, rotation, look, block_cross, cross_mask[:, None, None], block_past)
+            for parts, part in zip(decoded[1:], (x, keys, values), strict=True):
+                parts.append(part)
+        return decoded._replace(x=self.norm(x))
+
+
+def _causal_mask(x: Tensor, past: Cache | None, mask: Tensor | None) -> Tensor | None:
+    """Say where each position of `x` may look, or None where causality alone says it."""
+    length = x.shape[1]
+    if mask is None and (past is None or length == 1):
+        return None
+    start = 0 if past is None else past[0][0].shape[2]
+    causal = torch.ones(length, start + length, dtype=torch.bool, device=x.device).tril(start)
+    return causal if mask is None else causal & mask[:, None, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,26 +12,30 @@ from torch import Tensor, nn
 from soundstorm_runtime.lexicon import Lexicon
 
 from ..checkpoint import build_text
+from ..conformer import frame_mask
 from ..corpus import Corpus, Utterance
 from ..errors import CorpusError
 from ..parallel_text import ParallelTextConfig
 from ..text_to_semantic import TextToSemanticConfig
-from .batches import draw_alike, pad
-from .loop import Optimization, Stage
+from .batches import pad
+from .optimization import Optimization
+from .stage import SampledStage
 
 
 @dataclass(frozen=True)
 class TextRecipe:
     """Which stage: `parallel` needs the time of every phone, `autoregressive` the phones alone.
 
-    The symbols, vocabulary and rate of the model are set to those of the lexicon and the units.
+    speaker: learn this one's speech alone, so that every voice speaks with one rhythm; empty takes all.
+    `with_alphabets` sets the symbols, vocabulary and rate of the model to those of the lexicon and units.
     """
 
     model: ParallelTextConfig | TextToSemanticConfig = field(default_factory=ParallelTextConfig)
+    speaker: str = ""
     optimization: Optimization = field(default_factory=Optimization)
 
 
-class TextStage(Stage):
+class TextStage(SampledStage):
     """Whole utterances: phones and semantic tokens, and durations where the stage needs them."""
 
     name = "text"
@@ -45,38 +49,84 @@ class TextStage(Stage):
         rate: int,
         lexicon: Lexicon,
     ) -> None:
-        self.config = config
+        self.config, self.corpus, self.tokens, self.rate, self.lexicon = config, corpus, tokens, rate, lexicon
         torch.manual_seed(recipe.optimization.seed)
-        ids = {symbol: index for index, symbol in enumerate(config.symbols)}
+        self.ids = {symbol: index for index, symbol in enumerate(config.symbols)}
         self.model: nn.Module = build_text(config)
-        if isinstance(config, ParallelTextConfig):
-            examples = [
-                _with_durations(u, t, rate, ids) for u, t in zip(corpus.utterances, tokens, strict=True)
-            ]
-        else:
-            examples = [_plain(u, t, ids, lexicon) for u, t in zip(corpus.utterances, tokens, strict=True)]
-        self.examples = [e for e, u in zip(examples, corpus.utterances, strict=True) if not u.held_out]
-        self.held_out = [e for e, u in zip(examples, corpus.utterances, strict=True) if u.held_out][:48]
-        if not self.examples or not self.held_out:
-            raise CorpusError("the corpus has no training or no held-out utterance; add speech")
-        self.lengths = np.array([len(example[-1]) for example in self.examples])
+        utterances = corpus.utterances
+        speaks = np.ones(len(utterances), bool)
+        if recipe.speaker:
+            speaks = np.array([name == recipe.speaker for name in utterances.speakers])[utterances.speaker]
+        held_out = utterances.held_out
+        self.numbers = np.flatnonzero(speaks & ~held_out).tolist()
+        self.held_out = [self._read(number) for number in np.flatnonzero(speaks & held_out)[:48].tolist()]
+        if not self.numbers or not self.held_out:
+            whose = f" of {recipe.speaker!r}" if recipe.speaker else ""
+            raise CorpusError(f"the corpus has no training or no held-out utterance{whose}; add speech")
+        self.lengths = np.array([len(tokens[number]) for number in self.numbers])
 
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Draw utterances: phones, their lengths, [durations,] tokens, their lengths."""
-        return _collate([self.examples[i] for i in draw_alike(self.lengths, size, rng)])
+    def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Read an utterance: phones, [durations,] tokens."""
+        return self._read(self.numbers[number])
+
+    def _read(self, number: int) -> tuple[np.ndarray, ...]:
+        utterance, tokens = self.corpus.utterances[number], self.tokens[number]
+        if isinstance(self.config, ParallelTextConfig):
+            return _with_durations(utterance, tokens, self.rate, self.ids)
+        return _plain(utterance, tokens, self.ids, self.lexicon)
+
+    def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+        """Stack phones, their lengths, [durations,] tokens, their lengths."""
+        columns = [pad(column) for column in zip(*samples, strict=True)]
+        if len(columns) == 2:
+            (phones, phone_lengths), (tokens, token_lengths) = columns
+            return phones, phone_lengths, tokens, token_lengths
+        (phones, phone_lengths), (durations, _), (tokens, token_lengths) = columns
+        return phones, phone_lengths, durations, tokens, token_lengths
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the cross entropy of the tokens, and of the durations their squared error."""
         if isinstance(self.config, TextToSemanticConfig):
-            return model(*batch), {}
+            return _autoregressive_loss(model, self.config, *batch), {}
         tokens, durations = model(*batch)
         return tokens + durations, {"tokens": tokens.detach(), "durations": durations.detach()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Give the losses of held-out utterances."""
-        batch = tuple(tensor.to(device) for tensor in _collate(self.held_out))
+        batch = tuple(tensor.to(device) for tensor in self.collate(self.held_out))
         loss, parts = self.loss(self.model, batch)
         return {name: value.item() for name, value in (parts or {"tokens": loss}).items()}
+
+
+def with_alphabets(
+    config: ParallelTextConfig | TextToSemanticConfig, symbols: tuple[str, ...], vocabulary: int, rate: int
+) -> ParallelTextConfig | TextToSemanticConfig:
+    """Give `config` the phones of a lexicon, and the semantic tokens and rate of the units."""
+    if isinstance(config, ParallelTextConfig):
+        return replace(config, symbols=symbols, vocabulary=vocabulary)
+    return replace(
+        config, symbols=symbols, autoset_text_eos_id=False, num_semantic_token_ids=vocabulary, rate=rate
+    )
+
+
+def _autoregressive_loss(
+    model: nn.Module,
+    config: TextToSemanticConfig,
+    phones: Tensor,
+    phone_lengths: Tensor,
+    tokens: Tensor,
+    token_lengths: Tensor,
+) -> Tensor:
+    return model(
+        phones,
+        tokens,
+        source_type="text",
+        target_type="speech",
+        source_mask=frame_mask(phone_lengths, phones.shape[1]),
+        target_mask=frame_mask(token_lengths, tokens.shape[1]),
+        return_loss=True,
+        return_early_exit_loss=config.target_early_exit_layer is not None,
+    )
 
 
 def _with_durations(
@@ -103,12 +153,3 @@ def _phone_ids(phones: Sequence[str], ids: dict[str, int]) -> np.ndarray:
     if unknown := sorted(set(phones) - set(ids)):
         raise CorpusError(f"phone {unknown[0]!r} of the corpus is not in the lexicon ({', '.join(ids)})")
     return np.array([ids[phone] for phone in phones])
-
-
-def _collate(examples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-    columns = [pad(column) for column in zip(*examples, strict=True)]
-    if len(columns) == 2:
-        (phones, phone_lengths), (tokens, token_lengths) = columns
-        return phones, phone_lengths, tokens, token_lengths
-    (phones, phone_lengths), (durations, _), (tokens, token_lengths) = columns
-    return phones, phone_lengths, durations, tokens, token_lengths
