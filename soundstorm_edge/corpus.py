@@ -2,6 +2,7 @@
 
     corpus/utterances.jsonl    one `Utterance` a line
     corpus/audio/*.flac        mono, 16 bit
+    corpus/settings.json       what it was made of
 
 Three sources: `flite` speaks English text that Debian carries (offline, with exact phone times), and
 the layouts of LJSpeech and LibriTTS are read from disk.
@@ -18,15 +19,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import soundfile
 import soxr
 from tqdm import tqdm
 
-from .config import from_plain, to_plain
-from .errors import CorpusError, RecipeError
+from .config import to_plain
+from .errors import CorpusError
+from .utterances import LISTING, Utterance, Utterances, find_listings
 
 UNKNOWN_SIZE = 0xFFFFFFFF  # what a WAV that was streamed has for its size
 
@@ -41,20 +43,7 @@ class CorpusConfig:
     sample_rate: int = 16_000
     utterances: int = 0  # at most this many of every voice; 0 takes all
     held_out_percent: int = 2
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One recording: `audio` is relative to the corpus folder; times are in seconds."""
-
-    id: str
-    audio: str
-    seconds: float
-    text: str
-    speaker: str
-    held_out: bool
-    phones: tuple[str, ...] = ()
-    ends: tuple[float, ...] = ()  # end time of each phone; empty where no alignment is known
+    times: str = ""  # "align" finds phone times, a folder holds TextGrid files; empty takes the source's
 
 
 @dataclass(frozen=True)
@@ -68,18 +57,27 @@ class Recording:
 
 
 class Corpus:
-    """A corpus folder that is complete: its utterances, and their audio on demand."""
+    """A corpus folder that is complete: its utterances, and their audio on demand.
+
+    A folder of such folders, or of links to them, is a corpus too: one that is made or kept in shards.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        listing = folder / "utterances.jsonl"
-        if not listing.is_file():
-            raise CorpusError(f"no corpus at {folder}; make one with 'soundstorm-train corpus'")
-        self.utterances = _read_rows(listing)
+        self.utterances = Utterances(folder, find_listings(folder))
 
-    def select(self, *, held_out: bool) -> list[Utterance]:
+    def select(self, *, held_out: bool) -> Utterances:
         """Give the utterances for training, or those that no training sees."""
-        return [u for u in self.utterances if u.held_out == held_out]
+        return self.utterances.where(self.utterances.held_out == held_out)
+
+    def lasting(self, seconds: float, *, held_out: bool) -> Utterances:
+        """Give those that last at least so long. Raises `CorpusError` where there are none."""
+        part = self.select(held_out=held_out)
+        chosen = part.where(part.seconds >= seconds)
+        if not len(chosen):
+            name = "held-out" if held_out else "training"
+            raise CorpusError(f"no {name} utterance lasts {seconds:.2f} s; shorten the crops or add speech")
+        return chosen
 
     def audio(self, utterance: Utterance, start: int = 0, samples: int = -1) -> np.ndarray:
         """Read float32 `[samples]` in -1 to 1, from sample `start` on."""
@@ -102,13 +100,15 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
 
     Raises `CorpusError` where the folder holds the corpus of other settings.
     """
-    listing, settings = folder / "utterances.jsonl", folder / "settings.json"
+    listing, settings = folder / LISTING, folder / "settings.json"
     if settings.exists() and json.loads(settings.read_text()) != to_plain(config):
         raise CorpusError(f"{folder} holds the corpus of another recipe; remove it or choose another --run")
     if listing.exists():
         return Corpus(folder)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps(to_plain(config)))
+    new = settings.with_suffix(".partial")
+    new.write_text(json.dumps(to_plain(config)))
+    new.replace(settings)
     partial = folder / "utterances.partial.jsonl"
     done = _mend_partial(partial)
     recordings = [r for r in _recordings(config) if r.id not in done]
@@ -119,8 +119,31 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
         made = pool.map(lambda recording: _make_utterance(recording, config, folder), recordings)
         for utterance in tqdm(made, total=len(recordings), desc="corpus", unit="utterance"):
             rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
+    _add_times(config, folder, partial)
     partial.rename(listing)
     return Corpus(folder)
+
+
+def _add_times(config: CorpusConfig, folder: Path, partial: Path) -> None:
+    """Write the phones and their end times into the listing, where the recordings came without them."""
+    if not config.times:
+        return
+    from .forced_alignment import align
+    from .lexicon import shipped_lexicon
+    from .textgrid import read_times
+
+    utterances, lexicon = list(Utterances(folder, [partial])), shipped_lexicon()
+    if config.times == "align":
+
+        def load(utterance: Utterance) -> np.ndarray:
+            return soundfile.read(folder / utterance.audio, dtype="float32")[0]
+
+        timed = align(utterances, load, config.sample_rate, lexicon)
+    else:
+        timed = read_times(Path(config.times), utterances, lexicon.symbols)
+    new = partial.with_suffix(".timed")
+    new.write_text("".join(json.dumps(dataclasses.asdict(utterance)) + "\n" for utterance in timed))
+    new.replace(partial)
 
 
 def _recordings(config: CorpusConfig) -> Iterator[Recording]:
@@ -217,17 +240,4 @@ def _mend_partial(partial: Path) -> set[str]:
         return set()
     whole = partial.read_text().rpartition("\n")[0]
     partial.write_text(whole + "\n" if whole else "")
-    return {utterance.id for utterance in _read_rows(partial)}
-
-
-def _read_rows(listing: Path) -> list[Utterance]:
-    rows = []
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row: Any = json.loads(line)
-            rows.append(from_plain(Utterance, row, f"{listing}:{number}"))
-        except (ValueError, RecipeError) as error:
-            raise CorpusError(
-                f"{listing}:{number} is no utterance ({error}); make the corpus again"
-            ) from error
-    return rows
+    return {utterance.id for utterance in Utterances(partial.parent, [partial])}

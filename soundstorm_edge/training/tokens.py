@@ -1,46 +1,125 @@
-"""Tokens of a whole corpus, computed once and kept on disk."""
+"""Tokens of a whole corpus, computed once and kept on disk in shards that are read as they are needed.
+
+codes/settings.json      of which weights and corpus
+codes/00000.npy          uint16 `[tokens]` or `[frames, levels]`, utterance after utterance
+codes/00000.ends.npy     int64 `[utterances]`, where each of them ends
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..corpus import Corpus
+from ..errors import CorpusError
+
+PER_SHARD = 1024  # utterances: some minutes' work, which is all that a killed run loses
+
+
+class Tokens(Sequence[np.ndarray]):
+    """The tokens of every utterance, in the corpus's order: views of memory-mapped files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ends = [np.load(path) for path in sorted(folder.glob("*.ends.npy"))]
+        self._ends = [np.concatenate([[0], shard]) for shard in ends]
+        self._shards: dict[int, np.ndarray] = {}
+        self.lengths = np.concatenate([np.diff(shard) for shard in self._ends])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, number: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, number: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(f"utterance {number} of {len(self)}")
+        shard, row = divmod(int(number), PER_SHARD)
+        if shard not in self._shards:
+            self._shards[shard] = np.load(_shard_path(self.folder, shard), mmap_mode="r", allow_pickle=False)
+        start, end = self._ends[shard][row : row + 2]
+        return self._shards[shard][start:end]
 
 
 def corpus_tokens(
-    path: Path, corpus: Corpus, model: nn.Module, tokenize: Callable[[Tensor], Tensor]
-) -> list[np.ndarray]:
-    """Tokenize every utterance, or read what an earlier run kept for the same weights and corpus.
+    folder: Path, corpus: Corpus, model: nn.Module, tokenize: Callable[[Tensor], Tensor]
+) -> Tokens:
+    """Tokenize every utterance, or take what an earlier run kept for the same weights and corpus.
 
-    Returns one int64 array `[tokens]` or `[frames, levels]` for each utterance, in the corpus's order.
+    A killed run goes on at the shard that it was at; several processes share the work.
     """
+    state = PartialState()
     fingerprint = _fingerprint(model, corpus)
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as kept:
-            if kept["fingerprint"].item() == fingerprint:
-                flat = kept["flat"].astype(np.int64)
-                return np.split(flat, kept["ends"][:-1])
-    model.eval()
-    found = []
-    with tqdm(corpus.utterances, desc=f"tokens for {path.stem}", unit="utterance") as bar:
-        for utterance in bar:
-            with torch.inference_mode():
-                found.append(tokenize(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    ends = np.cumsum([len(tokens) for tokens in found])
-    np.savez(
-        partial, flat=np.concatenate(found).astype(np.int16), ends=ends, fingerprint=np.array(fingerprint)
-    )
-    partial.replace(path)
-    return found
+    if state.is_main_process:
+        _begin(folder, fingerprint)
+    state.wait_for_everyone()
+    shards = range(state.process_index, -(-len(corpus.utterances) // PER_SHARD), state.num_processes)
+    missing = [shard for shard in shards if not _shard_path(folder, shard).exists()]
+    model.eval().to(state.device)
+    todo = [corpus.utterances[n * PER_SHARD : (n + 1) * PER_SHARD] for n in missing]
+    with tqdm(
+        total=sum(map(len, todo)), desc=f"tokens for {folder.name}", unit="utterance",
+        disable=not state.is_main_process,
+    ) as bar:  # fmt: skip
+        for shard, utterances in zip(missing, todo, strict=True):
+            found = []
+            for utterance in utterances:
+                audio = torch.from_numpy(corpus.audio(utterance))[None].to(state.device)
+                with torch.inference_mode():
+                    found.append(tokenize(audio)[0].cpu().numpy())
+                bar.update()
+            _write_shard(folder, shard, found)
+    model.to("cpu")
+    state.wait_for_everyone()
+    return Tokens(folder)
+
+
+def _begin(folder: Path, fingerprint: str) -> None:
+    """Take away the tokens of other weights or of another corpus; they are quickly made again."""
+    settings = folder / "settings.json"
+    if settings.is_file() and json.loads(settings.read_text()) == {"fingerprint": fingerprint}:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (settings, *folder.glob("*.npy")):
+        path.unlink(missing_ok=True)
+    new = settings.with_suffix(".partial")
+    new.write_text(json.dumps({"fingerprint": fingerprint}))
+    new.replace(settings)
+
+
+def _write_shard(folder: Path, shard: int, found: Sequence[np.ndarray]) -> None:
+    """Write the tokens of a shard: they are there once all of it is on disk."""
+    flat = np.concatenate(found)
+    if flat.min(initial=0) < 0 or flat.max(initial=0) > np.iinfo(np.uint16).max:
+        raise CorpusError(f"tokens from {flat.min()} to {flat.max()} were made, expected 0 to 65535")
+    path = _shard_path(folder, shard)
+    for array, name in (
+        (np.cumsum([len(tokens) for tokens in found]), path.with_suffix(".ends.npy")),
+        (flat.astype(np.uint16), path),
+    ):
+        new = name.with_suffix(".partial")
+        with new.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+        new.replace(name)
+
+
+def _shard_path(folder: Path, shard: int) -> Path:
+    return folder / f"{shard:05}.npy"
 
 
 def _fingerprint(model: nn.Module, corpus: Corpus) -> str:

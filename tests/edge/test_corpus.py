@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,8 @@ def repeat(path: Path) -> None:
 def test_the_corpus_of_other_settings_is_not_taken(ljspeech: Path, tmp_path: Path) -> None:
     config = CorpusConfig(source="ljspeech", path=str(ljspeech))
     made = make_corpus(config, tmp_path / "corpus")
-    assert make_corpus(config, tmp_path / "corpus").utterances == made.utterances
+    assert list(make_corpus(config, tmp_path / "corpus").utterances) == list(made.utterances)
+    assert not list((tmp_path / "corpus").glob("*.partial*"))
     with pytest.raises(CorpusError, match="corpus of another recipe; remove it or choose another --run"):
         make_corpus(CorpusConfig(source="ljspeech", path=str(ljspeech), utterances=1), tmp_path / "corpus")
 
@@ -157,3 +159,56 @@ def test_broken_rows_are_named(tmp_path: Path, row: str, message: str) -> None:
 def test_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="make one with 'soundstorm-train corpus'"):
         Corpus(tmp_path)
+
+
+def rows_of(folder: Path, names: str, *, held_out: str = "") -> Path:
+    folder.mkdir(parents=True)
+    rows = [
+        {
+            "id": n,
+            "audio": f"audio/{n}.flac",
+            "seconds": 1.0 + i,
+            "text": n,
+            "speaker": "x",
+            "held_out": n in held_out,
+        }
+        for i, n in enumerate(names)
+    ]
+    (folder / "utterances.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
+    return folder
+
+
+def test_a_folder_of_corpora_is_a_corpus(tmp_path: Path) -> None:
+    whole = tmp_path / "corpus"
+    rows_of(whole / "00", "äb", held_out="b")
+    elsewhere = rows_of(tmp_path / "elsewhere", "cde", held_out="d")
+    (whole / "01").symlink_to(elsewhere)
+    write_tone(elsewhere / "audio" / "c.flac", rate=16_000)
+    corpus = Corpus(whole)
+    assert [u.id for u in corpus.utterances] == list("äbcde")
+    assert [u.id for u in corpus.select(held_out=True)] == ["b", "d"]
+    assert corpus.utterances.seconds.tolist() == [1, 2, 1, 2, 3]
+    assert [u.id for u in corpus.utterances[1:4]] == ["b", "c", "d"]
+    assert corpus.utterances[-1].audio == "01/audio/e.flac"
+    assert len(corpus.audio(corpus.utterances[2])) == 16_000
+
+
+def test_an_unfinished_shard_is_named(tmp_path: Path) -> None:
+    rows_of(tmp_path / "00", "ab")
+    (tmp_path / "01").mkdir()
+    (tmp_path / "01" / "settings.json").write_text("{}")
+    with pytest.raises(CorpusError, match=r"the shard .*01 is not complete; complete it, or take it away"):
+        Corpus(tmp_path)
+
+
+def test_a_long_list_of_utterances_stays_on_disk(tmp_path: Path) -> None:
+    row = {"id": "a", "audio": "a", "seconds": 1.0, "text": "x" * 20_000, "speaker": "x", "held_out": False}
+    (tmp_path / "utterances.jsonl").write_text((json.dumps(row) + "\n") * 300)
+    tracemalloc.start()
+    corpus = Corpus(tmp_path)
+    chosen = corpus.select(held_out=False)
+    assert sum(len(u.text) for u in chosen) == 6_000_000
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()

@@ -1,0 +1,54 @@
+"""What a training tells: JSON lines, Accelerate's trackers, and audio to listen to."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from accelerate import Accelerator
+
+from ..config import to_plain
+from .optimization import Optimization
+
+
+class Log:
+    """One JSON line for every few steps, and one for the held-out score at every save.
+
+    The trackers that the accelerator was made with get the same numbers. Only the first process writes.
+    """
+
+    def __init__(self, folder: Path, options: Optimization, accelerator: Accelerator) -> None:
+        self.path, self.samples = folder / "log.jsonl", folder / "samples"
+        self.accelerator = accelerator
+        self.start = time.monotonic()
+        facts = {name: v for name, v in to_plain(options).items() if isinstance(v, int | float | str)}
+        if accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+        accelerator.init_trackers("soundstorm", config=facts)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Note numbers of a step."""
+        if not self.accelerator.is_main_process:
+            return
+        row = {"step": step, "seconds": round(time.monotonic() - self.start, 1)}
+        row |= {name: round(value, 4) for name, value in values.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.accelerator.log(values, step=step)
+
+    def listen(self, step: int, sounds: dict[str, tuple[np.ndarray, int]]) -> None:
+        """Write audio of a step to `samples/`, and to TensorBoard where it is a tracker."""
+        for name, (audio, rate) in sounds.items():
+            self.samples.mkdir(exist_ok=True)
+            soundfile.write(self.samples / f"{name}-{step}.wav", audio, rate)
+            for tracker in self.accelerator.trackers:
+                if tracker.name == "tensorboard":
+                    tracker.writer.add_audio(name, audio[None], step, sample_rate=rate)
+
+    def close(self) -> None:
+        """End the trackers; Accelerate's `end_training` would end its processes' talk with them."""
+        for tracker in self.accelerator.trackers:
+            tracker.finish()

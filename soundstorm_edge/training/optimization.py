@@ -1,0 +1,60 @@
+"""How long, how fast and in which numbers a stage learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..config import check_positive
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """The settings of AdamW; the rate warms up linearly and decays as a cosine over `steps`.
+
+    batch: samples of one step, over all processes; accumulate: the parts in which each process works
+    through its share, to save memory. bf16, fp16: mixed precision; fp16 needs a GPU. ema: decay of a moving
+    average of the weights, 0.999 or so; 0 keeps none. stop: end after this many steps, on the curve of
+    `steps`; 0 goes to its end. trackers: Accelerate's, such as "tensorboard".
+    """
+
+    steps: int = 10_000
+    batch: int = 16
+    learning_rate: float = 5e-4
+    warmup: int = 200
+    weight_decay: float = 0.01
+    gradient_norm: float = 1.0
+    bf16: bool = False
+    seed: int = 0
+    save_every: int = 500
+    accumulate: int = 1
+    fp16: bool = False
+    ema: float = 0.0
+    stop: int = 0
+    trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_positive(self, "steps", "batch", "save_every", "accumulate")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, expected above 0")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}, expected 0 (none) or a decay below 1, such as 0.999")
+        if self.stop < 0:
+            raise ValueError(f"stop is {self.stop}, expected a number of steps, or 0 for all")
+        if self.bf16 and self.fp16:
+            raise ValueError("bf16 and fp16 are both set, expected one at most")
+
+    @property
+    def last(self) -> int:
+        """The step at which training ends."""
+        return self.stop or self.steps
+
+    @property
+    def precision(self) -> str:
+        """The precision by Accelerate's name."""
+        return "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
+
+    def rate(self, step: int) -> float:
+        """Give the learning rate at `step`, as a share of `learning_rate`."""
+        progress = min(1.0, step / self.steps)
+        return min(1.0, (step + 1) / max(1, self.warmup)) * (0.52 + 0.48 * math.cos(math.pi * progress))

@@ -1,0 +1,41 @@
+"""The state of a training on disk: all that it needs to go on at the exact step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..config import from_plain, to_plain
+from ..errors import CheckpointError, RecipeError
+from ..files import load_tensors
+
+STATE = "training state"
+AVERAGE = "ema_model."  # how ema-pytorch begins the names of the averaged weights
+
+
+def read_state(path: Path, config: Any, remedy: str) -> dict[str, Any]:
+    """Read a state that a stage of the same configuration wrote.
+
+    Fields that the configuration gained since then count with their defaults. Raises `CheckpointError`.
+    """
+    state = load_tensors(path, STATE, ("config", "step", "model"))
+    if not _is_same(state["config"], config):
+        raise CheckpointError(f"{path.parent} was trained with another recipe; {remedy}")
+    return state
+
+
+def _is_same(kept: Any, config: Any) -> bool:
+    if kept == to_plain(config):
+        return True
+    try:
+        return bool(from_plain(type(config), kept, "config") == config)
+    except (RecipeError, TypeError):  # fields that are gone, or no dataclass
+        return False
+
+
+def trained_weights(state: dict[str, Any]) -> dict[str, Any]:
+    """Give the weights to speak with: the averaged ones where the training kept them."""
+    average = state.get("ema") or {}
+    return {
+        name.removeprefix(AVERAGE): value for name, value in average.items() if name.startswith(AVERAGE)
+    } or state["model"]
