@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from soundstorm_runtime.decode import DecodeOptions
 from soundstorm_runtime.errors import BundleError
 from soundstorm_runtime.lexicon import Lexicon
+from soundstorm_runtime.prompts import Prompt
 
 from .codec import Codec
 from .config import from_plain, to_plain
@@ -30,7 +33,10 @@ PARTS = ("codec", "units", "soundstorm", "text")
 
 @dataclass(frozen=True)
 class VoiceConfig:
-    """The full configuration of a voice; `decode` is how it is best decoded."""
+    """The full configuration of a voice.
+
+    decode: how it is best decoded; speaker: whose prompt it speaks with where none is asked for, if any.
+    """
 
     name: str
     codec: SpectralCodecConfig | SoundStreamConfig
@@ -38,14 +44,18 @@ class VoiceConfig:
     soundstorm: SoundStormConfig
     text: ParallelTextConfig | TextToSemanticConfig
     decode: DecodeOptions
+    speaker: str | None = None
 
     def __post_init__(self) -> None:
         codec, units, own = self.codec, self.units, self.soundstorm
+        groups = codec.rq_groups if isinstance(codec, SoundStreamConfig) else 1
         if (codec.levels, codec.codebook_size) != (own.levels, own.codebook_size):
             raise ValueError(
                 f"codec has {codec.levels} levels of {codec.codebook_size} codes, soundstorm {own.levels} of "
                 f"{own.codebook_size}; they must be equal"
             )
+        if groups != own.groups:
+            raise ValueError(f"codec has {groups} groups, soundstorm {own.groups}; they must be equal")
         if not units.vocabulary == own.vocabulary == self.text.vocabulary:
             raise ValueError(
                 f"units has {units.vocabulary} semantic tokens, soundstorm {own.vocabulary}, text "
@@ -61,7 +71,7 @@ class VoiceConfig:
 
 @dataclass(frozen=True)
 class VoiceModels:
-    """The networks of a voice, ready to run, and the lexicon that its phones come from."""
+    """The networks of a voice, ready to run, the lexicon that its phones come from, and prompts by name."""
 
     config: VoiceConfig
     codec: Codec
@@ -69,11 +79,20 @@ class VoiceModels:
     soundstorm: SoundStorm
     text: ParallelTextToSemantic | TextToSemantic
     lexicon: Lexicon
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        speaker = self.config.speaker
+        if speaker is not None and speaker not in self.prompts:
+            names = ", ".join(self.prompts) or "none"
+            raise CheckpointError(f"speaker is {speaker!r}, expected the name of a prompt: {names}")
 
 
 def build_codec(config: SpectralCodecConfig | SoundStreamConfig) -> Codec:
-    """Make an untrained codec of the kind that the configuration is of."""
-    return SoundStream(config) if isinstance(config, SoundStreamConfig) else SpectralCodec(config)
+    """Make an untrained codec of the kind that the configuration is of, without discriminators."""
+    if isinstance(config, SoundStreamConfig):
+        return SoundStream(replace(config, discriminators=False))
+    return SpectralCodec(config)
 
 
 def build_text(config: ParallelTextConfig | TextToSemanticConfig) -> ParallelTextToSemantic | TextToSemantic:
@@ -83,15 +102,18 @@ def build_text(config: ParallelTextConfig | TextToSemanticConfig) -> ParallelTex
     )
 
 
-def build_voice(config: VoiceConfig, lexicon: Lexicon) -> VoiceModels:
+def build_voice(
+    config: VoiceConfig, lexicon: Lexicon, prompts: Mapping[str, Prompt] | None = None
+) -> VoiceModels:
     """Make an untrained voice, in evaluation mode."""
     return VoiceModels(
         config,
         build_codec(config.codec).eval(),
         build_units(config.units).eval(),
-        SoundStorm(config.soundstorm).eval(),
+        SoundStorm.from_config(config.soundstorm).eval(),
         build_text(config.text).eval(),
         lexicon,
+        prompts or {},
     )
 
 
@@ -104,7 +126,12 @@ def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"
     dtype = torch.float16 if precision == "fp16" else torch.float32
     content = {part: _cast(getattr(voice, part).state_dict(), dtype) for part in PARTS}
     lexicon = torch.frombuffer(bytearray(voice.lexicon.to_bytes()), dtype=torch.uint8)
-    save_tensors(path, KIND, {"config": to_plain(voice.config), **content, "lexicon": lexicon})
+    prompts = {
+        name: {"codes": _small(p.codes), "semantic_tokens": _small(p.semantic_tokens)}
+        for name, p in voice.prompts.items()
+    }
+    whole = {"config": to_plain(voice.config), **content, "lexicon": lexicon, "prompts": prompts}
+    save_tensors(path, KIND, whole)
 
 
 def load_voice(path: Path) -> VoiceModels:
@@ -117,7 +144,7 @@ def load_voice(path: Path) -> VoiceModels:
     try:
         config = from_plain(VoiceConfig, content["config"], "config")
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
-        voice = build_voice(config, lexicon)
+        voice = build_voice(config, lexicon, _prompts(content.get("prompts", {})))
     except (RecipeError, BundleError, CheckpointError, RuntimeError) as error:
         # PyTorch raises the last of these for sizes beyond the memory.
         raise CheckpointError(f"{path} cannot be used ({error})") from error
@@ -133,6 +160,18 @@ def _lexicon(content: object, symbols: tuple[str, ...]) -> Lexicon:
     if unknown := sorted(set(lexicon.symbols) - set(symbols)):
         raise CheckpointError(f"the lexicon has the phone {unknown[0]!r}, which text.symbols lacks")
     return lexicon
+
+
+def _prompts(content: object) -> dict[str, Prompt]:
+    try:
+        return {
+            str(name): Prompt(
+                arrays["codes"].to(torch.int64).numpy(), arrays["semantic_tokens"].to(torch.int64).numpy()
+            )
+            for name, arrays in dict(content).items()  # type: ignore[call-overload]
+        }
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError("the prompts are not codes and tokens by name; the file was edited") from error
 
 
 def _load_weights(model: nn.Module, weights: object, where: str) -> None:
@@ -155,3 +194,7 @@ def _cast(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
         name: t.to(dtype) if t.is_floating_point() and t.abs().max() < limit else t
         for name, t in weights.items()
     }
+
+
+def _small(ids: np.ndarray) -> Tensor:
+    return torch.from_numpy(ids).to(torch.int32)

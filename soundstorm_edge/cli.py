@@ -54,12 +54,12 @@ def _trained(name: str, help_text: str) -> None:
     @main_group.command(name, help=help_text)
     @stage_options
     @click.option(
-        "--steps", type=click.IntRange(min=1), help="Train this long instead of what the recipe says."
+        "--steps", type=click.IntRange(min=1), help="Stop here, on the recipe's own learning-rate curve."
     )
     @click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
     def command(recipe: str, folder: Path | None, steps: int | None, seed: int | None) -> None:
         settings, folder = _settings(recipe, folder)
-        given = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+        given = {key: value for key, value in (("stop", steps), ("seed", seed)) if value is not None}
         part = getattr(settings, name)
         part = dataclasses.replace(part, optimization=dataclasses.replace(part.optimization, **given))
         getattr(stages, name)(dataclasses.replace(settings, **{name: part}), folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 from torch import Tensor
 
 from soundstorm_runtime.engine import Engine
-from soundstorm_runtime.graphs import Graph
+from soundstorm_runtime.graphs import AXES, Axis, Graph
+
+# A graph of a device is made for certain lengths; PyTorch takes any.
+UNLIMITED = {name: Axis(axis.min, axis.opt, sys.maxsize) for name, axis in AXES.items()}
 
 
 class TorchEngine(Engine):
@@ -21,7 +25,7 @@ class TorchEngine(Engine):
         function: Callable[..., Tensor | tuple[Tensor, ...]],
         device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(graph)
+        super().__init__(graph, UNLIMITED)
         self.function = function
         self.device = device
 

@@ -39,13 +39,7 @@ def load_tensors(path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]
     Raises `CheckpointError` where the file is missing, truncated, foreign, of another version or
     kind, or lacks one of `keys`. Only tensors and plain data are read, never code.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no file at {path}, expected a {kind}; check the path")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(f"cannot read {path} as a {kind} ({reason}); it may be truncated") from error
+    content = read_tensors(path, kind)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by soundstorm-edge; expected a {kind}")
     if content.get("version") != VERSION:
@@ -54,4 +48,19 @@ def load_tensors(path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]
         raise CheckpointError(f"{path} is a {content.get('kind')}, expected a {kind}")
     if missing := [key for key in keys if key not in content]:
         raise CheckpointError(f"{path} lacks {missing[0]!r}; it has {', '.join(content)}")
+    return content
+
+
+def read_tensors(path: Path, kind: str) -> Any:
+    """Read a file of tensors and plain data that anybody wrote with PyTorch, on the CPU; `kind` names it.
+
+    Raises `CheckpointError` where the file is missing, truncated, or holds anything else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no file at {path}, expected a {kind}; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise CheckpointError(f"cannot read {path} as a {kind} ({reason}); it may be truncated") from error
     return content

@@ -16,6 +16,12 @@ from torch.nn import functional as F
 from .conformer import Conformer, ConformerConfig, frame_mask
 
 
+def _small(kernel: int) -> ConformerConfig:
+    return ConformerConfig(
+        dim=192, depth=3, heads=3, conv_kernel_size=kernel, num_residual_streams=1, value_residual=False
+    )
+
+
 @dataclass(frozen=True)
 class ParallelTextConfig:
     """Sizes; `symbols` are the phones in the order of their ids, `vocabulary` the semantic tokens."""
@@ -23,12 +29,8 @@ class ParallelTextConfig:
     kind: Literal["parallel"] = "parallel"
     symbols: tuple[str, ...] = ()
     vocabulary: int = 500
-    encoder: ConformerConfig = field(
-        default_factory=lambda: ConformerConfig(dim=192, depth=3, heads=3, kernel=5)
-    )
-    decoder: ConformerConfig = field(
-        default_factory=lambda: ConformerConfig(dim=192, depth=3, heads=3, kernel=9)
-    )
+    encoder: ConformerConfig = field(default_factory=lambda: _small(kernel=5))
+    decoder: ConformerConfig = field(default_factory=lambda: _small(kernel=9))
 
     def __post_init__(self) -> None:
         if self.encoder.dim != self.decoder.dim:

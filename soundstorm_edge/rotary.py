@@ -12,7 +12,7 @@ def rotary_table(positions: int, dim_head: int) -> Tensor:
     It is a constant of the exported graph. Angles made on the device would be wrong in half precision,
     which has no whole numbers above 2048.
     """
-    frequencies = 10_000 ** -(torch.arange(0, dim_head, 2) / dim_head)
+    frequencies = 1 / 10_000 ** (torch.arange(0, dim_head, 2) / dim_head)
     angles = torch.arange(positions)[:, None] * frequencies
     return torch.stack([angles.cos(), angles.sin()], dim=1)
 

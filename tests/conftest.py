@@ -86,7 +86,9 @@ def tiny_voice() -> VoiceModels:
     """An untrained voice with the shipped lexicon: it makes noise of about the right length."""
     torch.manual_seed(0)
     lexicon = shipped_lexicon()
-    conformer = ConformerConfig(dim=16, depth=1, heads=2, dim_head=8, ff_mult=2, kernel=3)
+    conformer = ConformerConfig(
+        dim=16, depth=1, heads=2, dim_head=8, ff_mult=2, conv_kernel_size=3, num_residual_streams=1
+    )
     config = VoiceConfig(
         name="tiny",
         codec=SpectralCodecConfig(

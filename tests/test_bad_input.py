@@ -98,7 +98,7 @@ RECIPES = {
         "window 1 must be a multiple of hop",
     ),
     "a size of 0": ("[codec.model]\nkind = 'spectral'\nhop = 0", "hop is 0, expected 1 or more"),
-    "a negative size": ("[acoustic.conformer]\ndim = -1", "dim is -1, expected 1 or more"),
+    "a negative size": ("[acoustic.conformer]\ndim = -1\ndepth = 1", "dim is -1, expected 1 or more"),
     "a batch of 0": ("[text.optimization]\nbatch = 0", "batch is 0, expected 1 or more"),
     "no rate": ("[codec.optimization]\nlearning_rate = -1.0", r"learning_rate is -1\.0, expected above 0"),
     "another level count": ("[decode]\nsteps = [1]", "steps has 1 numbers .* but the voice has 6 levels"),
@@ -116,7 +116,7 @@ def test_a_broken_recipe_is_named(case, fails, tmp_path, monkeypatch):
 
 def test_a_missing_recipe_is_named_with_those_there_are(fails):
     fails(
-        "no recipe 'none.toml'.*give a TOML file or one of: flite-rms",
+        "no recipe 'none.toml'.*give a TOML file or one of: flite-multi, flite-rms",
         "soundstorm-train",
         "corpus",
         "--recipe",

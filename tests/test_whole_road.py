@@ -20,7 +20,15 @@ from soundstorm_edge.training.loop import STATE
 from soundstorm_runtime.bundle import read_bundle
 
 TRAINING = "steps = {steps}\nbatch = 2\nwarmup = 1\nsave_every = {save_every}"
-CONFORMER = "dim = 16\ndepth = 1\nheads = 2\ndim_head = 8\nff_mult = 2\nkernel = 3"
+CONFORMER = """
+dim = 16
+depth = 1
+heads = 2
+dim_head = 8
+ff_mult = 2
+conv_kernel_size = 3
+num_residual_streams = 1
+"""
 
 SPECTRAL = """
 kind = "spectral"
@@ -36,16 +44,24 @@ codebook_size = 16
 SOUNDSTREAM = """
 kind = "soundstream"
 channels = 4
-channel_multipliers = [1, 1, 2, 2]
-dilations = [1]
-dim = 8
-levels = 2
+channel_mults = [1, 1, 2, 2]
+codebook_dim = 8
+rq_num_quantizers = 2
 codebook_size = 16
+use_local_attn = false
+pad_mode = "constant"
+strided_pad_mode = "constant"
 [codec.discriminators]
-scales = 1
+scales = [1]
 channels = 4
 max_channels = 8
-stft_channels = 2
+[codec.discriminators.stft]
+channels = 2
+strides = [[2, 2], [2, 2], [2, 2]]
+chan_mults = [1, 1, 1]
+n_fft = 256
+win_length = 256
+hop_length = 64
 """
 
 PARALLEL = f"""

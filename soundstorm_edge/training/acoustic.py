@@ -9,28 +9,38 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..conformer import ConformerConfig
+from ..conformer import ConformerConfig, frame_mask
 from ..corpus import Corpus
-from ..soundstorm import Masking, SoundStorm, SoundStormConfig
-from .batches import draw_alike, pad
-from .loop import Optimization, Stage
+from ..masking import Masking
+from ..soundstorm import SoundStorm, SoundStormConfig
+from .batches import pad
+from .optimization import Optimization
+from .stage import SampledStage
+
+# What two processor cores can train and speak with.
+SMALL = ConformerConfig(
+    dim=256, depth=6, heads=4, conv_kernel_size=5, num_residual_streams=1, value_residual=False
+)
 
 
 @dataclass(frozen=True)
 class AcousticRecipe:
-    """The Conformer, the masking, and the length of training crops in frames.
+    """The Conformer, the masking, and the length of training samples in frames.
 
     The levels, the codebook size and the vocabulary are those of the codec and the units.
     """
 
-    conformer: ConformerConfig = field(default_factory=ConformerConfig)
+    conformer: ConformerConfig = field(default_factory=lambda: SMALL)
     masking: Masking = field(default_factory=Masking)
     frames: int = 256
     optimization: Optimization = field(default_factory=Optimization)
 
 
-class AcousticStage(Stage):
-    """Crops of an utterance's codes with the semantic tokens of the same frames."""
+class AcousticStage(SampledStage):
+    """Stretches of one speaker's speech: codes with the semantic tokens of the same frames.
+
+    A stretch runs on from one utterance into another one, as a sentence follows its prompt.
+    """
 
     name = "acoustic"
 
@@ -45,35 +55,54 @@ class AcousticStage(Stage):
     ) -> None:
         self.config, self.recipe = config, recipe
         torch.manual_seed(recipe.optimization.seed)
-        self.model = SoundStorm(config)
-        pairs = [align(c, t, frames_per_token) for c, t in zip(codes, tokens, strict=True)]
-        self.pairs = [p for p, u in zip(pairs, corpus.utterances, strict=True) if not u.held_out]
-        self.held_out = [p for p, u in zip(pairs, corpus.utterances, strict=True) if u.held_out][:24]
-        self.lengths = np.array([len(codes) for codes, _ in self.pairs])
+        self.model = SoundStorm.from_config(config)
+        self.codes, self.tokens, self.frames_per_token = codes, tokens, frames_per_token
+        utterances = corpus.utterances
+        self.numbers = np.flatnonzero(~utterances.held_out)
+        self.speaker = utterances.speaker[self.numbers]
+        self.of_speaker = [np.flatnonzero(self.speaker == s) for s in range(len(utterances.speakers))]
+        self.held_out = [self._pair(n) for n in np.flatnonzero(utterances.held_out)[:24].tolist()]
+        self.lengths = np.full(len(self.numbers), recipe.frames)
 
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Draw crops of at most `frames`: codes, semantic tokens, lengths."""
-        crops = [self._crop(self.pairs[i], rng) for i in draw_alike(self.lengths, size, rng)]
-        return _collate(crops)
+    def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Read `frames` frames from a random place of an utterance on: codes, semantic tokens."""
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        missing = self.recipe.frames
+        others = self.of_speaker[self.speaker[number]]
+        while missing > 0:
+            codes, tokens = self._pair(int(self.numbers[rng.choice(others) if parts else number]))
+            start = 0 if parts else int(rng.integers(len(codes)))
+            parts.append((codes[start : start + missing], tokens[start : start + missing]))
+            missing -= len(parts[-1][0])
+        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
-    def _crop(self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        start = int(rng.integers(max(1, len(pair[0]) - self.recipe.frames + 1)))
-        return tuple(sequence[start : start + self.recipe.frames] for sequence in pair)
+    def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+        """Make a batch: codes, semantic tokens, lengths."""
+        codes, lengths = pad([sample[0] for sample in samples])
+        tokens, _ = pad([sample[1] for sample in samples])
+        return codes, tokens, lengths
+
+    def _pair(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        return align(self.codes[number], self.tokens[number], self.frames_per_token)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the masking loss, and its value for each level that was drawn."""
-        loss, by_level = model(*batch, self.recipe.masking)
-        return loss, {f"level {q}": value for q, value in enumerate(by_level) if value > 0}
+        """Compute the masking loss."""
+        return self._loss(model, batch, self.recipe.masking), {}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Give the loss of held-out utterances at every level, wholly masked."""
-        batch = tuple(tensor.to(device) for tensor in _collate(self.held_out))
+        batch = tuple(tensor.to(device) for tensor in self.collate(self.held_out))
         scores = {}
         for level in range(self.config.levels):
             weights = tuple(float(q == level) for q in range(self.config.levels))
             masking = Masking(level_weights=weights, prompted=0.0, fully_masked=1.0)
-            scores[f"level {level}"] = self.model(*batch, masking)[0].item()
+            scores[f"level {level}"] = self._loss(self.model, batch, masking).item()
         return scores
+
+    def _loss(self, model: nn.Module, batch: tuple[Tensor, ...], masking: Masking) -> Tensor:
+        codes, tokens, lengths = batch
+        mask = frame_mask(lengths, codes.shape[1])
+        return model(codes, mask=mask, cond_semantic_token_ids=tokens, masking=masking)[0]
 
 
 def align(codes: np.ndarray, tokens: np.ndarray, frames_per_token: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,9 +110,3 @@ def align(codes: np.ndarray, tokens: np.ndarray, frames_per_token: int) -> tuple
     repeated = np.repeat(tokens, frames_per_token)
     frames = min(len(codes), len(repeated))
     return codes[:frames], repeated[:frames]
-
-
-def _collate(pairs: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-    codes, lengths = pad([pair[0] for pair in pairs])
-    tokens, _ = pad([pair[1] for pair in pairs])
-    return codes, tokens, lengths

@@ -2,42 +2,44 @@
 
 corpus/               utterances.jsonl, audio/
 codec/                state.pt, log.jsonl
-units/                units.pt, tokens.npz
-acoustic/             state.pt, log.jsonl, codes.npz
+units/                units.pt, tokens/
+acoustic/             state.pt, log.jsonl, codes/
 text/                 state.pt, log.jsonl
 ckpt.pt               the voice
 """
 
 from __future__ import annotations
 
-import dataclasses
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 
 from soundstorm_runtime.lexicon import Lexicon
+from soundstorm_runtime.prompts import Prompt
 
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
 from ..codec import Codec
-from ..config import to_plain
 from ..corpus import Corpus, make_corpus
-from ..errors import CheckpointError
-from ..files import load_tensors
+from ..errors import CheckpointError, CorpusError
+from ..lexicon import shipped_lexicon
 from ..parallel_text import ParallelTextConfig
 from ..semantic import SemanticTokenizer
 from ..soundstorm import SoundStormConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .acoustic import AcousticStage
 from .codec import CodecStage
-from .loop import STATE, train
-from .text import TextStage
-from .tokens import corpus_tokens
+from .loop import train
+from .state import read_state, trained_weights
+from .text import TextStage, with_alphabets
+from .tokens import Tokens, corpus_tokens
 from .units import fit_units, load_units
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
+
+PROMPT_SECONDS = 3.0
 
 
 def corpus(recipe: Recipe, folder: Path) -> Corpus:
@@ -53,7 +55,8 @@ def codec(recipe: Recipe, folder: Path) -> None:
 def units(recipe: Recipe, folder: Path) -> None:
     """Fit the semantic units, and tokenize the corpus with them."""
     speech = Corpus(folder / "corpus")
-    _semantic_tokens(folder, speech, fit_units(recipe.units, speech, folder / "units" / "units.pt"))
+    path, symbols = folder / "units" / "units.pt", shipped_lexicon().symbols
+    _semantic_tokens(folder, speech, fit_units(recipe.units, speech, path, symbols))
 
 
 def acoustic(recipe: Recipe, folder: Path) -> None:
@@ -61,7 +64,7 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
     speech = Corpus(folder / "corpus")
     fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
     trained = _trained_codec(recipe, folder)
-    codes = corpus_tokens(folder / "acoustic" / "codes.npz", speech, trained, trained.tokenize)
+    codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
     tokens = _semantic_tokens(folder, speech, fitted)
     frames_per_token = trained.sample_rate // (trained.hop * fitted.rate)
     stage = AcousticStage(recipe.acoustic, _soundstorm(recipe), speech, codes, tokens, frames_per_token)
@@ -80,6 +83,9 @@ def text(recipe: Recipe, folder: Path) -> None:
 def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16", "fp32"]) -> None:
     """Join the trained stages to one checkpoint at `path`."""
     lexicon = shipped_lexicon()
+    trained = _trained_codec(recipe, folder)
+    fitted = load_units(folder / "units" / "units.pt", recipe.units.model).eval()
+    prompts = _prompts(Corpus(folder / "corpus"), trained, fitted)
     config = VoiceConfig(
         recipe.name,
         recipe.codec.model,
@@ -87,19 +93,37 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
         _soundstorm(recipe),
         _text(recipe, lexicon),
         recipe.decode,
+        next(iter(prompts), None),
     )
-    voice = build_voice(config, lexicon)
-    voice.codec.load_state_dict(_trained_codec(recipe, folder).state_dict())
-    voice.units.load_state_dict(load_units(folder / "units" / "units.pt", recipe.units.model).state_dict())
+    voice = build_voice(config, lexicon, prompts)
+    voice.codec.load_state_dict(trained.state_dict())
+    voice.units.load_state_dict(fitted.state_dict())
     voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
     voice.text.load_state_dict(_trained_weights(folder / "text", config.text))
     save_voice(path, voice, precision)
 
 
-def shipped_lexicon() -> Lexicon:
-    """Read the pronunciations that come with the package."""
-    with resources.as_file(resources.files("soundstorm_edge") / "lexicon.txt.gz") as path:
-        return Lexicon.load(path)
+def _prompts(speech: Corpus, trained: Codec, fitted: SemanticTokenizer) -> dict[str, Prompt]:
+    """Take a held-out utterance of every speaker as the prompt, where there are several.
+
+    Whole and about `PROMPT_SECONDS` long: what follows a prompt begins as a sentence does.
+    """
+    utterances = speech.utterances
+    if len(utterances.speakers) < 2:
+        return {}
+    found = {}
+    per_token = trained.sample_rate // (trained.hop * fitted.rate)
+    for number, name in enumerate(utterances.speakers):
+        own = utterances.where(utterances.held_out & (utterances.speaker == number))
+        if not len(own):
+            raise CorpusError(f"speaker {name!r} has no held-out utterance to prompt with; add speech")
+        chosen = own[int(np.abs(own.seconds - PROMPT_SECONDS).argmin())]
+        audio = torch.from_numpy(speech.audio(chosen))[None]
+        with torch.inference_mode():
+            codes, tokens = trained.tokenize(audio)[0], fitted.tokenize(audio)[0]
+        count = min(len(codes) // per_token, len(tokens))
+        found[name] = Prompt(codes[: count * per_token].numpy(), tokens[:count].numpy())
+    return found
 
 
 def _soundstorm(recipe: Recipe) -> SoundStormConfig:
@@ -109,15 +133,12 @@ def _soundstorm(recipe: Recipe) -> SoundStormConfig:
 
 
 def _text(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemanticConfig:
-    model, units_config = recipe.text.model, recipe.units.model
-    symbols, vocabulary = lexicon.symbols, units_config.vocabulary
-    if isinstance(model, ParallelTextConfig):
-        return dataclasses.replace(model, symbols=symbols, vocabulary=vocabulary)
-    return dataclasses.replace(model, symbols=symbols, vocabulary=vocabulary, rate=units_config.rate)
+    units_config = recipe.units.model
+    return with_alphabets(recipe.text.model, lexicon.symbols, units_config.vocabulary, units_config.rate)
 
 
-def _semantic_tokens(folder: Path, speech: Corpus, fitted: SemanticTokenizer) -> list[np.ndarray]:
-    return corpus_tokens(folder / "units" / "tokens.npz", speech, fitted, fitted.tokenize)
+def _semantic_tokens(folder: Path, speech: Corpus, fitted: SemanticTokenizer) -> Tokens:
+    return corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
 
 
 def _trained_codec(recipe: Recipe, folder: Path) -> Codec:
@@ -131,9 +152,5 @@ def _trained_codec(recipe: Recipe, folder: Path) -> Codec:
 def _trained_weights(folder: Path, config: Any) -> dict[str, Any]:
     if not (folder / "state.pt").exists():
         raise CheckpointError(f"nothing trained in {folder}; run 'soundstorm-train {folder.name}' first")
-    state = load_tensors(folder / "state.pt", STATE, ("config", "step", "model"))
-    if state["config"] != to_plain(config):
-        raise CheckpointError(
-            f"{folder} was trained with another recipe; train it again, or choose another --run"
-        )
-    return state["model"]
+    remedy = "train it again, or choose another --run"
+    return trained_weights(read_state(folder / "state.pt", config, remedy))

@@ -1,5 +1,6 @@
 """The checkpoint: what goes in comes out, and what is not one is refused without running it."""
 
+import dataclasses
 import os
 import pickle
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from soundstorm_edge.checkpoint import VoiceModels, load_voice, save_voice
+from soundstorm_edge.checkpoint import VoiceModels, build_voice, load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
 
 
@@ -28,6 +29,26 @@ def test_round_trip(tiny_voice: VoiceModels, tmp_path: Path) -> None:
             torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
     assert loaded.lexicon.phones("Hello.") == tiny_voice.lexicon.phones("Hello.")
     assert not loaded.soundstorm.training
+
+
+def test_what_soundstorm_is_made_of_comes_back(tiny_voice: VoiceModels, tmp_path: Path) -> None:
+    own = tiny_voice.config.soundstorm
+    critic = dataclasses.replace(own.conformer, t5_rel_pos_bias=True)
+    changed = dataclasses.replace(
+        own, semantic_width=6, token_critic=critic, conformer=dataclasses.replace(own.conformer, depth=2)
+    )
+    config = dataclasses.replace(tiny_voice.config, soundstorm=changed)
+    save_voice(tmp_path / "ckpt.pt", build_voice(config, tiny_voice.lexicon))
+    loaded = load_voice(tmp_path / "ckpt.pt").soundstorm
+    assert loaded.config == changed
+    assert loaded.token_critic is not None
+    assert loaded.token_critic.net.config.conformer == critic
+
+
+def test_a_codec_of_other_groups_is_refused(tiny_voice: VoiceModels) -> None:
+    own = dataclasses.replace(tiny_voice.config.soundstorm, groups=2)
+    with pytest.raises(ValueError, match="codec has 1 groups, soundstorm 2; they must be equal"):
+        dataclasses.replace(tiny_voice.config, soundstorm=own)
 
 
 def test_half_precision_halves_the_file(tiny_voice: VoiceModels, checkpoint: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from soundstorm_edge.conformer import ConformerConfig
 from soundstorm_edge.parallel_text import ParallelTextConfig, ParallelTextToSemantic, spread_over_time
 
-SIZES = ConformerConfig(dim=16, depth=1, heads=2, dim_head=8)
+SIZES = ConformerConfig(dim=16, depth=1, heads=2, dim_head=8, conv_kernel_size=5, num_residual_streams=1)
 TINY = ParallelTextConfig(symbols=("pau", "aa", "b", "k"), vocabulary=10, encoder=SIZES, decoder=SIZES)
 
 
@@ -57,4 +57,4 @@ def test_padding_changes_nothing() -> None:
 
 def test_unequal_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"encoder\.dim 16 and decoder\.dim 32 must be equal"):
-        ParallelTextConfig(encoder=SIZES, decoder=ConformerConfig(dim=32))
+        ParallelTextConfig(encoder=SIZES, decoder=ConformerConfig(dim=32, depth=1))

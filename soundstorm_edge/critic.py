@@ -1,0 +1,58 @@
+"""A critic that tells codes of real speech from sampled ones.
+
+Sources: Token-Critic, arXiv 2209.04439, a network of its own; SCRIPT, https://aclanthology.org/2021.naacl-main.409,
+a head on the generator itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .conformer_wrapper import ConformerWrapper
+
+
+class TokenCritic(nn.Module):
+    """Scores codes: above 0 where one looks sampled. `shared`: the network belongs to the generator."""
+
+    def __init__(self, net: ConformerWrapper, *, shared: bool) -> None:
+        super().__init__()
+        self.own_net = None if shared else net
+        self._shared_net = (net,)  # in a tuple it is no part of this module, whose weights it is not
+        self.to_logits = nn.Linear(net.dim, 1)
+
+    @property
+    def net(self) -> ConformerWrapper:
+        """The network that reads the codes."""
+        return self.own_net or self._shared_net[0]
+
+    def forward(self, x: Tensor, **inputs: Any) -> Tensor:
+        """Score the codes of all levels, `[batch, frames * levels, 1]`; takes what the network does."""
+        return self.to_logits(self.net(x, return_embeddings=True, **inputs))
+
+    def score(self, codes: Tensor, level: Tensor, **inputs: Any) -> Tensor:
+        """Score the codes of one level, `[batch, frames]`; takes what `ConformerWrapper.hidden` does."""
+        hidden = self.net.hidden(codes, level=level, **inputs)
+        return self.to_logits(self.net.heads.embedding(hidden, level))[..., 0]
+
+
+def critic_loss(scores: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
+    """Give the mean binary cross entropy of scores `[batch, frames]` at real frames.
+
+    sampled: bool `[batch, frames]`, where a code is not the one of the speech; mask: bool alike.
+    """
+    losses = F.binary_cross_entropy_with_logits(scores, sampled.to(scores.dtype), reduction="none")
+    return (losses * mask).sum() / mask.sum().clamp(min=1)
+
+
+def draw_codes(logits: Tensor, temperature: float | None) -> Tensor:
+    """Sample codes int64 `[batch, frames]` from logits `[batch, frames, classes]`, to teach a critic.
+
+    A temperature of None draws one between 0 and 1, so that the critic meets good and bad samples.
+    """
+    heat = torch.rand(()).item() if temperature is None else temperature
+    uniform = torch.rand_like(logits).clamp(min=torch.finfo(torch.float32).tiny)
+    return (logits / max(heat, 1e-4) - (-uniform.log()).log()).argmax(dim=-1)

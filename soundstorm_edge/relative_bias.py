@@ -1,0 +1,42 @@
+"""Relative position bias of T5 (arXiv 1910.10683): a learned score for how far a key is from its query."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+BUCKETS = 32  # half of them for keys before the query, half for those after it
+MAX_DISTANCE = 128  # all greater distances share the last bucket
+
+
+class RelativeBias(nn.Module):
+    """One number for each head and bucket of distances, times `scale`."""
+
+    def __init__(self, heads: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.embedding = nn.Embedding(BUCKETS, heads)
+        self.register_buffer("buckets", _buckets(), persistent=False)
+
+    def forward(self, frames: int) -> Tensor:
+        """Give what is added to the attention scores, float32 `[heads, frames, frames]`."""
+        # The bias hangs on the distance alone, so one row of them is looked up for every pair of frames.
+        by_distance = self.embedding(self.get_buffer("buckets")).t() * self.scale
+        position = torch.arange(frames, device=by_distance.device)
+        distance = (position - position[:, None]).clamp(-MAX_DISTANCE, MAX_DISTANCE)
+        return by_distance[:, distance + MAX_DISTANCE]
+
+
+def _buckets() -> Tensor:
+    """Give the bucket of each distance from `-MAX_DISTANCE` to `MAX_DISTANCE`, int64.
+
+    Near distances have a bucket each, far ones share buckets that widen as the logarithm.
+    """
+    distance = torch.arange(-MAX_DISTANCE, MAX_DISTANCE + 1)
+    half, size = BUCKETS // 2, distance.abs()
+    near = half // 2
+    far = torch.log(size.clamp(min=1).float() / near) / math.log(MAX_DISTANCE / near) * (half - near)
+    bucket = torch.where(size < near, size, (near + far.long()).clamp(max=half - 1))
+    return bucket + half * (distance > 0)
