@@ -89,6 +89,71 @@ class SpectralUnits(SemanticTokenizer):
 
 
 @dataclass(frozen=True)
+class PhoneticUnitsConfig:
+    """Units of a small network that was taught the phones of a corpus with phone times.
+
+    dim, depth, kernel: its width, its blocks and the frames that each looks at; width: size of the
+    features that are clustered.
+    """
+
+    kind: Literal["phonetic"] = "phonetic"
+    sample_rate: int = 16_000
+    rate: int = 50
+    vocabulary: int = 1000
+    mels: int = 80
+    window: int = 800
+    dim: int = 192
+    depth: int = 5
+    kernel: int = 5
+    width: int = 48
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "sample_rate", "rate", "vocabulary", "mels", "window", "dim", "depth", "kernel", "width"
+        )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} is even, expected an odd number of frames")
+
+
+class PhoneticUnits(SemanticTokenizer):
+    """Units of what tells the phones apart, and hence little of the voice (supervised units, as in
+    CosyVoice, arXiv 2407.05407).
+
+    The network is trained by `training.units`; its heads are not needed afterwards.
+    """
+
+    def __init__(self, config: PhoneticUnitsConfig) -> None:
+        super().__init__(config.sample_rate, config.rate, config.vocabulary, config.width)
+        self.config = config
+        self.mel = LogMel(config.sample_rate, config.sample_rate // config.rate, config.window, config.mels)
+        self.widen = nn.Linear(config.mels, config.dim)
+        self.blocks = nn.ModuleList(_ContextBlock(config.dim, config.kernel) for _ in range(config.depth))
+        self.narrow = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.width))
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Turn audio `[batch, samples]` into `[batch, frames, width]`, each of mean 0 and deviation 1."""
+        mel = self.mel(self._pad_to_frames(audio))
+        x = self.widen((mel - mel.mean(dim=(1, 2), keepdim=True)) / 2)
+        for block in self.blocks:
+            x = block(x)
+        return F.layer_norm(self.narrow(x), (self.config.width,))
+
+
+class _ContextBlock(nn.Module):
+    """A depthwise convolution over neighbouring frames, and a wide layer at each (ConvNeXt)."""
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.wide = nn.Sequential(nn.Linear(dim, 3 * dim), nn.GELU(), nn.Linear(3 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[batch, frames, dim]` to the same shape."""
+        return x + self.wide(self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2)))
+
+
+@dataclass(frozen=True)
 class HubertUnitsConfig:
     """Units of HuBERT (arXiv 2106.07447): a folder with its weights, and which layer is clustered.
 
@@ -153,9 +218,11 @@ def _load_hubert(config: HubertUnitsConfig) -> Any:
     return model.eval()
 
 
-UnitsConfig = SpectralUnitsConfig | HubertUnitsConfig
+UnitsConfig = SpectralUnitsConfig | PhoneticUnitsConfig | HubertUnitsConfig
 
 
 def build_units(config: UnitsConfig) -> SemanticTokenizer:
     """Make units without centroids, of the kind that the configuration is of."""
-    return HubertUnits(config) if isinstance(config, HubertUnitsConfig) else SpectralUnits(config)
+    if isinstance(config, HubertUnitsConfig):
+        return HubertUnits(config)
+    return PhoneticUnits(config) if isinstance(config, PhoneticUnitsConfig) else SpectralUnits(config)

@@ -17,7 +17,8 @@ def test_shipped_recipes_are_valid(name: str) -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        'name = "mine"\n[codec.model]\nkind = "soundstream"\nlevels = 4\n[decode]\nsteps = [2, 1, 1, 1]\n'
+        'name = "mine"\n[codec.model]\nkind = "soundstream"\nrq_num_quantizers = 4\n'
+        "[decode]\nsteps = [2, 1, 1, 1]\n"
     )
     recipe = load_recipe(str(path))
     assert isinstance(recipe.codec.model, SoundStreamConfig)
@@ -32,7 +33,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ("name = 'x'\n[acoustic]\nframes = 'many'\n", r"acoustic\.frames is 'many', expected a whole number"),
         ("name = 'x'\n[corpus]\nsource = 'tape'\n", r"corpus\.source is 'tape', expected 'flite' or"),
         ("name = 'x'\n[codec.model]\nlevels = 2\n", r"codec\.model\.kind is None, expected 'spectral' or"),
-        ("name = 'x'\n[acoustic.conformer]\nkernel = 4\n", "kernel 4 is even"),
+        ("name = 'x'\n[acoustic.conformer]\ndim = 8\ndepth = 0\n", "depth is 0, expected 1 or more"),
         ("name = 'x'\n[decode]\nsteps = [1]\n", "steps has 1 numbers .* but the voice has 6 levels"),
         ("name = 'x'\n[corpus]\nsample_rate = 8000\n", "different sample rates"),
         ("name = 'x'\n[units.model]\nkind = 'spectral'\nrate = 49\n", "49 units a second do not divide"),
