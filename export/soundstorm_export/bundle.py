@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+
+import onnx
+import onnx_ir as ir
 
 import soundstorm_runtime
-from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels
-from soundstorm_edge.parallel_text import ParallelTextConfig
+from soundstorm_edge.checkpoint import VoiceModels
+from soundstorm_edge.parallel_text import ParallelTextToSemantic
 from soundstorm_edge.spectral_codec import SpectralCodec
 from soundstorm_runtime.bundle import MANIFEST_FILE, Bundle, read_bundle
 from soundstorm_runtime.graphs import AXES
@@ -22,28 +27,47 @@ from soundstorm_runtime.manifest import (
     Manifest,
     ParallelTextFacts,
     ParityFacts,
+    Precision,
     SemanticFacts,
     TextFacts,
+    Variant,
+    VariantFacts,
     voice_graphs,
 )
+from soundstorm_runtime.prompts import write_prompt
 
+from .cpu import to_int8
 from .errors import ExportError
-from .networks import networks
+from .fp16 import to_fp16
+from .networks import Network, networks
 from .operators import check_operators
 from .parity import check_parity
+from .parts import Parts
+from .simplify import simplify
+from .speech import compare_speech
 from .trace import trace
+
+# The step runs dozens of times for every sentence, the others once: they are not worth a change of sound.
+INT8_GRAPHS = ("step",)
+
+Report = Callable[[str], None]
 
 
 def export_bundle(
-    voice: VoiceModels, folder: Path, report: Callable[[str], None] = lambda line: None
+    voice: VoiceModels | Parts,
+    folder: Path,
+    report: Report = lambda line: None,
+    precisions: Sequence[Precision] = ("fp32",),
 ) -> Bundle:
-    """Export every graph of `voice`, prove each, and put the bundle at `folder`.
+    """Export every graph, prove each, and put the bundle at `folder`.
 
-    An older bundle there is replaced once the new one is complete; any other folder is refused.
-    `report` is told what is being done. Raises `ExportError`.
+    precisions: beside fp32, which every bundle has. An older bundle at `folder` is replaced once the new
+    one is complete; any other folder is refused. `report` is told what is being done. Raises
+    `ExportError`.
     """
     if folder.exists() and not (folder / MANIFEST_FILE).is_file() and not _is_empty(folder):
         raise ExportError(f"{folder} exists and is no bundle; give another folder, or remove it")
+    parts = Parts.of(voice) if isinstance(voice, VoiceModels) else voice
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -51,62 +75,116 @@ def export_bundle(
         raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
     try:
         work.chmod(0o755)
-        _write(voice, work, report)
-        read_bundle(work)  # what has just been written must pass what the device will check
+        manifest = _write_graphs(parts, work, [p for p in dict.fromkeys(precisions) if p != "fp32"], report)
+        bundle = _write_manifest(manifest, work)
+        bundle.prompts()  # read_bundle has looked at their bytes alone
+        for name in manifest.variants if parts.text is not None else ():
+            report(f"comparing the speech of {name} with that of fp32")
+            facts = replace(manifest.variants[name], speech=compare_speech(bundle, name))
+            manifest = replace(manifest, variants={**manifest.variants, name: facts})
+        _write_manifest(manifest, work)
         _replace(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return read_bundle(folder)
 
 
-def _write(voice: VoiceModels, folder: Path, report: Callable[[str], None]) -> None:
-    config = voice.config
-    audio, semantic, text = _audio_facts(voice), _semantic_facts(config), _text_facts(config)
+def _write_graphs(parts: Parts, folder: Path, variants: Sequence[Variant], report: Report) -> Manifest:
+    audio, text = _audio_facts(parts), _text_facts(parts)
+    semantic = SemanticFacts(parts.vocabulary, parts.rate)
     graphs = voice_graphs(audio, semantic, text)
+    pairs = networks(parts, graphs)
     parity: dict[str, ParityFacts] = {}
-    for name, network in networks(voice, graphs).items():
+    for name, network in pairs.items():
         report(f"exporting {name}")
-        trace(network, config, folder / f"{name}.onnx")
-        check_operators(folder / f"{name}.onnx")
-        parity[name] = check_parity(network, folder / f"{name}.onnx", config)
-    voice.lexicon.save(folder / LEXICON_FILE)
-    files = (*(f"{name}.onnx" for name in graphs), LEXICON_FILE)
-    manifest = Manifest(
+        model = simplify(trace(network, parts))
+        check_operators(name, model)
+        parity[name] = _write_proven(model, network, parts, folder / f"{name}.onnx", "fp32")
+    made = {variant: _write_variant(variant, pairs, parts, folder, report) for variant in variants}
+    prompts = {name: f"prompts/{name}.npz" for name in parts.prompts}
+    for name, file in prompts.items():
+        write_prompt(folder / file, parts.prompts[name])
+    files = [f"{name}.onnx" for name in graphs]
+    files += [file for facts in made.values() for file in facts.graphs.values()]
+    files += prompts.values()
+    if parts.lexicon is not None:
+        parts.lexicon.save(folder / LEXICON_FILE)
+        files.append(LEXICON_FILE)
+    return Manifest(
         format="soundstorm-bundle",
         version=1,
         producer=f"soundstorm-edge {soundstorm_runtime.__version__}",
-        name=config.name,
+        name=parts.name,
         audio=audio,
         semantic=semantic,
-        decode=config.decode,
+        decode=parts.decode,
         text=text,
         axes=AXES,
         graphs={n: GraphFacts(f"{n}.onnx", graph.inputs, graph.outputs) for n, graph in graphs.items()},
-        files={name: FileFacts.of(folder / name) for name in files},
+        files={file: FileFacts.of(folder / file) for file in files},
         parity=parity,
+        variants=made,
+        prompts=prompts,
+        speaker=parts.speaker,
     )
+
+
+def _write_variant(
+    variant: Variant, pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report
+) -> VariantFacts:
+    files: dict[str, str] = {}
+    parity: dict[str, ParityFacts] = {}
+    (folder / variant).mkdir()
+    for name in pairs if variant == "fp16" else INT8_GRAPHS:
+        report(f"exporting {name} in {variant}")
+        model = ir.load(folder / f"{name}.onnx")
+        if variant == "fp16":
+            model = to_fp16(model)
+            check_operators(name, model)
+        else:
+            model = to_int8(model)
+        files[name] = f"{variant}/{name}.onnx"
+        parity[name] = _write_proven(model, pairs[name], parts, folder / files[name], variant)
+    return VariantFacts(files, parity)
+
+
+def _write_proven(
+    model: ir.Model, network: Network, parts: Parts, path: Path, precision: Precision
+) -> ParityFacts:
+    """Write a model, and check it: by ONNX, by inference of all shapes, and by running it."""
+    ir.save(model, path)
+    # ONNX knows neither the operators of ONNX Runtime nor the shapes that they give.
+    try:
+        onnx.checker.check_model(onnx.load(path), full_check=precision != "int8")
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"graph '{network.graph.name}' in {precision} is not valid ({reason})") from error
+    return check_parity(network, path, parts, precision)
+
+
+def _write_manifest(manifest: Manifest, folder: Path) -> Bundle:
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    return read_bundle(folder)  # what has just been written must pass what the device will check
 
 
-def _audio_facts(voice: VoiceModels) -> AudioFacts:
-    codec = voice.codec
-    window = codec.config.window if isinstance(codec, SpectralCodec) else 0
-    return AudioFacts(
-        voice.config.codec.kind, codec.sample_rate, codec.hop, window, codec.levels, codec.codebook_size
-    )
+def _audio_facts(parts: Parts) -> AudioFacts:
+    codec, own = parts.codec, parts.soundstorm
+    kind: Literal["spectral", "soundstream"] = "soundstream"
+    window = 0
+    if isinstance(codec, SpectralCodec):
+        kind, window = "spectral", codec.config.window
+    groups = own.config.groups
+    return AudioFacts(kind, codec.sample_rate, codec.hop, window, own.levels, own.codebook_size, groups)
 
 
-def _semantic_facts(config: VoiceConfig) -> SemanticFacts:
-    return SemanticFacts(config.units.vocabulary, config.units.rate)
-
-
-def _text_facts(config: VoiceConfig) -> TextFacts:
-    text = config.text
-    if isinstance(text, ParallelTextConfig):
-        return ParallelTextFacts("parallel", text.symbols, text.encoder.dim)
-    return AutoregressiveTextFacts(
-        "autoregressive", text.symbols, text.target_depth, text.heads, text.dim_head
-    )
+def _text_facts(parts: Parts) -> TextFacts | None:
+    if parts.text is None:
+        return None
+    if isinstance(parts.text, ParallelTextToSemantic):
+        config = parts.text.config
+        return ParallelTextFacts("parallel", config.symbols, config.encoder.dim)
+    own = parts.text.config
+    return AutoregressiveTextFacts("autoregressive", own.symbols, own.target_depth, own.heads, own.dim_head)
 
 
 def _is_empty(folder: Path) -> bool:

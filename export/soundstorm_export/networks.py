@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels
+from soundstorm_edge.checkpoint import load_voice
+from soundstorm_edge.engine import TorchEngine
 from soundstorm_edge.parallel_text import ParallelTextToSemantic
 from soundstorm_edge.spectral_codec import SpectralCodec
+from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.graphs import Graph
+
+from .parts import Parts
 
 
 @dataclass(frozen=True)
@@ -23,35 +29,35 @@ class Network:
     function: Callable[..., Tensor | tuple[Tensor, ...]]
 
 
-def networks(voice: VoiceModels, graphs: Mapping[str, Graph]) -> dict[str, Network]:
+def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
     """Pair every graph of the voice with its network, by the graph's name."""
-    codec, text = voice.codec, voice.text
+    codec, text = parts.codec, parts.text
     decode = codec.spectrum if isinstance(codec, SpectralCodec) else codec.decode_from_codebook_indices
     functions: dict[str, tuple[nn.Module, Callable[..., Tensor | tuple[Tensor, ...]]]] = {
-        "step": (voice.soundstorm, voice.soundstorm.step),
+        "step": (parts.soundstorm, parts.soundstorm.step),
         "decoder": (codec, decode),
-        "text_encoder": (text, text.encode),
     }
     if isinstance(text, ParallelTextToSemantic):
-        functions["text_decoder"] = (text, text.decode)
-    else:
-        functions["text_step"] = (text, text.step)
+        functions |= {"text_encoder": (text, text.encode), "text_decoder": (text, text.decode)}
+    elif text is not None:
+        functions |= {"text_encoder": (text, text.encode), "text_step": (text, text.step)}
     return {name: Network(graph, *functions[name]) for name, graph in graphs.items()}
 
 
 def example_feeds(
-    graph: Graph, config: VoiceConfig, lengths: Mapping[str, int], rng: np.random.Generator
+    graph: Graph, parts: Parts, lengths: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Draw inputs that the graph could meet, with the given lengths of its symbolic axes.
 
-    The first sample of a batch fills its axis; the others may be shorter.
+    The first sample of a batch fills its axis; the others may be shorter. The codes of a step are masked
+    as in decoding: those of its level in part, the finer ones wholly.
     """
     below = {  # exclusive limits of the integers
-        "codes": config.soundstorm.codebook_size + (graph.name == "step"),  # the mask token too
-        "level": config.soundstorm.levels,
-        "semantic_tokens": config.text.vocabulary,
-        "phones": len(config.text.symbols),
-        "token": config.text.vocabulary + 1,
+        "codes": parts.soundstorm.codebook_size,
+        "level": parts.soundstorm.levels,
+        "semantic_tokens": parts.vocabulary,
+        "phones": len(parts.text.config.symbols) if parts.text else 0,
+        "token": parts.vocabulary + 1,
     }
     longest = next(lengths[s] for s in ("frames", "tokens", "phones") if s in lengths)
     feeds = {}
@@ -73,4 +79,15 @@ def example_feeds(
         else:
             array = rng.standard_normal(shape)
         feeds[tensor.name] = array.astype(tensor.dtype)
+    if graph.name == "step":
+        codes, level = feeds["codes"], int(feeds["level"][0])
+        codes[..., level][rng.random(codes.shape[:2]) < 0.9] = parts.soundstorm.codebook_size
+        codes[..., level + 1 :] = parts.soundstorm.codebook_size
     return feeds
+
+
+def torch_engines(checkpoint: Path, graphs: Mapping[str, Graph], *, threads: int) -> dict[str, Engine]:
+    """PyTorch on a checkpoint, an engine for each graph: `soundstorm bench --against torch` finds this."""
+    torch.set_num_threads(threads)
+    pairs = networks(Parts.of(load_voice(checkpoint)), graphs)
+    return {name: TorchEngine(network.graph, network.function) for name, network in pairs.items()}

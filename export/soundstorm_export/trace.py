@@ -1,4 +1,4 @@
-"""Trace a network to an ONNX file with dynamic axes."""
+"""Trace a network to an ONNX model with dynamic axes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
-from soundstorm_edge.checkpoint import VoiceConfig
 from soundstorm_runtime.graphs import AXES, Graph
 
 from .errors import ExportError
 from .networks import Network, example_feeds
+from .parts import Parts
 
 OPSET = 20  # the newest that TensorRT 10.0 reads
 
@@ -26,10 +27,19 @@ OPSET = 20  # the newest that TensorRT 10.0 reads
 EXAMPLE_LENGTHS = {"batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11}
 
 
-def trace(network: Network, config: VoiceConfig, path: Path) -> None:
-    """Write the graph of `network` to `path`, its weights inside. Raises `ExportError` if it cannot be."""
+def trace(network: Network, parts: Parts) -> ir.Model:
+    """Make the graph of a voice's network, its weights inside. Raises `ExportError` if it cannot be."""
+    feeds = example_feeds(network.graph, parts, EXAMPLE_LENGTHS, np.random.default_rng(0))
+    return trace_graph(network, feeds)
+
+
+def trace_graph(network: Network, feeds: Mapping[str, np.ndarray]) -> ir.Model:
+    """Make the graph of a network, given example inputs.
+
+    The tracer's notes, which hold the paths of source files, are left out: the same weights give the
+    same bytes, wherever they are exported.
+    """
     graph = network.graph
-    feeds = example_feeds(graph, config, EXAMPLE_LENGTHS, np.random.default_rng(0))
     example = tuple(torch.from_numpy(feeds[tensor.name]) for tensor in graph.inputs)
     try:
         with _quiet(), torch.no_grad():
@@ -45,7 +55,7 @@ def trace(network: Network, config: VoiceConfig, path: Path) -> None:
             )
             if program is None:
                 raise ExportError(f"graph '{graph.name}' was not exported")
-            program.save(path, external_data=False)
+            return ClearMetadataAndDocStringPass()(program.model).model
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"graph '{graph.name}' cannot be exported: {reason}") from error

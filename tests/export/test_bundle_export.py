@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 
@@ -14,9 +15,15 @@ from soundstorm_edge.text_to_semantic import TextToSemanticConfig
 from soundstorm_export import bundle as bundle_module
 from soundstorm_export.bundle import export_bundle
 from soundstorm_export.errors import ExportError
+from soundstorm_export.networks import networks
+from soundstorm_export.operators import check_operators
+from soundstorm_export.parity import BOUNDS, Bound
+from soundstorm_export.parts import Parts
+from soundstorm_export.speech import SENTENCES
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle import Bundle, read_bundle
 from soundstorm_runtime.decode import decode
+from soundstorm_runtime.graphs import step_graph
 from soundstorm_runtime.onnx_engine import OnnxEngine
 
 
@@ -25,11 +32,12 @@ def other_voice(tiny_voice: VoiceModels) -> VoiceModels:
     """The other kind of everything: convolutional codec, autoregressive text stage."""
     torch.manual_seed(1)
     codec = SoundStreamConfig(
-        channels=4, strides=(4, 8, 10), channel_multipliers=(1, 2, 2), dim=8, levels=2, codebook_size=16
-    )
+        channels=4, strides=(4, 8, 10), channel_mults=(1, 2, 2), codebook_dim=8, codebook_size=16,
+        rq_num_quantizers=2,
+    )  # fmt: skip
     text = TextToSemanticConfig(
-        symbols=tiny_voice.lexicon.symbols, vocabulary=12,
-        dim=16, source_depth=1, target_depth=1, heads=2, dim_head=8,
+        symbols=tiny_voice.lexicon.symbols, num_semantic_token_ids=12,
+        dim=16, source_depth=1, target_depth=1, heads=2, dim_head=8, autoset_text_eos_id=False,
     )  # fmt: skip
     return build_voice(dataclasses.replace(tiny_voice.config, codec=codec, text=text), tiny_voice.lexicon)
 
@@ -39,8 +47,8 @@ def other_bundle(other_voice: VoiceModels, tmp_path_factory: pytest.TempPathFact
     return export_bundle(other_voice, tmp_path_factory.mktemp("other") / "voice")
 
 
-def test_graphs_are_proven(tiny_bundle: Path, other_bundle: Bundle) -> None:
-    for bundle in (read_bundle(tiny_bundle), other_bundle):
+def test_graphs_are_proven(full_bundle: Bundle, other_bundle: Bundle) -> None:
+    for bundle in (full_bundle, other_bundle):
         assert len(bundle.manifest.parity) == 4
         for facts in bundle.manifest.parity.values():
             assert facts.largest_error < 1e-4
@@ -50,9 +58,40 @@ def test_graphs_are_proven(tiny_bundle: Path, other_bundle: Bundle) -> None:
     assert other_bundle.manifest.audio.codec == "soundstream"
 
 
-@pytest.mark.parametrize("which", ["tiny", "other"])
-def test_the_bundle_speaks(which: str, tiny_bundle: Path, other_bundle: Bundle) -> None:
-    voice = Voice.load(tiny_bundle if which == "tiny" else other_bundle.path, provider="cpu", threads=1)
+def test_variants_are_proven_and_compared(full_bundle: Bundle) -> None:
+    variants = full_bundle.manifest.variants
+    assert {name: set(facts.graphs) for name, facts in variants.items()} == {
+        "int8": {"step"},
+        "fp16": {"step", "decoder", "text_encoder", "text_decoder"},
+    }
+    exact = full_bundle.manifest.parity["step"].largest_error
+    for name, facts in variants.items():
+        for graph, parity in facts.parity.items():
+            assert parity.mean_error <= parity.largest_error <= parity.tolerance == BOUNDS[name].error
+            assert parity.agreement >= BOUNDS[name].agreement
+            assert full_bundle.graph_file(graph, name).parent.name == name
+        assert facts.parity["step"].largest_error > exact  # it is another precision, after all
+        assert facts.speech is not None
+        assert facts.speech.sentences == len(SENTENCES)
+        assert facts.speech.word_error_rate is not None
+
+
+def test_fp32_and_fp16_are_what_tensorrt_takes(full_bundle: Bundle) -> None:
+    for precision in ("fp32", "fp16"):
+        for name in full_bundle.manifest.graphs:
+            check_operators(name, ir.load(full_bundle.graph_file(name, precision)))
+
+
+def test_no_graph_tells_where_it_was_made(full_bundle: Bundle) -> None:
+    for name in full_bundle.manifest.files:
+        assert b".py" not in (full_bundle.path / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("which", ["fp32", "int8", "fp16", "other"])
+def test_the_bundle_speaks(which: str, full_bundle: Bundle, other_bundle: Bundle) -> None:
+    bundle = other_bundle if which == "other" else full_bundle
+    precision = "fp32" if which == "other" else which
+    voice = Voice.load(bundle.path, provider="cpu", threads=1, precision=precision)
     audio = voice.speak("Good morning.", seed=3)
     assert audio.dtype == np.float32
     assert np.isfinite(audio).all()
@@ -76,11 +115,28 @@ def test_device_and_training_decode_the_same_codes(tiny_voice: VoiceModels, tiny
 
 
 def test_the_same_voice_gives_the_same_bytes(
-    tiny_voice: VoiceModels, tiny_bundle: Path, tmp_path: Path
+    tiny_voice: VoiceModels, full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = export_bundle(tiny_voice, tmp_path / "voice")
+    monkeypatch.setattr(bundle_module, "compare_speech", lambda *_: None)  # it writes no graph
+    again = export_bundle(tiny_voice, tmp_path / "voice", precisions=("fp32", "int8", "fp16"))
+    assert again.manifest.files == full_bundle.manifest.files
     for name in again.manifest.files:
-        assert (again.path / name).read_bytes() == (tiny_bundle / name).read_bytes(), name
+        assert (again.path / name).read_bytes() == (full_bundle.path / name).read_bytes(), name
+
+
+def test_a_variant_out_of_bounds_is_not_written(
+    tiny_voice: VoiceModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_module, "networks", lambda *_: {"step": one})
+    monkeypatch.setitem(BOUNDS, "int8", Bound(1e-9, 0.5))
+    one = networks(Parts.of(tiny_voice), {"step": step_graph(2)})["step"]
+    with pytest.raises(
+        ExportError,
+        match=r"graph 'step' in int8 differs from PyTorch by \d\.\d+e-0\d, expected at most 1e-09; "
+        "nothing was written; export without --precision int8",
+    ):
+        export_bundle(tiny_voice, tmp_path / "voice", precisions=("int8",))
+    assert list(tmp_path.iterdir()) == []
 
 
 def fail(*_: object) -> None:

@@ -1,0 +1,126 @@
+"""The int8 form of a graph for ONNX Runtime on CPUs: 8-bit products, and its own operators for attention.
+
+Weights are int8, symmetric, with a scale for each column; activations are quantised on the way, whole
+tensors at a time. Products of two activations, and of weights that are looked up (the heads of a level),
+stay in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnxscript.rewriter import RewriteRule
+
+from .simplify import BY_HEAD, apply, constant, keep
+
+DOMAIN = "com.microsoft"
+NARROWEST = 16  # columns; a thinner product costs little, and its few outputs steer a lot
+
+
+def to_int8(model: ir.Model) -> ir.Model:
+    """Rewrite a simplified model; it then runs on ONNX Runtime alone."""
+    for rule in (ROTARY, ATTENTION, PRODUCT_WITH_BIAS, PRODUCT):  # each finds what the one before made
+        model = apply(model, [rule])
+    return model
+
+
+# Rotary positions of queries or keys, before they are ordered by head.
+
+
+def _rotary(op: Any, x: Any, shape: Any, cosine: Any, sine: Any) -> Any:
+    heads = op.Transpose(op.Reshape(x, shape, _allow_other_attributes=True), perm=BY_HEAD, _outputs=["heads"])
+    first, second = op.Split(heads, axis=3, num_outputs=2, _outputs=2)
+    return op.Concat(
+        op.Sub(op.Mul(first, cosine), op.Mul(second, sine)),
+        op.Add(op.Mul(second, cosine), op.Mul(first, sine)),
+        axis=-1,
+    )
+
+
+def _rotary_operator(
+    op: Any, x: ir.Value, shape: ir.Value, cosine: ir.Value, sine: ir.Value, heads: ir.Value
+) -> ir.Value | None:
+    if heads.shape is None or not isinstance(heads.shape[1], int):
+        return None
+    begin = op.Constant(value_ints=[0])
+    count = heads.shape[1]
+    turned = op.RotaryEmbedding(x, begin, cosine, sine, num_heads=count, _domain=DOMAIN)
+    return op.Transpose(op.Reshape(turned, shape), perm=BY_HEAD)
+
+
+# Attention in one operator. It is fastest without a mask, so that it gets one only where a sample of the
+# batch is shorter than the others.
+
+
+def _attended(
+    op: Any, q: Any, k: Any, v: Any, shape: Any, shape_of_k: Any, scale: Any, places: Any, lengths: Any,
+    lengths_axis: Any, zero: Any, unseen: Any, bias_axes: Any,
+) -> Any:  # fmt: skip
+    queries = op.Transpose(
+        op.Reshape(q, shape, _allow_other_attributes=True), perm=BY_HEAD, _outputs=["heads"]
+    )
+    keys = op.Transpose(op.Reshape(k, shape_of_k, _allow_other_attributes=True), perm=BY_HEAD)
+    scores = op.MatMul(op.Mul(queries, scale), op.Transpose(keys, perm=[0, 1, 3, 2]))
+    seen = op.Less(places, op.Unsqueeze(lengths, lengths_axis))
+    bias = op.Unsqueeze(op.Where(seen, zero, unseen), bias_axes)
+    weights = op.Softmax(op.Add(scores, bias), axis=-1)
+    return op.Transpose(op.MatMul(weights, op.Transpose(v, perm=BY_HEAD)), perm=BY_HEAD)
+
+
+def _attention_operator(
+    op: Any, q: ir.Value, k: ir.Value, v: ir.Value, shape: ir.Value, scale: ir.Value, lengths: ir.Value,
+    heads: ir.Value, **_: Any,
+) -> ir.Value | None:  # fmt: skip
+    factor = constant(scale)
+    if factor is None or heads.shape is None or not isinstance(heads.shape[1], int):
+        return None
+    settings = {"num_heads": heads.shape[1], "scale": factor.item()}
+    frames = op.Shape(q, start=1, end=2)
+    whole = op.Squeeze(op.Equal(op.ReduceMin(lengths, keepdims=1), frames))
+    keys_seen = op.Cast(lengths, to=ir.DataType.INT32)
+    v = op.Reshape(v, op.Constant(value_ints=[0, 0, -1]))
+    attended = op.If(
+        whole,
+        then_branch=_branch("whole", [q, k, v], settings),
+        else_branch=_branch("padded", [q, k, v, None, keys_seen], settings),
+    )
+    return op.Reshape(attended, shape)
+
+
+def _branch(name: str, inputs: list[ir.Value | None], settings: dict[str, Any]) -> ir.Graph:
+    node = ir.node("MultiHeadAttention", inputs, settings, domain=DOMAIN)
+    node.outputs[0].name = name
+    node.outputs[0].dtype = ir.DataType.FLOAT
+    return ir.Graph([], node.outputs, nodes=[node], name=name)
+
+
+# Products with weights.
+
+
+def _product_with_bias(op: Any, x: Any, weight: Any, bias: Any) -> Any:
+    return op.Add(op.MatMul(x, weight), bias)
+
+
+def _product(op: Any, x: Any, weight: Any) -> Any:
+    return op.MatMul(x, weight)
+
+
+def _int8_product(op: Any, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value | None:
+    w = constant(weight)
+    if w is None or w.ndim != 2 or w.shape[1] < NARROWEST or (bias is not None and constant(bias) is None):
+        return None
+    scale = np.maximum(np.abs(w).max(axis=0), np.finfo(np.float32).tiny).astype(np.float32) / 127
+    whole = np.clip(np.round(w / scale), -127, 127).astype(np.int8)
+    zero = np.zeros(len(scale), np.int8)
+    parts = [
+        keep(op, weight, name, array) for name, array in (("int8", whole), ("scale", scale), ("zero", zero))
+    ]
+    return op.DynamicQuantizeMatMul(x, *parts, *([] if bias is None else [bias]), _domain=DOMAIN)
+
+
+ROTARY = RewriteRule(_rotary, _rotary_operator)
+ATTENTION = RewriteRule(_attended, _attention_operator, remove_nodes=False)
+PRODUCT_WITH_BIAS = RewriteRule(_product_with_bias, _int8_product)
+PRODUCT = RewriteRule(_product, _int8_product)
