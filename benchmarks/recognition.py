@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import Any
 
 import jiwer
 import numpy as np
 import pocketsphinx  # type: ignore[import-untyped]
 import soxr
-from tqdm import tqdm
 
 from soundstorm_runtime.text import PAUSES, normalise
 
 SAMPLE_RATE = 16_000  # what the model was trained on
+FRAME_RATE = 100  # frames a second, in which the recogniser tells times
 
 _PUNCTUATION = str.maketrans(dict.fromkeys(PAUSES + '"()', " "))
 _HALF_OF_DAY = re.compile(r"\b([ap]) m\b")  # of which the recogniser makes one word or two
-_decoder: Any = None  # of a worker process: loading the model takes longer than using it
 
 
 @dataclass(frozen=True)
@@ -35,20 +31,78 @@ class WordErrors:
     rate: float
 
 
+@dataclass(frozen=True)
+class Word:
+    """A word that was heard, and when, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+class Recogniser:
+    """Writes down what it hears, or tells when each word of a known text is said.
+
+    Nothing is kept from one utterance to the next, so their order does not matter. Loading the model
+    takes longer than using it: make one for each process.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
+        self._free = self._decoder.current_search()
+
+    def hear(self, audio: np.ndarray, sample_rate: int) -> list[Word]:
+        """Recognise float32 `[samples]`; the words are spelt as those of `reference_words`."""
+        self._decoder.activate_search(self._free)
+        return heard_words(self._listen(audio, sample_rate))
+
+    def align(self, audio: np.ndarray, sample_rate: int, text: str) -> list[Word]:
+        """Find known words, or none where they do not fit the audio or the recogniser does not know one."""
+        try:
+            self._decoder.set_align_text(text)
+        except RuntimeError:
+            return []
+        found = self._listen(audio, sample_rate)
+        return found if [word.text for word in found] == text.split() else []
+
+    def _listen(self, audio: np.ndarray, sample_rate: int) -> list[Word]:
+        if sample_rate != SAMPLE_RATE:
+            audio = soxr.resample(audio, sample_rate, SAMPLE_RATE)
+        # The noise and the mean that were measured on the last utterance must not colour this one.
+        self._decoder.reinit_feat()
+        self._decoder.start_utt()
+        self._decoder.process_raw(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        if self._decoder.hyp() is None:
+            return []
+        return [
+            # "close(2)" is the second way to say a word, "<sil>" and "[NOISE]" are none.
+            Word(s.word.partition("(")[0], s.start_frame / FRAME_RATE, (s.end_frame + 1) / FRAME_RATE)
+            for s in self._decoder.seg()
+            if s.word[0] not in "<[("
+        ]
+
+
 def reference_words(sentence: str) -> str:
     """Spell out what is to be heard, as the voice itself does, without punctuation and capitals."""
-    return _plain(normalise(sentence))
-
-
-def heard_words(hypothesis: str) -> str:
-    """Bring what the recogniser wrote into the same form: `p. m.` is one word, `twenty-one` two."""
-    return _plain(hypothesis.replace("-", " "))
-
-
-def _plain(text: str) -> str:
     # The front end writes the letter a as "ay", to tell it from the article.
-    words = ("a" if word == "ay" else word for word in text.lower().translate(_PUNCTUATION).split())
+    words = ("a" if word == "ay" else word for word in normalise(sentence).translate(_PUNCTUATION).split())
     return _HALF_OF_DAY.sub(r"\1m", " ".join(words))
+
+
+def heard_words(found: Sequence[Word]) -> list[Word]:
+    """Bring what the recogniser wrote into the same form: `p.`, `m.` is one word, `twenty-one` two."""
+    words: list[Word] = []
+    for word in found:
+        parts = word.text.lower().replace("-", " ").translate(_PUNCTUATION).split()
+        length = (word.end - word.start) / max(1, len(parts))
+        for place, part in enumerate(parts):
+            start = word.start + place * length
+            if part == "m" and words and words[-1].text in ("a", "p"):
+                words[-1] = Word(f"{words[-1].text}m", words[-1].start, start + length)
+            else:
+                words.append(Word(part, round(start, 3), round(start + length, 3)))
+    return words
 
 
 def count_errors(references: Sequence[str], heard: Sequence[str]) -> WordErrors:
@@ -58,33 +112,3 @@ def count_errors(references: Sequence[str], heard: Sequence[str]) -> WordErrors:
     return WordErrors(
         words, result.substitutions, result.deletions, result.insertions, round(100 * result.wer, 2)
     )
-
-
-def transcribe(speech: Iterable[np.ndarray], sample_rate: int, jobs: int) -> list[str]:
-    """Recognise utterances, float32 `[samples]` each, in `jobs` processes."""
-    signals = [_pcm(audio, sample_rate) for audio in speech]
-    # Spawned and not forked: the parent's threads of PyTorch and ONNX Runtime do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_load) as pool:
-        heard = pool.map(_recognise, signals)
-        return [heard_words(text) for text in tqdm(heard, total=len(signals), desc="recognition")]
-
-
-def _pcm(audio: np.ndarray, sample_rate: int) -> bytes:
-    if sample_rate != SAMPLE_RATE:
-        audio = soxr.resample(audio, sample_rate, SAMPLE_RATE)
-    return np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes()
-
-
-def _load() -> None:
-    global _decoder
-    _decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
-
-
-def _recognise(signal: bytes) -> str:
-    # The noise and the mean that were measured on the last utterance must not colour this one.
-    _decoder.reinit_feat()
-    _decoder.start_utt()
-    _decoder.process_raw(signal, full_utt=True)
-    _decoder.end_utt()
-    hypothesis = _decoder.hyp()
-    return hypothesis.hypstr if hypothesis else ""

@@ -61,3 +61,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *cells]))
     return "\n".join(lines)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows, the first the heading, as a table of Markdown."""
+    first, *others = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([first, "|" + " --- |" * len(rows[0]), *others])

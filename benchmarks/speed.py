@@ -17,6 +17,7 @@ from unittest import mock
 
 import click
 
+from soundstorm_runtime import acoustics as acoustics_module
 from soundstorm_runtime import voice as voice_module
 from soundstorm_runtime.audio import audio_file
 from soundstorm_runtime.bundle import MANIFEST_FILE, read_bundle
@@ -105,7 +106,7 @@ class Stopwatch:
         with (
             self._timed(voice_module, "split_sentences", lambda *_: "front end"),
             self._timed(Lexicon, "phones", lambda *_: "front end"),
-            self._timed(voice_module, "inverse_stft", lambda *_: "inverse STFT"),
+            self._timed(acoustics_module, "inverse_stft", lambda *_: "inverse STFT"),
             self._timed(Engine, "run", lambda engine, *_: _stage(engine.graph.name)),
         ):
             yield

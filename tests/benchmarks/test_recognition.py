@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.recognition import WordErrors, count_errors, heard_words, reference_words
+from benchmarks.recognition import (
+    Recogniser,
+    Word,
+    WordErrors,
+    count_errors,
+    heard_words,
+    reference_words,
+)
+from soundstorm_edge.flite import speak
 
 
 @pytest.mark.parametrize(
@@ -32,7 +40,27 @@ def test_references_are_spelled_out_as_the_voice_speaks_them(text, expected):
     ],
 )
 def test_what_was_heard_comes_in_the_same_form(heard, expected):
-    assert heard_words(heard) == expected
+    words = [Word(word, place, place + 1) for place, word in enumerate(heard.split())]
+    assert " ".join(word.text for word in heard_words(words)) == expected
+
+
+def test_words_keep_their_times_when_they_are_joined_or_parted():
+    found = [Word("Twenty-one", 0.0, 1.0), Word("p.", 1.0, 1.25), Word("m.", 1.25, 1.5)]
+    assert heard_words(found) == [Word("twenty", 0.0, 0.5), Word("one", 0.5, 1.0), Word("pm", 1.0, 1.5)]
+
+
+@pytest.mark.flite
+def test_flite_is_heard_and_aligned():
+    audio, rate, phones = speak("please close the window", "rms")
+    recogniser = Recogniser()
+    known = recogniser.align(audio, rate, "please close the window")
+    heard = recogniser.hear(audio, rate)
+    assert [word.text for word in heard] == ["please", "close", "the", "window"]
+    assert [word.text for word in known] == [word.text for word in heard]
+    ends = [end for phone, end in phones]
+    assert known[1].end == pytest.approx(ends[8], abs=0.06), "close ends with its z"
+    assert recogniser.align(audio, rate, "please zzxy") == [], "a word that it does not know"
+    assert recogniser.hear(audio, rate) == heard, "nothing is kept from one utterance to the next"
 
 
 def test_errors_are_counted_over_all_words():

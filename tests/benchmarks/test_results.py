@@ -10,42 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.intelligibility import ROADS, Intelligibility, Utterance, score, score_by_kind
-from benchmarks.intelligibility import show as show_intelligibility
 from benchmarks.inverse_stft import InverseStft
-from benchmarks.report import circumstances, table, write_result
+from benchmarks.recognition import count_errors
+from benchmarks.report import circumstances, markdown, table, write_result
+from benchmarks.score import Score
 from benchmarks.speed import STAGES, TEXTS, ColdStart, Speed, TextSpeed
 from benchmarks.speed import show as show_speed
 from soundstorm_runtime.plain import from_plain
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+KEPT = sorted(RESULTS.glob("*.json"))
+KINDS = {"score": Score, "speed": Speed, "inverse_stft": InverseStft}
 HASH = "0123456789abcdef" * 4
-
-
-def utterance(kind, expected, **heard):
-    heard = {road: heard.get(road.replace(" ", "_"), expected) for road in ROADS}
-    return Utterance(kind, expected, expected, heard, dict.fromkeys(ROADS, 1.5))
-
-
-@pytest.fixture
-def intelligibility():
-    utterances = (
-        utterance("short", "one two", text_to_speech="one"),
-        utterance("short", "three four", soundstorm="three for", text_to_speech=""),
-        utterance("long", "five six seven eight", codec="five six seven eight nine"),
-    )
-    return Intelligibility(
-        circumstances=circumstances("intelligibility"),
-        checkpoint=HASH,
-        voice="tiny",
-        teacher="rms",
-        sentences=3,
-        word_errors=score(utterances),
-        word_errors_by_kind=score_by_kind(utterances),
-        duration_ratio=1.02,
-        seconds={**dict.fromkeys(ROADS, 1.0), "recognition": 2.0},
-        utterances=utterances,
-    )
 
 
 @pytest.fixture
@@ -63,21 +39,10 @@ def speed():
     )
 
 
-def test_errors_are_scored_by_road_and_by_kind(intelligibility):
-    rates = {road: errors.rate for road, errors in intelligibility.word_errors.items()}
-    assert rates == {"teacher": 0.0, "codec": 12.5, "soundstorm": 12.5, "text to speech": 37.5}
-    by_kind = intelligibility.word_errors_by_kind
-    assert list(by_kind) == ["short", "long"]
-    assert by_kind["short"]["text to speech"].deletions == 3
-    assert by_kind["long"]["codec"].insertions == 1
-    assert by_kind["long"]["text to speech"].rate == 0
-
-
-def test_results_are_read_back_as_they_were_written(tmp_path, intelligibility, speed):
-    for result in (intelligibility, speed):
-        path = tmp_path / "new" / "result.json"
-        write_result(path, result)
-        assert from_plain(type(result), json.loads(path.read_text()), path.name) == result
+def test_results_are_read_back_as_they_were_written(tmp_path, speed):
+    path = tmp_path / "new" / "result.json"
+    write_result(path, speed)
+    assert from_plain(Speed, json.loads(path.read_text()), path.name) == speed
 
 
 def test_figures_that_are_no_numbers_are_not_written(tmp_path, speed):
@@ -85,19 +50,34 @@ def test_figures_that_are_no_numbers_are_not_written(tmp_path, speed):
         write_result(tmp_path / "result.json", replace(speed, threads=float("nan")))
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_kept_results_tell_how_they_were_made(path):
+    made = json.loads(path.read_text())["circumstances"]
+    assert made["command"].startswith(f"python -m benchmarks.{path.stem.split('-')[0]} ")
+    assert made["date"]
+    assert made["cpu"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in KEPT if path.stem.split("-")[0] in KINDS], ids=lambda path: path.name
+)
 def test_kept_results_are_of_this_form(path):
-    kinds = {"intelligibility": Intelligibility, "speed": Speed, "inverse_stft": InverseStft}
-    kind = kinds[path.stem.split("-")[0]]
+    kind = KINDS[path.stem.split("-")[0]]
     result = from_plain(kind, json.loads(path.read_text()), path.name)
-    assert result.circumstances.command.startswith(f"python -m benchmarks.{path.stem.split('-')[0]} ")
     if kind is Speed:
         assert re.fullmatch("[0-9a-f]{64}", result.bundle)
-    if kind is Intelligibility:
-        assert re.fullmatch("[0-9a-f]{64}", result.checkpoint)
-        assert result.sentences == len(result.utterances)
-        assert score(result.utterances) == result.word_errors
-        assert score_by_kind(result.utterances) == result.word_errors_by_kind
+    if kind is Score:
+        _check_score(result)
+
+
+def _check_score(score):
+    assert re.fullmatch("[0-9a-f]{64}", score.checkpoint)
+    for speaker in score.speakers.values():
+        expected = [sentence.expected for sentence in speaker.sentences]
+        for name, road in speaker.roads.items():
+            heard = [sentence.heard[name] for sentence in speaker.sentences]
+            assert count_errors(expected, [h.words for h in heard]) == road.word_errors
+            assert sum(bool(h.skipped or h.added) for h in heard) == road.slipped
 
 
 def test_circumstances_name_command_date_and_machine(monkeypatch):
@@ -113,12 +93,8 @@ def test_tables_line_up():
     assert table([["text", "s"], ["short", "1.25"]]) == "text      s\nshort  1.25"
 
 
-def test_intelligibility_is_shown_by_kind_and_road(intelligibility):
-    lines = show_intelligibility(intelligibility).splitlines()
-    assert lines[0].split("  ")[0] == "word error rate, %"
-    assert lines[1].split() == ["short", "4", "0.0", "0.0", "25.0", "75.0"]
-    assert lines[3].split() == ["all", "8", "0.0", "12.5", "12.5", "37.5"]
-    assert lines[4] == "text to speech lasts 1.020 of the teacher's time"
+def test_a_table_of_markdown():
+    assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
 def test_speed_is_shown_by_text_and_stage(speed):

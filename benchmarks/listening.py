@@ -1,0 +1,89 @@
+"""Speak one sentence on every road, and measure all that can be measured of it alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from soundstorm_edge.checkpoint import load_voice
+from soundstorm_edge.flite import speak
+from soundstorm_runtime.text import normalise
+
+from .distance import mel_cepstral_distance, pesq, stoi
+from .recognition import Recogniser, Word, reference_words
+from .roads import CODEC, TEACHER, Roads
+from .sentences import Sentence
+from .slips import Hearing
+from .speakers import timbre
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One sentence in one voice; what is a mapping is by road.
+
+    spoken: the expected words and when the teacher says them, empty where these could not be aligned;
+    hearing: what the recogniser heard; complete: false where the text stage was cut off; distance:
+    mel-cepstral, to the teacher, in dB; timbre: what tells the speaker; stoi and pesq: of the codec beside
+    the teacher, the latter None where its library is not installed.
+    """
+
+    voice: str
+    kind: str
+    text: str
+    expected: str
+    spoken: tuple[Word, ...]
+    hearing: dict[str, Hearing]
+    complete: dict[str, bool]
+    distance: dict[str, float]
+    timbre: dict[str, tuple[float, ...]]
+    stoi: float
+    pesq: float | None
+
+
+class Listener:
+    """What a process needs to measure: the networks, the bundle, the recogniser; loaded once."""
+
+    def __init__(self, checkpoint: Path, bundle: Path, seed: int) -> None:
+        torch.set_num_threads(1)  # the other cores have processes of their own
+        self._models = load_voice(checkpoint)
+        self._bundle = bundle
+        self._seed = seed
+        self._recogniser = Recogniser()
+        self._roads: dict[str, Roads] = {}
+
+    def measure(self, voice: str, sentence: Sentence) -> Measured:
+        """Speak a sentence in a voice of flite's and of the checkpoint, and measure it."""
+        if voice not in self._roads:
+            self._roads[voice] = Roads(self._models, self._bundle, voice, self._seed)
+        roads = self._roads[voice]
+        spoken, rate = roads.speak(sentence.text), roads.sample_rate
+        expected = reference_words(sentence.text)
+        taught, rebuilt = spoken[TEACHER].audio, spoken[CODEC].audio
+        quality = pesq(taught, rebuilt, rate)
+        return Measured(
+            voice=voice,
+            kind=sentence.kind,
+            text=sentence.text,
+            expected=expected,
+            spoken=tuple(self._recogniser.align(taught, rate, expected)),
+            hearing={road: self._hear(s.audio, rate) for road, s in spoken.items()},
+            complete={road: s.complete for road, s in spoken.items()},
+            distance={
+                road: round(mel_cepstral_distance(taught, s.audio, rate), 3) for road, s in spoken.items()
+            },
+            timbre={road: tuple(timbre(s.audio, rate)) for road, s in spoken.items()},
+            stoi=round(stoi(taught, rebuilt, rate), 4),
+            pesq=None if quality is None else round(quality, 3),
+        )
+
+    def _hear(self, audio: np.ndarray, rate: int) -> Hearing:
+        return Hearing(tuple(self._recogniser.hear(audio, rate)), round(len(audio) / rate, 3))
+
+
+def teacher_timbre(voice: str, text: str) -> list[float]:
+    """Describe the voice of flite by one sentence of its own."""
+    audio, rate, _ = speak(normalise(text), voice)
+    return timbre(np.asarray(audio), rate)

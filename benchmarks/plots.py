@@ -1,0 +1,103 @@
+"""Plots of what the benchmarks wrote to `benchmarks/results/`, one picture for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from soundstorm_runtime.command import run
+
+from .report import RESULTS
+
+PLOTS = Path("benchmarks/plots")
+OURS, OTHERS = "tab:blue", "tab:gray"
+
+
+def plot_step(result: dict[str, Any]) -> Figure:
+    """Show one step and one decode beside the reference, and a step beside its products alone."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, what, unit in zip(figure.subplots(1, 2), ("step", "decode"), ("ms", "s"), strict=True):
+        times = {n: t["seconds"] for n, t in result["times"].items() if n.split()[0] in (what, _floor(what))}
+        scale = 1000 if unit == "ms" else 1
+        colors = [OURS if name in result["faster"] else OTHERS for name in times]
+        bars = axes.barh(list(times), [scale * seconds for seconds in times.values()], color=colors)
+        faster = (
+            f"{result['faster'][name]:.1f} times faster" if name in result["faster"] else "" for name in times
+        )
+        axes.bar_label(bars, list(faster), padding=3, fontsize=8)
+        axes.invert_yaxis()
+        axes.margins(x=0.25)
+        axes.set_xlabel(unit)
+        axes.set_title(f"one {what} of 10 s, {result['threads']} threads", loc="left", fontsize=10)
+    return figure
+
+
+def _floor(what: str) -> str:
+    return "floor" if what == "step" else what
+
+
+def plot_growth(result: dict[str, Any]) -> Figure:
+    """Show how the time of a step grows with length and with batch, and the fitted exponents."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("frames", "batch"), strict=True):
+        for precision, growth in result[f"growth_{name}"].items():
+            sizes, seconds = [int(size) for size in growth["seconds"]], list(growth["seconds"].values())
+            label = f"{precision}: {name} ** {growth['exponent']:.2f}"
+            axes.loglog(sizes, [1000 * s for s in seconds], "o-", label=label)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel(name)
+        axes.set_ylabel("ms for one step")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def plot_speed(result: dict[str, Any]) -> Figure:
+    """Show where the time of each text goes, in seconds of computing for a second of audio."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots()
+    left = dict.fromkeys(result["texts"], 0.0)
+    for stage in next(iter(result["texts"].values()))["stages"]:
+        widths = {name: text["rtf"] * text["stages"][stage] for name, text in result["texts"].items()}
+        axes.barh(list(widths), list(widths.values()), left=list(left.values()), label=stage)
+        left = {name: left[name] + width for name, width in widths.items()}
+    axes.invert_yaxis()
+    axes.set_xlabel("RTF")
+    figure.legend(fontsize=8, ncols=6, loc="outside upper center")
+    return figure
+
+
+# By picture: the result it is made of, and how.
+PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
+    "step": ("step", plot_step),
+    "step_growth": ("step", plot_growth),
+    "speed": ("speed", plot_speed),
+}
+
+
+@click.command()
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=PLOTS, show_default=True)
+def main(results: Path, out: Path) -> None:
+    """Draw all results that are there."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (source, plot) in PICTURES.items():
+        path = results / f"{source}.json"
+        if not path.is_file():
+            click.echo(f"{path} is not there; python -m benchmarks.{source} writes it", err=True)
+            continue
+        picture = out / f"{name}.svg"
+        # Neither a date nor random ids: the same figures give the same bytes.
+        with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+            plot(json.loads(path.read_text(encoding="utf-8"))).savefig(picture, metadata={"Date": None})
+        click.echo(str(picture))
+
+
+if __name__ == "__main__":
+    run(main)

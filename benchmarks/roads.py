@@ -1,0 +1,142 @@
+"""The roads from a sentence to its sound, each one stage longer than the last.
+
+    teacher          flite speaks it, in the voice that the corpus was made with
+    codec            the codec's reconstruction of the teacher
+    soundstorm       SoundStorm from the teacher's semantic tokens, then the codec
+    text to speech   from text alone, in PyTorch
+    bundle ...       the same by the exported bundle, once for each precision that it has
+
+All of them speak the words that the front end spells out: how a number is read is not scored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+
+from soundstorm_edge.checkpoint import VoiceModels
+from soundstorm_edge.engine import TorchEngine
+from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.flite import speak
+from soundstorm_export.networks import networks
+from soundstorm_export.parts import Parts
+from soundstorm_runtime.acoustics import Acoustics
+from soundstorm_runtime.bundle import read_bundle
+from soundstorm_runtime.prompts import Prompt
+from soundstorm_runtime.reading import Part
+from soundstorm_runtime.text import normalise
+from soundstorm_runtime.voice import Voice
+
+TEACHER, CODEC, SOUNDSTORM, TEXT = "teacher", "codec", "soundstorm", "text to speech"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """float32 `[samples]`; complete: false where the text stage was cut off by its limit of length."""
+
+    audio: np.ndarray
+    complete: bool = True
+
+
+class Roads:
+    """All the ways to speak a sentence in one voice of flite's, at the codec's sample rate.
+
+    PyTorch speaks through the runtime, too: text to speech differs from the bundle in its engines alone.
+    """
+
+    def __init__(self, models: VoiceModels, bundle: Path, teacher: str, seed: int) -> None:
+        manifest = read_bundle(bundle).manifest
+        engines = {
+            name: TorchEngine(network.graph, network.function)
+            for name, network in networks(Parts.of(models), manifest.expected_graphs()).items()
+        }
+        prompts = prompts_of(models)
+        if prompts and teacher not in prompts:
+            raise CheckpointError(
+                f"the checkpoint has no voice {teacher!r}; give some of: {', '.join(prompts)}"
+            )
+        self.sample_rate = models.codec.sample_rate
+        self._models = models
+        self._teacher = teacher
+        self._seed = seed
+        self._prompt = prompts.get(teacher)
+        self._name = teacher if prompts else None
+        self._options = manifest.decode
+        self._acoustics = Acoustics(manifest, engines)
+        self._voices = {TEXT: Voice(manifest, engines, models.lexicon, prompts)}
+        for precision in manifest.precisions:
+            self._voices[f"bundle {precision}"] = Voice.load(
+                bundle, precision=precision, provider="cpu", threads=1
+            )
+
+    def speak(self, text: str) -> dict[str, Spoken]:
+        """Speak a sentence on every road."""
+        taught = self._teach(text)
+        spoken = {
+            TEACHER: Spoken(taught),
+            CODEC: Spoken(self._rebuild(taught)),
+            SOUNDSTORM: Spoken(self._sound(self._tokens(taught))),
+        }
+        for road, voice in self._voices.items():
+            with _warnings() as warnings:
+                audio = voice.speak(text, voice=self._name, seed=self._seed)
+            spoken[road] = Spoken(audio, complete=not warnings)
+        return spoken
+
+    def _teach(self, text: str) -> np.ndarray:
+        audio, rate, _ = speak(normalise(text), self._teacher)
+        return _resample(audio, rate, self.sample_rate)
+
+    def _rebuild(self, audio: np.ndarray) -> np.ndarray:
+        """Encode and decode, to the same number of samples."""
+        codec = self._models.codec
+        with torch.inference_mode():
+            decoded = codec.decode_from_codebook_indices(codec.tokenize(torch.from_numpy(audio)[None]))
+        return decoded[0, : len(audio)].numpy().clip(-1, 1)
+
+    def _tokens(self, audio: np.ndarray) -> np.ndarray:
+        units = self._models.units
+        heard = torch.from_numpy(_resample(audio, self.sample_rate, units.sample_rate))
+        return units.tokenize(heard[None])[0].numpy()
+
+    def _sound(self, tokens: np.ndarray) -> np.ndarray:
+        part = Part(tokens, np.random.default_rng(self._seed))
+        (codes,) = self._acoustics.codes([part], self._options, self._prompt)
+        return self._acoustics.audio(codes, self._prompt)
+
+
+def prompts_of(models: VoiceModels) -> dict[str, Prompt]:
+    """Give the prompts of a checkpoint, by the voice's name; none where it has one voice alone."""
+    return {
+        name: Prompt(*(np.asarray(part, dtype=np.int64) for part in parts))
+        for name, parts in getattr(models, "prompts", {}).items()
+    }
+
+
+@contextmanager
+def _warnings() -> Iterator[list[logging.LogRecord]]:
+    """Collect what the text stage warns of, which is that it cut a sentence off."""
+    warnings: list[logging.LogRecord] = []
+    log = logging.getLogger("soundstorm_runtime.semantic")
+
+    def note(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            warnings.append(record)
+        return True
+
+    log.addFilter(note)
+    try:
+        yield warnings
+    finally:
+        log.removeFilter(note)
+
+
+def _resample(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    return audio if rate == wanted else soxr.resample(audio, rate, wanted)

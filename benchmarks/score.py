@@ -1,0 +1,187 @@
+"""How good a voice is: what is understood of it, and what each stage loses on the way from text to sound.
+
+Every held-out sentence is spoken on the roads of `benchmarks.roads`, by every voice that is asked for.
+Each measured sentence is kept at once, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from soundstorm_edge.checkpoint import VoiceModels, load_voice
+from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.flite import fortune_sentences
+from soundstorm_runtime.bundle import MANIFEST_FILE
+from soundstorm_runtime.command import run
+from soundstorm_runtime.manifest import FileFacts
+from soundstorm_runtime.plain import from_plain, to_plain
+
+from .listening import Listener, Measured, teacher_timbre
+from .report import RESULTS, circumstances, markdown, write_result
+from .roads import CODEC, SOUNDSTORM, TEACHER, TEXT, prompts_of
+from .scoring import Confusion, Score, Speaker, confusions, score_speaker
+from .sentences import SENTENCES, Sentence, read_sentences, take_evenly
+from .work import WORK, exported, fingerprint
+
+TAUGHT = 100  # sentences of each voice that the speaker classifier learns from
+
+_listener: Listener | None = None  # of a worker process: loading takes longer than measuring
+
+
+def measure_all(
+    checkpoint: Path, bundle: Path, voices: Sequence[str], sentences: Sequence[Sentence], seed: int, jobs: int
+) -> dict[str, list[Measured]]:
+    """Measure every sentence in every voice, in `jobs` processes; gives what was measured, by voice."""
+    facts = [FileFacts.of(path).sha256 for path in (checkpoint, bundle / MANIFEST_FILE)]
+    partial_results = WORK / f"{fingerprint(facts, seed)}.jsonl"
+    found = {(m.voice, m.text): m for m in _read(partial_results)}
+    missing = [(v, s) for s in sentences for v in voices if (v, s.text) not in found]
+    if missing:
+        WORK.mkdir(parents=True, exist_ok=True)
+        # Spawned and not forked: the parent's threads of PyTorch and ONNX Runtime do not survive a fork.
+        pool = ProcessPoolExecutor(
+            jobs, mp_context=get_context("spawn"), initializer=_listen, initargs=(checkpoint, bundle, seed)
+        )
+        with pool, partial_results.open("a") as file:
+            rows = pool.map(_measure, *zip(*missing, strict=True))
+            for row in tqdm(rows, initial=len(found), total=len(found) + len(missing), desc="score"):
+                file.write(json.dumps(to_plain(row)) + "\n")
+                file.flush()
+                found[row.voice, row.text] = row
+    return {voice: [found[voice, sentence.text] for sentence in sentences] for voice in voices}
+
+
+def _read(path: Path) -> Iterator[Measured]:
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    if path.exists():  # a killed run may have left half a line
+        path.write_text("".join(f"{line}\n" for line in lines))
+    for number, line in enumerate(lines, 1):
+        yield from_plain(Measured, json.loads(line), f"{path}:{number}")
+
+
+def _listen(checkpoint: Path, bundle: Path, seed: int) -> None:
+    global _listener
+    _listener = Listener(checkpoint, bundle, seed)
+
+
+def _measure(voice: str, sentence: Sentence) -> Measured:
+    if _listener is None:
+        raise RuntimeError("this process has no listener; it was not started by measure_all")
+    return _listener.measure(voice, sentence)
+
+
+def teach_classifier(voices: Sequence[str], jobs: int) -> dict[str, list[list[float]]]:
+    """Describe every voice of flite's by sentences that its corpus has, for the speaker classifier."""
+    if len(voices) < 2:
+        return {}
+    texts = fortune_sentences()[:TAUGHT]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        return {
+            voice: list(tqdm(pool.map(partial(teacher_timbre, voice), texts), total=TAUGHT, desc=voice))
+            for voice in voices
+        }
+
+
+def show(score: Score) -> str:
+    """Lay out the score as tables of Markdown, for the README."""
+    first = next(iter(score.speakers.values()))
+    errors = [["word error rate, % [95 %]", *score.speakers]]
+    for road in first.roads:
+        cells = [speaker.roads[road] for speaker in score.speakers.values()]
+        shown = (f"{r.word_errors.rate:.1f} [{r.interval[0]:.1f}, {r.interval[1]:.1f}]" for r in cells)
+        errors.append([road, *shown])
+    rest = [[f"over {len(first.sentences)} sentences", *score.speakers]]
+    rest += [[name, *values] for name, values in _rows(list(score.speakers.values()))]
+    tables = [markdown(errors), markdown(rest)]
+    tables += [_confusion(road, c) for road, c in score.confusion.items() if road in (TEACHER, TEXT)]
+    return "\n\n".join(tables)
+
+
+def _rows(speakers: Sequence[Speaker]) -> Iterator[tuple[str, list[str]]]:
+    yield "codec beside the teacher: STOI", [f"{speaker.stoi:.3f}" for speaker in speakers]
+    yield (
+        "codec beside the teacher: PESQ",
+        ["not measured" if s.pesq is None else f"{s.pesq:.2f}" for s in speakers],
+    )
+    for road in (CODEC, SOUNDSTORM, TEXT):
+        yield f"{road}: mel-cepstral distance, dB", [f"{s.roads[road].distance:.1f}" for s in speakers]
+    yield (
+        "text to speech: seconds over the teacher's",
+        [f"{s.roads[TEXT].duration_ratio:.3f}" for s in speakers],
+    )
+    for road in (SOUNDSTORM, TEXT):
+        slipped = [f"{s.roads[road].slipped} of {s.roads[road].judged}" for s in speakers]
+        yield f"{road}: sentences with skipped or added words", slipped
+    yield "text to speech: ended by the length limit", [str(s.roads[TEXT].cut_off) for s in speakers]
+
+
+def _confusion(road: str, confusion: Confusion) -> str:
+    rows = [[f"{road}, {confusion.accuracy:.1f} % right", *(f"taken for {s}" for s in confusion.speakers)]]
+    rows += [[s, *map(str, c)] for s, c in zip(confusion.speakers, confusion.counts, strict=True)]
+    return markdown(rows)
+
+
+def _voices(models: VoiceModels, named: str | None) -> tuple[str, ...]:
+    """Tell which voices of flite's to score: those that are named, else all that have a prompt."""
+    voices = tuple(named.split(",")) if named else tuple(prompts_of(models))
+    if not voices:
+        raise CheckpointError(
+            f"{models.config.name!r} has one voice, whose teacher is not known; name it: --voices rms"
+        )
+    return voices
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--bundle", type=click.Path(path_type=Path), help="Of CHECKPOINT.  [default: export now]")
+@click.option("--sentences", "count", type=int, help="Evenly from all kinds.  [default: all]")
+@click.option("--from", "source", type=click.Path(path_type=Path), default=SENTENCES, help="Other sentences.")
+@click.option("--voices", "named", help="Of flite's, such as rms,slt.  [default: all of the checkpoint]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes at once.")
+@click.option("--out", type=click.Path(path_type=Path), help="[default: benchmarks/results/score-NAME.json]")
+def main(
+    checkpoint: Path,
+    bundle: Path | None,
+    count: int | None,
+    source: Path,
+    named: str | None,
+    seed: int,
+    jobs: int,
+    out: Path | None,
+) -> None:
+    """Score the voice in CHECKPOINT, stage by stage."""
+    started = time.perf_counter()
+    models = load_voice(checkpoint)
+    everything = read_sentences(source)
+    sentences = take_evenly(everything, len(everything) if count is None else count)
+    voices = _voices(models, named)
+    bundle = bundle or exported(models, checkpoint)
+    measured = measure_all(checkpoint, bundle, voices, sentences, seed, jobs)
+    frame = models.codec.hop / models.codec.sample_rate
+    score = Score(
+        circumstances=circumstances("score"),
+        checkpoint=FileFacts.of(checkpoint).sha256,
+        bundle=FileFacts.of(bundle / MANIFEST_FILE).sha256,
+        voice=models.config.name,
+        seed=seed,
+        seconds=round(time.perf_counter() - started, 1),
+        speakers={voice: score_speaker(rows) for voice, rows in measured.items()},
+        prompt_seconds={v: round(len(p.codes) * frame, 2) for v, p in prompts_of(models).items()},
+        confusion=confusions(teach_classifier(voices, jobs), measured),
+    )
+    write_result(out or RESULTS / f"score-{models.config.name}.json", score)
+    click.echo(show(score))
+
+
+if __name__ == "__main__":
+    run(main)

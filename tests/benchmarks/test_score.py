@@ -1,0 +1,141 @@
+"""The score: what is counted, that a run goes on where it stopped, and a whole run with a tiny voice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import score as command
+from benchmarks.listening import Measured
+from benchmarks.recognition import Word
+from benchmarks.roads import CODEC, SOUNDSTORM, TEACHER, TEXT
+from benchmarks.score import Score, show
+from benchmarks.scoring import confusions, score_speaker
+from benchmarks.slips import Hearing
+from soundstorm_runtime.plain import from_plain
+
+ROADS = (TEACHER, CODEC, SOUNDSTORM, TEXT, "bundle fp32")
+
+
+def hearing(words: str, tenths: int = 3) -> Hearing:
+    """Words of `tenths` of a second each."""
+    length = tenths / 10
+    found = [Word(w, round(i * length, 1), round((i + 1) * length, 1)) for i, w in enumerate(words.split())]
+    return Hearing(tuple(found), round(len(found) * length, 1))
+
+
+def measured(expected: str, kind: str = "short", *, complete: bool = True, **heard: str) -> Measured:
+    by_road = {road: hearing(heard.get(road.replace(" ", "_"), expected)) for road in ROADS}
+    return Measured(
+        voice="rms",
+        kind=kind,
+        text=expected,
+        expected=expected,
+        spoken=hearing(expected).words,
+        hearing=by_road,
+        complete={road: complete or road != TEXT for road in ROADS},
+        distance={road: float(place) for place, road in enumerate(ROADS)},
+        timbre=dict.fromkeys(ROADS, (0.0, 1.0)),
+        stoi=0.9,
+        pesq=2.5,
+    )
+
+
+@pytest.fixture
+def sentences() -> list[Measured]:
+    return [
+        measured("one two three", text_to_speech="one three"),
+        measured("four five six", teacher="four five", complete=False),
+        measured("seven eight nine ten", "long", codec="seven ate nine ten"),
+    ]
+
+
+def test_every_stage_has_its_own_errors(sentences):
+    roads = score_speaker(sentences).roads
+    assert {road: r.word_errors.rate for road, r in roads.items()} == dict(
+        zip(ROADS, (10.0, 10.0, 0.0, 10.0, 0.0), strict=True)
+    )
+    assert [roads[road].over_teacher for road in ROADS] == [0, 0, -10, 0, -10]
+    assert roads[CODEC].word_error_rate_by_kind == {"short": 0, "long": 25}
+    assert roads[TEXT].distance == 3
+    assert (roads[TEXT].cut_off, roads[CODEC].cut_off) == (1, 0)
+    assert roads[TEXT].duration_ratio == pytest.approx((0.6 + 0.9 + 1.2) / (0.9 + 0.6 + 1.2))
+
+
+def test_skipped_words_are_those_without_time(sentences):
+    speaker = score_speaker(sentences)
+    assert (speaker.roads[TEXT].slipped, speaker.roads[TEXT].judged) == (1, 3)
+    assert speaker.sentences[0].heard[TEXT].skipped == ("two",)
+    assert speaker.roads[CODEC].slipped == 0
+    unknown = [replace(m, spoken=()) for m in sentences]
+    assert (score_speaker(unknown).roads[TEXT].slipped, score_speaker(unknown).roads[TEXT].judged) == (0, 0)
+
+
+def test_intervals_hold_the_rate_and_know_that_sentences_are_paired():
+    rows = [measured(f"{w} b c d") for w in "efghijklmnopqrst"]
+    rows = [
+        replace(m, hearing=m.hearing | {road: hearing("b c d") for road in (TEACHER, CODEC)})
+        for m in rows[:8]
+    ] + rows[8:]
+    roads = score_speaker(rows).roads
+    low, high = roads[CODEC].interval
+    assert low < roads[CODEC].word_errors.rate == 12.5 < high
+    assert 5 < high - low < 20
+    assert roads[CODEC].over_teacher_interval == (0, 0), "it errs in the sentences where the teacher errs"
+
+
+def test_quality_is_left_out_where_it_was_not_measured(sentences):
+    assert score_speaker(sentences).pesq == 2.5
+    assert score_speaker([replace(m, pesq=None) for m in sentences]).pesq is None
+
+
+def test_one_speaker_is_not_confused(sentences):
+    assert confusions({}, {"rms": sentences}) == {}
+
+
+def test_a_voice_that_nobody_named_is_asked_for(tiny_checkpoint):
+    result = CliRunner().invoke(command.main, [str(tiny_checkpoint), "--sentences", "1"])
+    assert "whose teacher is not known; name it: --voices rms" in str(result.exception)
+
+
+class ThisProcess:
+    """Does what a pool does, without the seconds that a new process takes."""
+
+    def __init__(self, jobs, mp_context, initializer, initargs):
+        initializer(*initargs)
+        self.map = map
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+@pytest.mark.flite
+def test_a_whole_run_and_the_next_one(tiny_checkpoint, tiny_bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "WORK", tmp_path / "work")
+    monkeypatch.setattr(command, "ProcessPoolExecutor", ThisProcess)
+    monkeypatch.setattr(command, "fingerprint", lambda *_: "the same")
+    out = tmp_path / "score.json"
+    options = ["--bundle", str(tiny_bundle), "--voices", "rms", "--jobs", "1", "--out", str(out)]
+
+    def run(sentences: int) -> Score:
+        command.main([str(tiny_checkpoint), "--sentences", str(sentences), *options], standalone_mode=False)
+        return from_plain(Score, json.loads(out.read_text()), "score")
+
+    first = run(1)
+    assert tuple(first.speakers["rms"].roads) == ROADS
+    assert first.speakers["rms"].roads[TEACHER].word_errors.rate == 0
+    assert first.speakers["rms"].sentences[0].heard[TEACHER].words == "please close the window"
+    assert "| teacher | 0.0 [0.0, 0.0] |" in capsys.readouterr().out
+    (kept,) = (tmp_path / "work").glob("*.jsonl")
+    row = kept.read_text()
+    kept.write_text(row + row.rstrip()[:100])  # as a killed run leaves it
+    monkeypatch.setattr(command, "ProcessPoolExecutor", None)  # nothing is left to measure
+    assert run(1).speakers == first.speakers
+    assert kept.read_text() == row
+    assert show(first) == show(replace(first, seconds=0.0))
