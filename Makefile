@@ -26,7 +26,7 @@ demo: build/voice/bundle.json
 		"Hello there. This voice was trained from scratch, and it speaks without a graphics card."
 
 test: demo lint flite $(REFERENCES)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

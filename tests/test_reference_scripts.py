@@ -118,5 +118,5 @@ def test_the_names_are_imported_when_they_are_asked_for(environment: dict[str, s
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    with pytest.raises(AttributeError, match="has no attribute 'Soundstorm'; it has Conformer"):
+    with pytest.raises(AttributeError, match="has no attribute 'Soundstorm'; it has AudioLMSoundStream"):
         soundstorm_edge.Soundstorm  # noqa: B018
