@@ -28,6 +28,7 @@ from soundstorm_export.simplify import simplify
 from soundstorm_export.trace import trace_graph
 from soundstorm_runtime.command import run
 from soundstorm_runtime.decode import DecodeOptions, decode
+from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.graphs import step_graph
 from soundstorm_runtime.machine import default_threads
 from soundstorm_runtime.onnx_engine import OnnxEngine
@@ -149,10 +150,13 @@ def step_feeds(batch: int, frames: int) -> dict[str, np.ndarray]:
 
 
 def _reference(heads: int, depth: int) -> Any:
-    from tests.interop import oracles  # noqa: F401 - stands in for what that package imports and never calls
+    from tests.interop import oracles  # noqa: F401 - for what the reference imports and does not need here
 
-    from soundstorm_pytorch import Conformer, ConformerWrapper  # isort: skip
-    from soundstorm_pytorch import SoundStorm as ReferenceSoundStorm
+    try:
+        from soundstorm_pytorch import Conformer, ConformerWrapper
+        from soundstorm_pytorch import SoundStorm as ReferenceSoundStorm
+    except ImportError as error:
+        raise OptionError(f"soundstorm-pytorch is not installed ({error}); pip install it") from error
 
     conformer = Conformer(dim=256, depth=depth, heads=heads, conv_kernel_size=5, num_residual_streams=1)
     net = ConformerWrapper(codebook_size=CODES, num_quantizers=LEVELS, conformer=conformer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from soundstorm_runtime.decode import COLDEST, DecodeOptions, decode
 from soundstorm_runtime.errors import OptionError
@@ -34,10 +35,25 @@ def draw(
     """
     log_probabilities = logits.float().log_softmax(dim=-1)
     probabilities = (log_probabilities / temperature).softmax(dim=-1)
-    # The last sum is 1 but for rounding, which must not count.
-    below = probabilities.cumsum(dim=-1)[..., :-1] < uniform[..., None]
-    ids = torch.where(given == mask_token, below.to(torch.int64).sum(dim=-1), given)
+    ids = torch.where(given == mask_token, invert(probabilities, uniform), given)
     return ids, log_probabilities.gather(2, ids[..., None])[..., 0].exp()
+
+
+def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Find where the cumulative sum of `[batch, frames, classes]` reaches `uniform` `[batch, frames]`.
+
+    First the block, then the code in it: a sum over all classes is slow on every engine. The last sum is
+    1 but for rounding, which must not count.
+    """
+    classes = probabilities.shape[-1]
+    size = max(d for d in range(1, math.isqrt(classes) + 1) if classes % d == 0)
+    blocks = probabilities.unflatten(-1, (-1, size))
+    ends = blocks.sum(dim=-1).cumsum(dim=-1)[..., :-1]
+    block = (ends < uniform[..., None]).sum(dim=-1, keepdim=True)
+    start = F.pad(ends, (1, 0)).gather(2, block)
+    inside = blocks.gather(2, block[..., None].expand(-1, -1, -1, size))[:, :, 0]
+    place = (inside.cumsum(dim=-1)[..., :-1] < uniform[..., None] - start).sum(dim=-1)
+    return block[..., 0] * size + place
 
 
 def keep_likeliest(logits: Tensor, filter_thres: float | None) -> Tensor:

@@ -18,7 +18,7 @@ BY_HEAD = [0, 2, 1, 3]  # [batch, frames, heads, dim_head] to [batch, heads, fra
 
 def simplify(model: ir.Model) -> ir.Model:
     """Apply all rules to a traced model."""
-    model = apply(model, [SCALED_PRODUCT, SPLIT_PRODUCT, HEADS_OF_PRODUCT, SCORES, DEPTHWISE])
+    model = apply(model, [SCALED_PRODUCT, SPLIT_PRODUCT, HEADS_OF_PRODUCT, SCORES, DEPTHWISE, CLIP])
     return apply(model, [MIX])  # of values that are products by head by now
 
 
@@ -163,9 +163,23 @@ def _depthwise_on_a_row(
     return op.Squeeze(op.Transpose(row, perm=[0, 2, 3, 1]), op.Constant(value_ints=[1]))
 
 
+# TensorRT clips no integers (the distances of T5's relative bias).
+
+
+def _clip(op: Any, x: Any, low: Any, high: Any) -> Any:
+    return op.Clip(x, low, high)
+
+
+def _clipped_integers(op: Any, x: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value | None:
+    if x.dtype not in (ir.DataType.INT32, ir.DataType.INT64):
+        return None
+    return op.Min(op.Max(x, low), high)
+
+
 SCALED_PRODUCT = RewriteRule(_scaled_product, _product_of_scaled)
 SPLIT_PRODUCT = RewriteRule(_split_product, _products_apart)
 HEADS_OF_PRODUCT = RewriteRule(_heads_of_product, _product_by_heads, remove_nodes=False)
 MIX = RewriteRule(_mixture, _short_mixture, remove_nodes=False)
 SCORES = RewriteRule(_scores, _short_scores)
 DEPTHWISE = RewriteRule(_depthwise, _depthwise_on_a_row)
+CLIP = RewriteRule(_clip, _clipped_integers)

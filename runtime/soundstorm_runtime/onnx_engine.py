@@ -78,6 +78,8 @@ class OnnxEngine(Engine):
                 options,
                 providers=[name] if self.provider == "cpu" else [name, _PROVIDERS["cpu"]],
                 enable_fallback=0,
+                # On a CPU, the fused kernel takes longer than the sum and the norm one after the other.
+                disabled_optimizers=["SkipLayerNormFusion"] if self.provider == "cpu" else None,
             )
         except Exception as error:  # the library's exceptions have no base of their own
             raise EngineError(
