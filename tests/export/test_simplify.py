@@ -43,6 +43,15 @@ def test_weights_and_notes_that_nothing_uses_are_gone(traced: ir.Model) -> None:
     assert all(not node.metadata_props and not node.doc_string for node in model.graph)
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [("INT64", ["Max", "Min"]), ("FLOAT", ["Clip"])])
+def test_integers_are_not_clipped(dtype: str, expected: list[str]) -> None:
+    low, high, x = (ir.Value(name=n, type=ir.TensorType(ir.DataType[dtype])) for n in ("low", "high", "x"))
+    node = ir.node("Clip", [x, low, high])
+    node.outputs[0].name = "y"
+    graph = ir.Graph([x, low, high], node.outputs, nodes=[node], opset_imports={"": 20})
+    assert [node.op_type for node in simplify(ir.Model(graph, ir_version=10)).graph] == expected
+
+
 def _constant(value: ir.Value | None) -> float | None:
     tensor = ir.convenience.get_const_tensor(value) if value is not None else None
     return tensor.numpy().item() if tensor is not None and tensor.size == 1 else None
