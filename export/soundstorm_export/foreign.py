@@ -57,8 +57,8 @@ def read_parts(path: Path, config: Path | None) -> Parts:
     state = content.get("model", content) if isinstance(content, Mapping) else {}
     if not isinstance(state, Mapping) or SOUNDSTORM not in state:
         raise CheckpointError(
-            f"{path} was not written by soundstorm-edge, and is no SoundStorm of soundstorm-pytorch; expected "
-            "a voice (the file of a SoundStream goes into --config as soundstream.path)"
+            f"{path} was not written by soundstorm-edge, and is no SoundStorm of soundstorm-pytorch; "
+            "expected a voice (the file of a SoundStream goes into --config as soundstream.path)"
         )
     return _foreign(state, _read_facts(config), path)
 
