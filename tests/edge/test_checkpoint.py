@@ -6,11 +6,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels, build_voice, load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
+from soundstorm_runtime.prompts import Prompt
 
 
 @pytest.fixture
@@ -29,6 +31,22 @@ def test_round_trip(tiny_voice: VoiceModels, tmp_path: Path) -> None:
             torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
     assert loaded.lexicon.phones("Hello.") == tiny_voice.lexicon.phones("Hello.")
     assert not loaded.soundstorm.training
+
+
+def test_prompts_come_back(tiny_voice: VoiceModels, tmp_path: Path) -> None:
+    prompt = Prompt(np.arange(12).reshape(6, 2), np.arange(6))
+    config = dataclasses.replace(tiny_voice.config, speaker="anna")
+    save_voice(tmp_path / "ckpt.pt", build_voice(config, tiny_voice.lexicon, {"anna": prompt}))
+    loaded = load_voice(tmp_path / "ckpt.pt")
+    assert loaded.config.speaker == "anna"
+    np.testing.assert_array_equal(loaded.prompts["anna"].codes, prompt.codes)
+    np.testing.assert_array_equal(loaded.prompts["anna"].semantic_tokens, prompt.semantic_tokens)
+    with pytest.raises(CheckpointError, match="speaker is 'anna', expected the name of a prompt: none"):
+        build_voice(config, tiny_voice.lexicon)
+    content = torch.load(tmp_path / "ckpt.pt", weights_only=True) | {"prompts": {"anna": 3}}
+    torch.save(content, tmp_path / "ckpt.pt")
+    with pytest.raises(CheckpointError, match="the prompts are not codes and tokens by name"):
+        load_voice(tmp_path / "ckpt.pt")
 
 
 def test_what_soundstorm_is_made_of_comes_back(tiny_voice: VoiceModels, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from soundstorm_runtime.bundle import Bundle, read_bundle
 from soundstorm_runtime.decode import decode
 from soundstorm_runtime.graphs import step_graph
 from soundstorm_runtime.onnx_engine import OnnxEngine
+from soundstorm_runtime.prompts import Prompt
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def other_voice(tiny_voice: VoiceModels) -> VoiceModels:
         symbols=tiny_voice.lexicon.symbols, num_semantic_token_ids=12,
         dim=16, source_depth=1, target_depth=1, heads=2, dim_head=8, autoset_text_eos_id=False,
     )  # fmt: skip
-    return build_voice(dataclasses.replace(tiny_voice.config, codec=codec, text=text), tiny_voice.lexicon)
+    config = dataclasses.replace(tiny_voice.config, codec=codec, text=text, speaker="anna")
+    prompt = Prompt(np.arange(16).reshape(8, 2), np.arange(8))
+    return build_voice(config, tiny_voice.lexicon, {"anna": prompt, "otto": prompt})
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,14 @@ def test_graphs_are_proven(full_bundle: Bundle, other_bundle: Bundle) -> None:
             assert {case.get("batch") for case in facts.cases} == {1, 3}
     assert "text_step" in other_bundle.manifest.graphs
     assert other_bundle.manifest.audio.codec == "soundstream"
+
+
+def test_prompts_are_in_the_bundle(other_bundle: Bundle) -> None:
+    assert other_bundle.manifest.speaker == "anna"
+    prompts = other_bundle.prompts()
+    assert list(prompts) == ["anna", "otto"]
+    np.testing.assert_array_equal(prompts["otto"].codes, np.arange(16).reshape(8, 2))
+    assert len(Voice.load(other_bundle.path, provider="cpu").speak("Hello.", voice="otto", seed=1))
 
 
 def test_variants_are_proven_and_compared(full_bundle: Bundle) -> None:
