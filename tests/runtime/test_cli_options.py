@@ -60,7 +60,8 @@ def test_the_length_is_fixed(call, make_bundle, tmp_path):
 
 def test_steps_are_picked_to_fit_a_budget(call, make_bundle, tmp_path, caplog):
     bundle = make_bundle()
-    call("say", bundle, "Good morning.", "--budget-ms", 0.01)
+    with caplog.at_level("INFO"):
+        call("say", bundle, "Good morning.", "--budget-ms", 0.01)
     assert "budget: 0.01 ms cannot be held here; the fewest, steps 1,1,1," in caplog.text
     budgeted = (tmp_path / "out.wav").read_bytes()
     call("say", bundle, "Good morning.", "--steps", "1,1,1")
