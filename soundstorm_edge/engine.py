@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.graphs import AXES, Axis, Graph
@@ -37,3 +38,14 @@ class TorchEngine(Engine):
             outputs = self.function(*inputs)
         tensors = (outputs,) if isinstance(outputs, Tensor) else outputs
         return {t.name: o.cpu().numpy() for t, o in zip(self.graph.outputs, tensors, strict=True)}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have the model in evaluation mode meanwhile."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

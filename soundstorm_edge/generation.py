@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from soundstorm_runtime.decode import COLDEST, DecodeOptions, decode
@@ -203,14 +202,3 @@ def tokens_of(model: SoundStorm, texts: Sequence[str] | Tensor, extras: Mapping[
         )
     tokens = model.text_to_semantic.generate(texts, source_type="text", target_type="speech", **extras)
     return tokens if isinstance(tokens, Tensor) else tokens[0]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have the model in evaluation mode meanwhile."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

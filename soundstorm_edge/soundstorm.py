@@ -17,7 +17,8 @@ from .config import from_fields
 from .conformer import frame_mask
 from .conformer_wrapper import ConformerWrapper
 from .critic import TokenCritic, critic_loss, draw_codes
-from .generation import GuidedStep, decode_codes, decode_options, draw, evaluating, plan, tokens_of
+from .engine import evaluating
+from .generation import GuidedStep, decode_codes, decode_options, draw, plan, tokens_of
 from .masking import Masking, hide, of_numbers
 from .self_condition import SelfCondition
 from .semantic_condition import SemanticCondition

@@ -18,7 +18,6 @@ from .alphabet import LONGEST, MODALITIES, Alphabet, Modality
 from .autoregression import (
     Continuation,
     beam_search,
-    evaluating,
     sample,
     speculate,
     to_probabilities,
@@ -28,6 +27,7 @@ from .autoregression import (
 from .clip_tokenizer import clip_tokenize
 from .config import from_fields
 from .conformer import frame_mask
+from .engine import evaluating
 from .errors import CorpusError, RecipeError
 from .semantic import SemanticTokenizer
 from .text_to_semantic_config import TextToSemanticConfig

@@ -56,18 +56,6 @@ class Epochs:
         return [*whole[rng.permutation(len(whole))], rest]
 
 
-def draw_alike(lengths: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw `size` indices of sequences about as long as one another.
-
-    Twelve times as many are drawn with equal chance and sorted; a run of them is taken, so that over
-    many batches every sequence is drawn alike.
-    """
-    drawn = rng.integers(len(lengths), size=12 * size)
-    ordered = drawn[np.argsort(lengths[drawn], kind="stable")]
-    start = rng.integers(12) * size
-    return ordered[start : start + size]
-
-
 def pad(sequences: Sequence[np.ndarray], value: int = 0) -> tuple[Tensor, Tensor]:
     """Stack int64 sequences `[length, ...]` to `[batch, longest, ...]`, padded with `value`; and lengths."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
