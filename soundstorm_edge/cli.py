@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import torch
+from accelerate import PartialState
 
 from soundstorm_runtime.command import run, version_option
 
@@ -58,6 +60,7 @@ def _trained(name: str, help_text: str) -> None:
     )
     @click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
     def command(recipe: str, folder: Path | None, steps: int | None, seed: int | None) -> None:
+        PartialState()  # a codec that is built must know of the processes beside this one
         settings, folder = _settings(recipe, folder)
         given = {key: value for key, value in (("stop", steps), ("seed", seed)) if value is not None}
         part = getattr(settings, name)
@@ -99,8 +102,12 @@ def _settings(recipe: str, folder: Path | None) -> tuple[Recipe, Path]:
 
 
 def main() -> None:
-    """Run the command line and exit."""
-    run(main_group)
+    """Run the command line and exit; of several processes, part from the others first."""
+    try:
+        run(main_group)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
