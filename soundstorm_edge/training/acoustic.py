@@ -15,7 +15,7 @@ from ..masking import Masking
 from ..soundstorm import SoundStorm, SoundStormConfig
 from .batches import pad
 from .optimization import Optimization
-from .stage import SampledStage
+from .stage import Stage
 
 # What two processor cores can train and speak with.
 SMALL = ConformerConfig(
@@ -36,7 +36,7 @@ class AcousticRecipe:
     optimization: Optimization = field(default_factory=Optimization)
 
 
-class AcousticStage(SampledStage):
+class AcousticStage(Stage):
     """Stretches of one speaker's speech: codes with the semantic tokens of the same frames.
 
     A stretch runs on from one utterance into another one, as a sentence follows its prompt.

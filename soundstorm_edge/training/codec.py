@@ -18,7 +18,7 @@ from ..soundstream import SoundStreamConfig
 from ..spectral_codec import SpectralCodecConfig
 from ..spectral_loss import SpectralLoss
 from .optimization import Optimization
-from .stage import SampledStage
+from .stage import Stage
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CodecRecipe:
     optimization: Optimization = field(default_factory=Optimization)
 
 
-class CodecStage(SampledStage):
+class CodecStage(Stage):
     """Random crops; spectral loss over several resolutions, commitment, and optionally discriminators."""
 
     name = "codec"

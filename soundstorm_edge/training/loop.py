@@ -24,10 +24,10 @@ from ..errors import CheckpointError, RecipeError
 from ..files import save_tensors
 from .log import Log
 from .optimization import Optimization
-from .stage import SampledStage, Share, Stage
+from .stage import Share, Stage
 from .state import STATE, read_state, trained_weights
 
-__all__ = ["STATE", "Loop", "Optimization", "SampledStage", "Stage", "train"]
+__all__ = ["STATE", "Loop", "Optimization", "Stage", "train"]
 
 
 class Loop:

@@ -17,7 +17,7 @@ from ..errors import CorpusError, RecipeError
 from ..files import load_tensors
 from ..soundstream import SoundStream
 from ..soundstream_losses import SoundStreamLosses, total_discriminator_loss
-from .loop import STATE, Optimization, SampledStage, train
+from .loop import STATE, Optimization, Stage, train
 from .stage import Share
 from .state import trained_weights
 
@@ -81,7 +81,7 @@ class SoundStreamTraining(nn.Module):
         return loss + total_discriminator_loss(judged), {**parts._asdict(), **judged}
 
 
-class SoundStreamStage(SampledStage):
+class SoundStreamStage(Stage):
     """Crops of audio, and the losses that the codec's configuration weighs."""
 
     name = "soundstream"

@@ -32,11 +32,11 @@ from ..spear_tts import (
 from ..text_to_semantic import TextToSemantic
 from .batches import pad
 from .loop import train
-from .stage import SampledStage
+from .stage import Stage
 from .trainer import Curve, split
 
 
-class SpearStage(SampledStage):
+class SpearStage(Stage):
     """A text-to-semantic model and items of id sequences: semantic tokens alone, or with their text.
 
     An item is a tensor int64 `[length]` or a tuple of them, of unlike lengths. Only weights that are not

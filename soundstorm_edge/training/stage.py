@@ -32,46 +32,15 @@ class Share:
 
 
 class Stage(ABC):
-    """A stage that draws its batches as it likes; each process draws all of a batch and keeps its share."""
-
-    name: str
-    model: nn.Module
-    config: Any  # a dataclass; written beside the weights
-
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Draw a training batch: tensors `[size, ...]`."""
-        raise NotImplementedError
-
-    def share(self, share: Share) -> tuple[Tensor, ...]:
-        """Give a share of a step's batch: the same samples for any number of processes."""
-        rng = np.random.default_rng(np.random.SeedSequence([share.seed, share.step, 0]))
-        rows = slice(share.rows.start, share.rows.stop)
-        return tuple(tensor[rows] for tensor in self.batch(share.batch, rng))
-
-    @abstractmethod
-    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss of a batch, and its parts for the log."""
-
-    @abstractmethod
-    def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Score the model, which is on `device`, on held-out data."""
-
-    def parameter_groups(self) -> Iterable[Any]:
-        """Give what the optimizer trains."""
-        return self.model.parameters()
-
-    def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
-        """Give audio to judge the model by ear: float32 `[samples]` and its sample rate, by name."""
-        return {}
-
-
-class SampledStage(Stage):
-    """A stage of numbered samples: each is drawn once an epoch, and a process reads only its own.
+    """A model to train on numbered samples: each is drawn once an epoch, and a process reads only its own.
 
     A sample is a function of its number and a random generator alone, so that it is the same on one
     process and on many.
     """
 
+    name: str
+    model: nn.Module
+    config: Any  # a dataclass; written beside the weights
     lengths: np.ndarray  # of every training sample: batches are of like ones
     drop_last = False
     _epochs: Epochs | None = None
@@ -84,6 +53,14 @@ class SampledStage(Stage):
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
         """Make a batch of samples."""
 
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss of a batch, and its parts for the log."""
+
+    @abstractmethod
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Score the model, which is on `device`, on held-out data."""
+
     def share(self, share: Share) -> tuple[Tensor, ...]:
         """Read a share of a step's batch."""
         if self._epochs is None:
@@ -93,3 +70,11 @@ class SampledStage(Stage):
         return self.collate(
             [self.sample(int(numbers[r]), g) for r, g in zip(share.rows, generators, strict=True)]
         )
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """Give what the optimizer trains."""
+        return self.model.parameters()
+
+    def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
+        """Give audio to judge the model by ear: float32 `[samples]` and its sample rate, by name."""
+        return {}

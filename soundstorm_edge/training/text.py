@@ -19,7 +19,7 @@ from ..parallel_text import ParallelTextConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .batches import pad
 from .optimization import Optimization
-from .stage import SampledStage
+from .stage import Stage
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TextRecipe:
     optimization: Optimization = field(default_factory=Optimization)
 
 
-class TextStage(SampledStage):
+class TextStage(Stage):
     """Whole utterances: phones and semantic tokens, and durations where the stage needs them."""
 
     name = "text"

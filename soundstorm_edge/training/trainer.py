@@ -23,7 +23,7 @@ from ..soundstorm import SoundStorm
 from .log import Log
 from .loop import Loop, interrupt_between_steps, judge, make_accelerator
 from .optimization import Optimization
-from .stage import SampledStage
+from .stage import Stage
 
 NONE = torch.empty(0)  # in the place of a mask or of semantic tokens that a batch has none of
 
@@ -42,7 +42,7 @@ class Curve(Optimization):
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step + 1 - self.warmup) / self.steps))
 
 
-class DatasetStage(SampledStage):
+class DatasetStage(Stage):
     """A SoundStorm, and a data set of codes, of semantic tokens and codes, or of audio.
 
     An item is `(semantic tokens int64 [tokens], codes int64 [frames, levels])`, the codes alone, or audio

@@ -27,7 +27,7 @@ from ..semantic import (
 )
 from .loop import train
 from .optimization import Optimization
-from .stage import SampledStage
+from .stage import Stage
 
 UNITS = "semantic units"
 
@@ -46,7 +46,7 @@ class UnitsRecipe:
     optimization: Optimization = field(default_factory=lambda: Optimization(steps=2000, learning_rate=1e-3))
 
 
-class PhoneticStage(SampledStage):
+class PhoneticStage(Stage):
     """Teach the features which phone a frame lies in, how far into it, and which phones are beside it.
 
     The neighbours make units tell a phone's contexts apart; the energy keeps its stress.

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,15 @@ class Regression(Stage):
 
     def __init__(self, config: Line | None = None, dropout: float = 0.5) -> None:
         self.config = config or Line()
+        self.lengths = np.ones(64)
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(dropout), nn.Linear(8, 1))
 
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        x = torch.from_numpy(rng.standard_normal((size, 3)).astype(np.float32))
+    def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        return (rng.standard_normal(3).astype(np.float32),)
+
+    def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+        x = torch.from_numpy(np.stack([point for (point,) in samples]))
         return x, x.sum(dim=1, keepdim=True)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -47,7 +52,8 @@ class Regression(Stage):
         return loss, {"square": loss.detach()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        return {"square": self.loss(self.model, self.batch(64, np.random.default_rng(9)))[0].item()}
+        held_out = self.collate([self.sample(i, np.random.default_rng(i)) for i in range(64)])
+        return {"square": self.loss(self.model, held_out)[0].item()}
 
     def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
         return {"noise": (self.model(torch.ones(800, 3))[:, 0].numpy(), 8000)}
