@@ -17,7 +17,7 @@ SOURCES := $(shell find soundstorm_edge export runtime -name '*.py')
 APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: demo test lint flite clean
+.PHONY: demo test lint flite chromium clean
 .DELETE_ON_ERROR:
 
 demo: build/voice/bundle.json
@@ -25,7 +25,7 @@ demo: build/voice/bundle.json
 	@$(BIN)/soundstorm say build/voice -o build/hello.wav \
 		"Hello there. This voice was trained from scratch, and it speaks without a graphics card."
 
-test: demo lint flite $(REFERENCES)
+test: demo lint flite chromium $(REFERENCES)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
@@ -55,6 +55,12 @@ $(REFERENCES): $(INSTALLED)
 flite:
 	@{ command -v flite && ls /usr/share/games/fortunes; } >/dev/null 2>&1 || { $(APT) flite fortunes; } \
 		|| echo "flite and fortunes are absent: tests that need them are skipped; apt-get install flite fortunes" >&2
+
+# The web page's tests run in it, and the README asks the server with curl.
+chromium:
+	@{ command -v chromium && command -v chromedriver && command -v curl; } >/dev/null 2>&1 \
+		|| { $(APT) chromium chromium-driver curl; } \
+		|| echo "chromium is absent: tests of the web page are skipped; apt-get install chromium chromium-driver curl" >&2
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

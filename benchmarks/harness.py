@@ -1,7 +1,8 @@
 """How times are taken: side by side, after a burn-in, as medians and as ratios within a round.
 
 A machine is never quiet. What is compared therefore runs in turns, once each in every round, so that
-all of it meets the same noise; a ratio is the median of the rounds' own ratios.
+all of it meets the same noise; a ratio is the median of the rounds' own ratios. Threads of a case wait
+busily for a while after it; so each turn begins with a rest, lest they slow down the next.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+
+REST = 0.1  # seconds; threads of ONNX Runtime were seen to wait for 0.05
 
 Taken = dict[str, list[float]]
 
@@ -25,11 +28,25 @@ class Timing:
     repeats: int
 
 
-def interleave(cases: Mapping[str, Callable[[], object]], repeats: int, burn_in: int = 2) -> Taken:
-    """Call each case once in every round, `repeats` rounds after `burn_in` that do not count; in seconds."""
+def interleave(
+    cases: Mapping[str, Callable[[], object]],
+    repeats: int,
+    burn_in: int = 2,
+    *,
+    lead_in: int = 0,
+    rest: float = REST,
+) -> Taken:
+    """Time each case once in every round, `repeats` rounds after `burn_in` that do not count; in seconds.
+
+    lead_in: calls in each turn before the one that counts: what runs in a loop never meets the cold caches
+    and sleeping threads that others leave behind. rest: seconds before each turn.
+    """
     taken: Taken = {name: [] for name in cases}
     for number in range(burn_in + repeats):
         for name, case in cases.items():
+            time.sleep(rest)
+            for _ in range(lead_in):
+                case()
             started = time.perf_counter()
             case()
             if number >= burn_in:

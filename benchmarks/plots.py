@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from soundstorm_runtime.command import run
 
+from .latency_plot import plot_latency
 from .report import RESULTS
 
 PLOTS = Path("benchmarks/plots")
@@ -62,22 +63,42 @@ def plot_speed(result: dict[str, Any]) -> Figure:
     """Show where the time of each text goes, in seconds of computing for a second of audio."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots()
-    left = dict.fromkeys(result["texts"], 0.0)
-    for stage in next(iter(result["texts"].values()))["stages"]:
-        widths = {name: text["rtf"] * text["stages"][stage] for name, text in result["texts"].items()}
-        axes.barh(list(widths), list(widths.values()), left=list(left.values()), label=stage)
-        left = {name: left[name] + width for name, width in widths.items()}
+    cases = [case for case in result["run"]["cases"] if case["batch"] == 1]
+    names, left = [f"{case['audio']:.1f} s" for case in cases], [0.0] * len(cases)
+    for stage in ("text", "steps", "codec", "rest"):
+        widths = [case[stage] / case["audio"] for case in cases]
+        axes.barh(names, widths, left=left, label=stage)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    axes.set_xlabel("RTF")
-    figure.legend(fontsize=8, ncols=6, loc="outside upper center")
+    axes.set_xlabel(f"RTF, {result['run']['precision']}, {result['threads']} threads")
+    figure.legend(fontsize=8, ncols=4, loc="outside upper center")
     return figure
 
 
-# By picture: the result it is made of, and how.
-PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
-    "step": ("step", plot_step),
-    "step_growth": ("step", plot_growth),
-    "speed": ("speed", plot_speed),
+def plot_dial(result: dict[str, Any]) -> Figure:
+    """Show what more steps give, in words understood, and what they cost."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for setting in result["settings"]:
+        rate, (low, high) = setting["word_errors"]["rate"], setting["interval"]
+        label = ",".join(map(str, setting["steps"]))
+        errors = [[max(0.0, rate - low)], [max(0.0, high - rate)]]
+        axes.errorbar([setting["rtf"]], [rate], errors, fmt="o", capsize=3, label=label)
+    axes.set_xlabel(f"RTF, {result['precision']}")
+    axes.set_ylabel("word error rate, %")
+    axes.set_title(f"{result['voice']}, {result['sentences']} sentences", loc="left", fontsize=10)
+    axes.legend(title="steps of each level", fontsize=8)
+    return figure
+
+
+# By picture: the command that writes the result which it is made of, and how.
+PICTURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Figure]]] = {
+    "step": ("step.json", "python -m benchmarks.step", plot_step),
+    "step-4-heads": ("step-4-heads.json", "python -m benchmarks.step --heads 4", plot_step),
+    "step_growth": ("step.json", "python -m benchmarks.step", plot_growth),
+    "speed": ("speed.json", "soundstorm bench BUNDLE --json", plot_speed),
+    "latency": ("latency.json", "python -m benchmarks.latency BUNDLE", plot_latency),
+    "dial": ("dial.json", "python -m benchmarks.dial CHECKPOINT", plot_dial),
 }
 
 
@@ -87,10 +108,10 @@ PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
 def main(results: Path, out: Path) -> None:
     """Draw all results that are there."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, (source, plot) in PICTURES.items():
-        path = results / f"{source}.json"
+    for name, (source, command, plot) in PICTURES.items():
+        path = results / source
         if not path.is_file():
-            click.echo(f"{path} is not there; python -m benchmarks.{source} writes it", err=True)
+            click.echo(f"{path} is not there; {command} writes it", err=True)
             continue
         picture = out / f"{name}.svg"
         # Neither a date nor random ids: the same figures give the same bytes.

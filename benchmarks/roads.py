@@ -52,7 +52,8 @@ class Roads:
     """
 
     def __init__(self, models: VoiceModels, bundle: Path, teacher: str, seed: int) -> None:
-        manifest = read_bundle(bundle).manifest
+        read = read_bundle(bundle)
+        manifest = read.manifest
         engines = {
             name: TorchEngine(network.graph, network.function)
             for name, network in networks(Parts.of(models), manifest.expected_graphs()).items()
@@ -70,7 +71,7 @@ class Roads:
         self._name = teacher if prompts else None
         self._options = manifest.decode
         self._acoustics = Acoustics(manifest, engines)
-        self._voices = {TEXT: Voice(manifest, engines, models.lexicon, prompts)}
+        self._voices = {TEXT: Voice(manifest, engines, read.spelling(), prompts)}
         for precision in manifest.precisions:
             self._voices[f"bundle {precision}"] = Voice.load(
                 bundle, precision=precision, provider="cpu", threads=1
@@ -114,10 +115,7 @@ class Roads:
 
 def prompts_of(models: VoiceModels) -> dict[str, Prompt]:
     """Give the prompts of a checkpoint, by the voice's name; none where it has one voice alone."""
-    return {
-        name: Prompt(*(np.asarray(part, dtype=np.int64) for part in parts))
-        for name, parts in getattr(models, "prompts", {}).items()
-    }
+    return dict(models.prompts)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import torch
 
 from soundstorm_edge.interop.soundstorm_pytorch import from_soundstorm_pytorch
 from soundstorm_edge.soundstorm import SoundStorm
-from soundstorm_export.cpu import to_int8
+from soundstorm_export.cpu import to_cpu, to_int8
 from soundstorm_export.networks import Network
 from soundstorm_export.simplify import simplify
 from soundstorm_export.trace import trace_graph
@@ -95,7 +95,7 @@ class Contestants:
         floor = step_products(self.model.config, FRAMES)
         for precision in PRECISIONS:
             path = folder / f"{precision}.onnx"
-            ir.save(model if precision == "fp32" else to_int8(model), path)
+            ir.save(to_cpu(model) if precision == "fp32" else to_int8(model), path)
             self.engines[precision] = OnnxEngine(graph, path, provider="cpu", threads=threads)
             path = folder / f"floor-{precision}.onnx"
             ir.save(floor if precision == "fp32" else to_int8(floor), path)
@@ -179,7 +179,8 @@ def _runner(path: Path, feeds: dict[str, np.ndarray], threads: int) -> Callable[
 def grow(contestants: Contestants, precision: str, sizes: dict[int, tuple[int, int]], repeats: int) -> Growth:
     """Time steps of several sizes, each given as batch and frames."""
     cases = {str(size): contestants.step(precision, *shape) for size, shape in sizes.items()}
-    seconds = {name: timing(taken).seconds for name, taken in interleave(cases, repeats, burn_in=1).items()}
+    taken = interleave(cases, repeats, burn_in=1, lead_in=1)
+    seconds = {name: timing(of).seconds for name, of in taken.items()}
     return Growth(seconds, exponent(list(sizes), list(seconds.values())))
 
 
@@ -190,7 +191,7 @@ def measure(contestants: Contestants, repeats: int, spans: Spans) -> dict[str, A
         cases[f"step {precision}"] = contestants.step(precision)
         cases[f"floor {precision}"] = contestants.floors[precision]
     with spans("steps"):
-        taken = interleave(cases, repeats)
+        taken = interleave(cases, repeats, lead_in=1)
     cases = {f"decode {REFERENCE}": contestants.reference_decode()}
     cases |= {f"decode {precision}": contestants.decode(precision) for precision in PRECISIONS}
     with spans("decodes"):

@@ -42,6 +42,17 @@ class CausalConv1d(nn.Conv1d):
         """Convolve after padding on the left."""
         return super().forward(self._padded(input))
 
+    def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve `[batch, channels, length]` after the inputs `past` `[batch, channels, context]`.
+
+        first: bool scalar, whether nothing came before, so that `past` counts for nothing. Gives the outputs
+        and the next past; pieces one after the other give what the whole gives, if the first one is longer
+        than the context.
+        """
+        after = torch.cat((past, x), dim=-1)
+        padded = after if self.pad_mode == "constant" else torch.where(first, self._padded(x), after)
+        return super().forward(padded), after[..., after.shape[-1] - self.context :]
+
     def _padded(self, x: Tensor) -> Tensor:
         if not self.context:
             return x
@@ -68,6 +79,13 @@ class CausalConvTranspose1d(nn.ConvTranspose1d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Upsample, and trim on the right."""
         return super().forward(input, output_size)[..., : input.shape[-1] * self.stride[0]]
+
+    def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Upsample after the inputs `past` `[batch, channels, context]`, at first zeros; gives the next."""
+        after = torch.cat((past, x), dim=-1)
+        start, length = self.context * self.stride[0], x.shape[-1] * self.stride[0]
+        upsampled = super().forward(after)[..., start : start + length]
+        return upsampled, after[..., after.shape[-1] - self.context :]
 
 
 class SqueezeExcite(nn.Module):
@@ -101,4 +119,12 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[batch, channels, length]` to the same shape."""
-        return x + self.gate(F.elu(self.pointwise(F.elu(self.dilated(x)))))
+        return x + self._finished(self.dilated(x))
+
+    def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Do so after the inputs `past` of the dilated convolution, as its `forward_after` has them."""
+        dilated, past = self.dilated.forward_after(x, past, first)
+        return x + self._finished(dilated), past
+
+    def _finished(self, dilated: Tensor) -> Tensor:
+        return self.gate(F.elu(self.pointwise(F.elu(dilated))))

@@ -34,7 +34,7 @@ def clip_tokenize(texts: Sequence[str]) -> Tensor:
 
     Raises `RecipeError` where the vocabulary or the libraries that read it are not installed.
     """
-    tokenizer = _tokenizer()
+    tokenizer = clip_tokenizer()
     rows = [tokenizer.encode(_clean(text)).ids for text in texts]
     return pad_sequence([torch.tensor(row, dtype=torch.int64) for row in rows], True, PAD)
 
@@ -47,10 +47,11 @@ def _clean(text: str) -> str:
 
 
 @cache
-def _tokenizer() -> Any:
+def clip_tokenizer() -> Any:
+    """Make CLIP's tokenizer, of the library tokenizers: `clip_tokenize` without its mending of Unicode."""
     try:
         import ftfy  # noqa: F401 - missed here, and not in the middle of a batch
-        from tokenizers import Regex, Tokenizer
+        from tokenizers import Regex, Tokenizer, normalizers
         from tokenizers.models import BPE
         from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
     except ImportError as error:
@@ -62,6 +63,8 @@ def _tokenizer() -> Any:
     ids = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(BPE(ids, merges, end_of_word_suffix="</w>"))
     tokenizer.add_special_tokens(list(SPECIAL))
+    straight = [normalizers.Replace(Regex(curly), plain) for curly, plain in (("[‘’]", "'"), ("[“”]", '"'))]
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *straight, normalizers.Lowercase()])
     pieces = Split(Regex(PIECES), behavior="removed", invert=True)
     tokenizer.pre_tokenizer = Sequence([pieces, ByteLevel(add_prefix_space=False, use_regex=False)])
     return tokenizer

@@ -82,11 +82,9 @@ class TextToSemantic(nn.Module):
     def graphs(self) -> tuple[Graph, Graph]:
         """What `encode` and `step` take and give, as engines and the export see it."""
         config = self.config
-        if config.autoset_text_eos_id or not config.autoset_semantic_eos_id:
+        if not config.autoset_semantic_eos_id:
             raise RecipeError(
-                f"autoset_text_eos_id is {config.autoset_text_eos_id} and autoset_semantic_eos_id "
-                f"{config.autoset_semantic_eos_id}, expected false and true: the device puts no end after "
-                "phones and stops at the end of semantic tokens"
+                "autoset_semantic_eos_id is False, expected True: the device stops at the end of speech"
             )
         return autoregressive_text_graphs(
             config.target_depth, config.heads, config.dim_head, config.vocabulary

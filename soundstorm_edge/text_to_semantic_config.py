@@ -81,11 +81,6 @@ class TextToSemanticConfig:
                 f"{len(self.symbols)} symbols and num_text_token_ids {self.num_text_token_ids} were given, "
                 "expected one or the other"
             )
-        if self.symbols and self.autoset_text_eos_id:
-            raise ValueError(
-                "symbols were given with autoset_text_eos_id, expected it to be false: "
-                "the device puts no end after phones"
-            )
         if self.use_openai_tokenizer and (self.num_text_token_ids or CLIP_TOKENS) < CLIP_TOKENS:
             raise ValueError(
                 f"num_text_token_ids is {self.num_text_token_ids}, expected {CLIP_TOKENS} or more "

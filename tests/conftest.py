@@ -36,6 +36,8 @@ RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_configure(config: pytest.Config) -> None:
     # Tiny networks gain nothing from more threads, and sums come out the same on every machine.
     torch.set_num_threads(1)
+    config.addinivalue_line("markers", "gpu: needs a GPU and TensorRT; skipped where one is absent")
+    config.addinivalue_line("markers", "network: asks a package index; skipped where none answers")
     config.addinivalue_line(
         "markers", "flite: needs Debian's flite and fortunes; skipped where they are absent"
     )

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import onnx
 import onnx_ir as ir
@@ -15,11 +14,15 @@ import onnx_ir as ir
 import soundstorm_runtime
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.parallel_text import ParallelTextToSemantic
-from soundstorm_edge.spectral_codec import SpectralCodec
+from soundstorm_edge.semantic import HubertUnits, PhoneticUnits, SpectralUnits
+from soundstorm_edge.soundstream import SoundStream
+from soundstorm_edge.spectral_codec import ConvNeXtBlock, SpectralCodec
+from soundstorm_edge.streaming_decoder import StreamingDecoder
 from soundstorm_runtime.bundle import MANIFEST_FILE, Bundle, read_bundle
 from soundstorm_runtime.graphs import AXES
 from soundstorm_runtime.manifest import (
     LEXICON_FILE,
+    TOKENIZER_FILE,
     AudioFacts,
     AutoregressiveTextFacts,
     FileFacts,
@@ -36,9 +39,10 @@ from soundstorm_runtime.manifest import (
 )
 from soundstorm_runtime.prompts import write_prompt
 
-from .cpu import to_int8
+from .cpu import DOMAIN, to_cpu, to_int8
 from .errors import ExportError
 from .fp16 import to_fp16
+from .hearing import UNMEASURED, hearing_networks, measure_hearing, without_fourier
 from .networks import Network, networks
 from .operators import check_operators
 from .parity import check_parity
@@ -49,6 +53,7 @@ from .trace import trace
 
 # The step runs dozens of times for every sentence, the others once: they are not worth a change of sound.
 INT8_GRAPHS = ("step",)
+CPU_GRAPHS = ("step",)
 
 Report = Callable[[str], None]
 
@@ -78,6 +83,10 @@ def export_bundle(
         manifest = _write_graphs(parts, work, [p for p in dict.fromkeys(precisions) if p != "fp32"], report)
         bundle = _write_manifest(manifest, work)
         bundle.prompts()  # read_bundle has looked at their bytes alone
+        bundle.spelling()
+        if manifest.hearing is not None:
+            report("making prompts of the voice's own speech")
+            manifest = replace(manifest, hearing=measure_hearing(bundle, parts))
         for name in manifest.variants if parts.text is not None else ():
             report(f"comparing the speech of {name} with that of fp32")
             facts = replace(manifest.variants[name], speech=compare_speech(bundle, name))
@@ -91,25 +100,26 @@ def export_bundle(
 
 def _write_graphs(parts: Parts, folder: Path, variants: Sequence[Variant], report: Report) -> Manifest:
     audio, text = _audio_facts(parts), _text_facts(parts)
-    semantic = SemanticFacts(parts.vocabulary, parts.rate)
+    semantic = _semantic_facts(parts)
     graphs = voice_graphs(audio, semantic, text)
     pairs = networks(parts, graphs)
+    hearing = hearing_networks(parts, audio, semantic, report)
     parity: dict[str, ParityFacts] = {}
-    for name, network in pairs.items():
+    for name, network in {**pairs, **hearing}.items():
         report(f"exporting {name}")
-        model = simplify(trace(network, parts))
+        model = without_fourier(simplify(trace(network, parts)))
         check_operators(name, model)
-        parity[name] = _write_proven(model, network, parts, folder / f"{name}.onnx", "fp32")
+        weights = f"{name}.weights" if name in CPU_GRAPHS else None  # shared with the form for CPUs
+        parity[name] = _write_proven(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
+    cpu = _write_cpu(pairs, parts, folder, report)
     made = {variant: _write_variant(variant, pairs, parts, folder, report) for variant in variants}
+    graphs |= {name: network.graph for name, network in hearing.items()}
     prompts = {name: f"prompts/{name}.npz" for name in parts.prompts}
+    files = [f"{name}.onnx" for name in graphs] + [f"{name}.weights" for name in CPU_GRAPHS]
+    files += [file for facts in (cpu, *made.values()) for file in facts.graphs.values()]
+    files += [*prompts.values(), *_write_spelling(parts, folder)]
     for name, file in prompts.items():
-        write_prompt(folder / file, parts.prompts[name])
-    files = [f"{name}.onnx" for name in graphs]
-    files += [file for facts in made.values() for file in facts.graphs.values()]
-    files += prompts.values()
-    if parts.lexicon is not None:
-        parts.lexicon.save(folder / LEXICON_FILE)
-        files.append(LEXICON_FILE)
+        write_prompt(folder / file, replace(parts.prompts[name], fingerprint=parts.fingerprint))
     return Manifest(
         format="soundstorm-bundle",
         version=1,
@@ -120,13 +130,33 @@ def _write_graphs(parts: Parts, folder: Path, variants: Sequence[Variant], repor
         decode=parts.decode,
         text=text,
         axes=AXES,
-        graphs={n: GraphFacts(f"{n}.onnx", graph.inputs, graph.outputs) for n, graph in graphs.items()},
+        graphs={
+            n: GraphFacts(
+                f"{n}.onnx", graph.inputs, graph.outputs, f"{n}.weights" if n in CPU_GRAPHS else None
+            )
+            for n, graph in graphs.items()
+        },
         files={file: FileFacts.of(folder / file) for file in files},
         parity=parity,
         variants=made,
         prompts=prompts,
         speaker=parts.speaker,
+        fingerprint=parts.fingerprint,
+        hearing=UNMEASURED if hearing else None,
+        cpu=cpu,
     )
+
+
+def _write_spelling(parts: Parts, folder: Path) -> list[str]:
+    """Write what tells how text is spelled for the text stage; gives the names of the files."""
+    files = []
+    if parts.lexicon is not None:
+        parts.lexicon.save(folder / LEXICON_FILE)
+        files.append(LEXICON_FILE)
+    if parts.tokenizer is not None:
+        (folder / TOKENIZER_FILE).write_text(parts.tokenizer, encoding="utf-8")
+        files.append(TOKENIZER_FILE)
+    return files
 
 
 def _write_variant(
@@ -137,7 +167,7 @@ def _write_variant(
     (folder / variant).mkdir()
     for name in pairs if variant == "fp16" else INT8_GRAPHS:
         report(f"exporting {name} in {variant}")
-        model = ir.load(folder / f"{name}.onnx")
+        model = ir.external_data.load_to_model(ir.load(folder / f"{name}.onnx"))
         if variant == "fp16":
             model = to_fp16(model)
             check_operators(name, model)
@@ -148,14 +178,33 @@ def _write_variant(
     return VariantFacts(files, parity)
 
 
+def _write_cpu(pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report) -> VariantFacts:
+    """Write the form for CPUs of fp32: graphs alone, for it has the weights of the others."""
+    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
+    parity: dict[str, ParityFacts] = {}
+    for name, file in files.items():
+        report(f"exporting {name} for CPUs")
+        model = to_cpu(ir.load(folder / f"{name}.onnx"))
+        parity[name] = _write_proven(model, pairs[name], parts, folder / file, "fp32")
+    return VariantFacts(files, parity)
+
+
 def _write_proven(
-    model: ir.Model, network: Network, parts: Parts, path: Path, precision: Precision
+    model: ir.Model,
+    network: Network,
+    parts: Parts,
+    path: Path,
+    precision: Precision,
+    weights: str | None = None,
 ) -> ParityFacts:
-    """Write a model, and check it: by ONNX, by inference of all shapes, and by running it."""
-    ir.save(model, path)
+    """Write a model, and check it: by ONNX, by inference of all shapes, and by running it.
+
+    weights: the file beside it that its weights go to; None keeps them where they are.
+    """
+    ir.save(model, path, external_data=weights)
     # ONNX knows neither the operators of ONNX Runtime nor the shapes that they give.
     try:
-        onnx.checker.check_model(onnx.load(path), full_check=precision != "int8")
+        onnx.checker.check_model(onnx.load(path), full_check=DOMAIN not in model.graph.opset_imports)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"graph '{network.graph.name}' in {precision} is not valid ({reason})") from error
@@ -169,12 +218,29 @@ def _write_manifest(manifest: Manifest, folder: Path) -> Bundle:
 
 def _audio_facts(parts: Parts) -> AudioFacts:
     codec, own = parts.codec, parts.soundstorm
-    kind: Literal["spectral", "soundstream"] = "soundstream"
-    window = 0
-    if isinstance(codec, SpectralCodec):
-        kind, window = "spectral", codec.config.window
-    groups = own.config.groups
-    return AudioFacts(kind, codec.sample_rate, codec.hop, window, own.levels, own.codebook_size, groups)
+    rate, hop, groups = codec.sample_rate, codec.hop, own.config.groups
+    if not isinstance(codec, SpectralCodec):
+        state: tuple[tuple[int, ...], ...] = ()
+        if isinstance(codec, SoundStream) and codec.config.pad_mode != "circular":
+            state = StreamingDecoder(codec).state
+        return AudioFacts("soundstream", rate, hop, 0, own.levels, own.codebook_size, groups, state=state)
+    context, lookahead = reach(codec)
+    window = codec.config.window
+    return AudioFacts(
+        "spectral", rate, hop, window, own.levels, own.codebook_size, groups, context, lookahead
+    )
+
+
+def reach(codec: SpectralCodec) -> tuple[int, int]:
+    """Return the frames before and after one that the decoder's spectrum of it depends on."""
+    blocks = [block for block in codec.decoder if isinstance(block, ConvNeXtBlock)]
+    return sum(block.padding[0] for block in blocks), sum(block.padding[1] for block in blocks)
+
+
+def _semantic_facts(parts: Parts) -> SemanticFacts:
+    units = parts.units
+    kind = units.config.kind if isinstance(units, SpectralUnits | PhoneticUnits | HubertUnits) else "unknown"
+    return SemanticFacts(parts.vocabulary, parts.rate, kind)
 
 
 def _text_facts(parts: Parts) -> TextFacts | None:
@@ -183,8 +249,16 @@ def _text_facts(parts: Parts) -> TextFacts | None:
     if isinstance(parts.text, ParallelTextToSemantic):
         config = parts.text.config
         return ParallelTextFacts("parallel", config.symbols, config.encoder.dim)
-    own = parts.text.config
-    return AutoregressiveTextFacts("autoregressive", own.symbols, own.target_depth, own.heads, own.dim_head)
+    own, text = parts.text.config, parts.text.alphabets["text"]
+    return AutoregressiveTextFacts(
+        "autoregressive",
+        own.symbols,
+        own.target_depth,
+        own.heads,
+        own.dim_head,
+        text_tokens=None if own.symbols else text.size,
+        end=text.end if text.has_end else None,
+    )
 
 
 def _is_empty(folder: Path) -> bool:

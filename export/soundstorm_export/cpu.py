@@ -1,8 +1,8 @@
-"""The int8 form of a graph for ONNX Runtime on CPUs: 8-bit products, and its own operators for attention.
+"""Forms of a graph for ONNX Runtime on CPUs, with its own operators: fused attention, and 8-bit products.
 
-Weights are int8, symmetric, with a scale for each column; activations are quantised on the way, whole
-tensors at a time. Products of two activations, and of weights that are looked up (the heads of a level),
-stay in float32.
+In the int8 form weights are int8, symmetric, with a scale for each column; activations are quantised on
+the way, whole tensors at a time. Products of two activations, and of weights that are looked up (the heads
+of a level), stay in float32.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ DOMAIN = "com.microsoft"
 NARROWEST = 16  # columns; a thinner product costs little, and its few outputs steer a lot
 
 
+def to_cpu(model: ir.Model) -> ir.Model:
+    """Rewrite a simplified model in float32; it then runs on ONNX Runtime alone."""
+    for rule in (ROTARY, ATTENTION):  # the second finds what the first made
+        model = apply(model, [rule])
+    return model
+
+
 def to_int8(model: ir.Model) -> ir.Model:
-    """Rewrite a simplified model; it then runs on ONNX Runtime alone."""
-    for rule in (ROTARY, ATTENTION, PRODUCT_WITH_BIAS, PRODUCT):  # each finds what the one before made
+    """Rewrite a simplified model with 8-bit products; it then runs on ONNX Runtime alone."""
+    model = to_cpu(model)
+    for rule in (PRODUCT_WITH_BIAS, PRODUCT):
         model = apply(model, [rule])
     return model
 

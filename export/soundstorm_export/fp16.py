@@ -14,6 +14,7 @@ from .errors import ExportError
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)
+FILLER = 1e30  # what masks put in the place of a score; the farthest number of half precision serves as well
 
 # Sums over many values, exponentials, and what divides by small numbers: the statistics of norms, softmax,
 # cumulative sums.
@@ -80,6 +81,7 @@ class _Casts:
 
     def _weight(self, value: ir.Value) -> ir.Value:
         array = value.const_value.numpy() if value.const_value is not None else np.zeros(0)
+        array = np.where(np.abs(array) >= FILLER, np.copysign(LARGEST, array), array)
         if array.size and np.abs(array).max() > LARGEST:
             raise ExportError(
                 f"the weight {value.name} reaches {np.abs(array).max():.3g}, half precision {LARGEST:.3g}; "

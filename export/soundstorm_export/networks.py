@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from soundstorm_edge.checkpoint import load_voice
 from soundstorm_edge.engine import TorchEngine
 from soundstorm_edge.parallel_text import ParallelTextToSemantic
+from soundstorm_edge.soundstream import SoundStream
 from soundstorm_edge.spectral_codec import SpectralCodec
+from soundstorm_edge.streaming_decoder import StreamingDecoder
 from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.graphs import Graph
 
@@ -41,6 +43,8 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
         functions |= {"text_encoder": (text, text.encode), "text_decoder": (text, text.decode)}
     elif text is not None:
         functions |= {"text_encoder": (text, text.encode), "text_step": (text, text.step)}
+    if "decoder_stream" in graphs and isinstance(codec, SoundStream):
+        functions["decoder_stream"] = (codec, StreamingDecoder(codec).decode)
     return {name: Network(graph, *functions[name]) for name, graph in graphs.items()}
 
 
@@ -56,10 +60,11 @@ def example_feeds(
         "codes": parts.soundstorm.codebook_size,
         "level": parts.soundstorm.levels,
         "semantic_tokens": parts.vocabulary,
-        "phones": len(parts.text.config.symbols) if parts.text else 0,
+        "phones": _text_tokens(parts),
         "token": parts.vocabulary + 1,
+        "past_frames": 2,
     }
-    longest = next(lengths[s] for s in ("frames", "tokens", "phones") if s in lengths)
+    longest = next((lengths[s] for s in ("frames", "tokens", "phones") if s in lengths), 0)
     feeds = {}
     for tensor in graph.inputs:
         shape = [lengths[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
@@ -84,6 +89,12 @@ def example_feeds(
         codes[..., level][rng.random(codes.shape[:2]) < 0.9] = parts.soundstorm.codebook_size
         codes[..., level + 1 :] = parts.soundstorm.codebook_size
     return feeds
+
+
+def _text_tokens(parts: Parts) -> int:
+    if isinstance(parts.text, ParallelTextToSemantic):
+        return len(parts.text.config.symbols)
+    return parts.text.config.text_tokens if parts.text else 0
 
 
 def torch_engines(checkpoint: Path, graphs: Mapping[str, Graph], *, threads: int) -> dict[str, Engine]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.codec import Codec
 from soundstorm_edge.companions import CodecFacts
 from soundstorm_edge.parallel_text import ParallelTextToSemantic
+from soundstorm_edge.semantic import SemanticTokenizer
 from soundstorm_edge.soundstorm import SoundStorm
 from soundstorm_edge.text_to_semantic import TextToSemantic
 from soundstorm_runtime.decode import DecodeOptions
@@ -22,7 +24,9 @@ from .errors import ExportError
 class Parts:
     """The networks, in evaluation mode, and what the device has to know beside them.
 
-    rate: semantic tokens a second. Without `text` and `lexicon` the device is given semantic tokens.
+    rate: semantic tokens a second. units: what makes them of audio. tokenizer: JSON of the library
+    tokenizers, for a text stage that reads no phones of `lexicon`. Without `text` the device is given
+    semantic tokens.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Parts:
     decode: DecodeOptions
     text: ParallelTextToSemantic | TextToSemantic | None = None
     lexicon: Lexicon | None = None
+    tokenizer: str | None = None
+    units: SemanticTokenizer | None = None
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     speaker: str | None = None
 
@@ -48,10 +54,25 @@ class Parts:
                 f"{own.levels} of {own.codebook_size}; give the codec that SoundStorm was trained with"
             )
 
+        if isinstance(self.text, TextToSemantic) and self.text.config.vocabulary != self.vocabulary:
+            raise ExportError(
+                f"the text stage writes {self.text.config.vocabulary} semantic tokens, SoundStorm reads "
+                f"{self.vocabulary}; give the text stage that it was trained with"
+            )
+
     @property
     def vocabulary(self) -> int:
         """How many semantic tokens there are; only_in_pytorch rules out a SoundStorm without any."""
         return self.soundstorm.config.vocabulary or 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the weights that give codes and semantic tokens their meaning."""
+        digest = hashlib.sha256()
+        for model in (self.codec, self.units):
+            for name, tensor in sorted(model.state_dict().items()) if model is not None else ():
+                digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @classmethod
     def of(cls, voice: VoiceModels) -> Parts:
@@ -65,6 +86,7 @@ class Parts:
             config.decode,
             voice.text,
             voice.lexicon,
-            voice.prompts,
-            config.speaker,
+            units=voice.units,
+            prompts=voice.prompts,
+            speaker=config.speaker,
         )

@@ -12,7 +12,6 @@ from soundstorm_edge.mel import LogMel
 from soundstorm_runtime.bundle import Bundle
 from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.engines import open_engines
-from soundstorm_runtime.lexicon import Lexicon
 from soundstorm_runtime.manifest import SpeechFacts, Variant
 from soundstorm_runtime.voice import Voice
 
@@ -75,8 +74,7 @@ class _Speaker:
 
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         self.engines = engines
-        lexicon = Lexicon.load(bundle.lexicon_file)
-        self.voice = Voice(bundle.manifest, engines, lexicon, bundle.prompts())
+        self.voice = Voice(bundle.manifest, engines, bundle.spelling(), bundle.prompts())
 
     def speak(self, seed: int = 0) -> list[np.ndarray]:
         return [self.voice.speak(text, seed=seed) for text in SENTENCES]

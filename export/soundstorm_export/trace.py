@@ -24,7 +24,10 @@ OPSET = 20  # the newest that TensorRT 10.0 reads
 
 # Lengths of the example inputs: unlike one another and unlike any fixed size, so that the tracer
 # cannot take one for the other.
-EXAMPLE_LENGTHS = {"batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11}
+EXAMPLE_LENGTHS = {
+    "batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11,
+    "prompt_frames": 47, "prompt_tokens": 41,
+}  # fmt: skip
 
 
 def trace(network: Network, parts: Parts) -> ir.Model:

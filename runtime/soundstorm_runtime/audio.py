@@ -75,18 +75,20 @@ def _reasons(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def wav_stream(stream: BinaryIO, sample_rate: int) -> Iterator[Write]:
+def wav_stream(stream: BinaryIO, sample_rate: int, *, header: bool = True) -> Iterator[Write]:
     """Write a mono 16-bit WAV as it is made; gives a function that writes float32 samples.
 
-    A pipe cannot be rewound to fill in the length, so the header says that it is unknown, as
-    recorders and players of streams have it: all that follows is sound.
+    header: whether to begin with one; without, these are bare samples, little-endian. A pipe cannot be
+    rewound to fill in the length, so it says that the length is unknown, as recorders and players of
+    streams have it: all that follows is sound.
     """
 
     def write(audio: np.ndarray) -> None:
         stream.write(_to_integers(audio).astype("<i2").tobytes())
         stream.flush()
 
-    stream.write(_wav_header(sample_rate))
+    if header:
+        stream.write(_wav_header(sample_rate))
     yield write
 
 

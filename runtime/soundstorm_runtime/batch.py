@@ -54,6 +54,8 @@ class Job:
     threads: int | None = None
     provider: Provider = "auto"
     precision: PrecisionChoice = "auto"
+    speed: float = 1.0
+    lexicon: Path | None = None
 
     def file(self, line: Line) -> Path:
         """Return the file of a line; it is there when it is complete, and not before."""
@@ -124,7 +126,9 @@ def _leave_ctrl_c_to_parent() -> None:
 @lru_cache(maxsize=1)
 def _voice(job: Job, threads: int | None) -> Voice:
     """Load the voice once in each process."""
-    return Voice.load(job.bundle, threads=threads, provider=job.provider, precision=job.precision)
+    return Voice.load(
+        job.bundle, threads=threads, provider=job.provider, precision=job.precision, lexicon=job.lexicon
+    )
 
 
 def _speak_chunk(job: Job, lines: Sequence[Line], threads: int | None) -> list[Spoken]:
@@ -134,6 +138,7 @@ def _speak_chunk(job: Job, lines: Sequence[Line], threads: int | None) -> list[S
             [line.text for line in lines],
             voice=[line.voice or job.voice for line in lines],
             seed=[job.seed if line.seed is None else line.seed for line in lines],
+            speed=job.speed,
             steps=job.steps,
             temperature=job.temperature,
         )

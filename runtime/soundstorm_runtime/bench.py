@@ -18,7 +18,6 @@ from .bundle import MANIFEST_FILE, Bundle, read_bundle
 from .engine import Engine
 from .engines import Engines, PrecisionChoice, Provider, open_engines
 from .errors import EngineError, OptionError
-from .lexicon import Lexicon
 from .machine import Machine, default_threads, this_machine
 from .manifest import FileFacts
 from .timing import TimedEngine
@@ -84,6 +83,7 @@ class Run:
 class Bench:
     """The result; `bundle` is the SHA-256 of its manifest, which holds those of all files."""
 
+    command: str
     date: str
     machine: Machine
     bundle: str
@@ -122,10 +122,12 @@ def bench(
     against: Other | None = None,
     checkpoint: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
+    command: str = "",
 ) -> Bench:
     """Measure the bundle in the folder `path`, and another engine on the same weights beside it.
 
     against: 'onnx' for the fp32 graphs on ONNX Runtime's CPU, 'torch' for PyTorch on `checkpoint`.
+    command: how this was asked for, to be kept in the result.
     """
     bundle = read_bundle(path)
     opened = open_engines(
@@ -134,6 +136,7 @@ def bench(
     other = _other_engines(bundle, against, checkpoint, setting.threads or default_threads())
     run = _run(bundle, opened, setting, report)
     return Bench(
+        command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=this_machine(),
         bundle=FileFacts.of(path / MANIFEST_FILE).sha256,
@@ -213,8 +216,7 @@ def _other_engines(
 
 def _run(bundle: Bundle, engines: Engines, setting: Setting, report: Callable[[str], None]) -> Run:
     timed = {name: TimedEngine(engine) for name, engine in engines.by_name.items()}
-    lexicon = Lexicon.load(bundle.lexicon_file)
-    voice = Voice(bundle.manifest, timed, lexicon, bundle.prompts(), engines.in_batches)
+    voice = Voice(bundle.manifest, timed, bundle.spelling(), bundle.prompts(), engines.in_batches)
     name = str(next(iter(engines.by_name.values())))
     cases = []
     for seconds in setting.seconds:

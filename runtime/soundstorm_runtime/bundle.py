@@ -1,4 +1,4 @@
-"""A bundle: the folder a voice is exported to, read with every check before anything is used."""
+"""A bundle: the folder a voice is exported to; every file is checked before it is used."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import BundleError
-from .manifest import FORMAT, LEXICON_FILE, VERSION, FileFacts, Manifest, Precision
+from .errors import BundleError, OptionError
+from .lexicon import Lexicon
+from .manifest import (
+    FORMAT,
+    VERSION,
+    AutoregressiveTextFacts,
+    FileFacts,
+    Manifest,
+    Precision,
+    spelling_file,
+)
 from .plain import from_plain
-from .prompts import Prompt, read_prompt
+from .prompts import SUFFIX, Prompts
+from .spelling import Phones, Spelling, Tokens
+from .words import OwnWords, Pronunciations
 
 MANIFEST_FILE = "bundle.json"
 
@@ -18,32 +29,81 @@ _AGAIN = "export it again with soundstorm-export"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that passed every check."""
+    """A bundle whose manifest is sound and whose files are all there; each is checked when it is opened."""
 
     path: Path
     manifest: Manifest
 
-    def graph_file(self, name: str, precision: Precision = "fp32") -> Path:
-        """Return the ONNX file of a graph; a variant that lacks it takes that of fp32."""
+    def file(self, name: str) -> Path:
+        """Return the path of a file, once its size and SHA-256 are what the manifest says.
+
+        Raises `BundleError` that says what was expected, what was found and what to do.
+        """
+        _check_file(self.path, name, self.manifest.files[name])
+        return self.path / name
+
+    def check(self) -> None:
+        """Check all files, those included that this machine would not open. Raises `BundleError`."""
+        for name in self.manifest.files:
+            self.file(name)
+
+    def graph_file(self, name: str, precision: Precision = "fp32", *, on_cpu: bool = False) -> Path:
+        """Return the ONNX file of a graph, checked with its weights; a variant that lacks it takes fp32's.
+
+        on_cpu: take the one made for ONNX Runtime on CPUs, if there is one.
+        """
+        facts = self.manifest.graphs[name]
         variant = self.manifest.variants.get(precision) if precision != "fp32" else None
-        files = variant.graphs if variant else {}
-        return self.path / files.get(name, self.manifest.graphs[name].file)
+        if variant is not None and name in variant.graphs:
+            return self.file(variant.graphs[name])
+        if facts.weights is not None:
+            self.file(facts.weights)
+        own = self.manifest.cpu.graphs if on_cpu and self.manifest.cpu is not None else {}
+        return self.file(own.get(name, facts.file))
 
-    def prompts(self) -> dict[str, Prompt]:
-        """Read the named voices. Raises `BundleError` for one that is broken or made for another voice."""
-        return {
-            name: read_prompt(self.path / file, self.manifest) for name, file in self.manifest.prompts.items()
-        }
+    def prompts(self) -> Prompts:
+        """Give the named voices: those that the bundle came with, and those put beside them since.
 
-    @property
-    def lexicon_file(self) -> Path:
-        """The pronunciation lexicon."""
-        return self.path / LEXICON_FILE
+        The latter are all files in its folder `prompts`, each the voice of its name. They are checked when
+        they are used, so that a bad one does not silence the others. Raises `BundleError` for one of the
+        former that is broken or made for another voice.
+        """
+        files = {name: self.file(file) for name, file in self.manifest.prompts.items()}
+        for path in sorted((self.path / "prompts").glob(f"[!.]*{SUFFIX}")):
+            files.setdefault(path.stem, path)
+        prompts = Prompts(files, self.manifest)
+        for name in self.manifest.prompts:
+            prompts[name]
+        return prompts
+
+    def spelling(self, own: Pronunciations | None = None) -> Spelling | None:
+        """Read how text is spelled for the text stage; None where the voice has none.
+
+        own: a user's pronunciations (`soundstorm_runtime.words`). Raises `OptionError` for one that this
+        voice cannot speak.
+        """
+        text = self.manifest.text
+        if text is None:
+            return None
+        file = self.file(spelling_file(text))
+        if isinstance(text, AutoregressiveTextFacts) and text.text_tokens is not None:
+            if own is not None:
+                raise OptionError(
+                    f"a lexicon was given, but voice '{self.manifest.name}' reads letters and no phones; "
+                    "leave it out, and respell the words in the text"
+                )
+            return Tokens(file, text.text_tokens, text.end)
+        lexicon = Lexicon.load(file)
+        if own is not None:
+            lexicon.add(OwnWords(own, lexicon.phones, text.symbols))
+        return Phones(lexicon, text.symbols, self.manifest.name)
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Read and check a bundle: the manifest, and size and SHA-256 of every file.
+    """Read a bundle and check its manifest, and that every file is there and of the right size.
 
+    SHA-256 of a file is checked when it is opened, so that none waits for variants that it does not use;
+    `Bundle.check` looks at all of them.
     Raises `BundleError` that names the file, what was expected, what was found and what to do.
     Nothing in a bundle is executed or unpickled.
     """
@@ -57,7 +117,7 @@ def read_bundle(path: str | Path) -> Bundle:
         )
     manifest = _read_manifest(file)
     for name, facts in manifest.files.items():
-        _check_file(folder, name, facts)
+        _check_place(folder, name, facts)
     return Bundle(folder, manifest)
 
 
@@ -82,7 +142,7 @@ def _read_manifest(file: Path) -> Manifest:
         raise BundleError(f"{file}: {error}; {_AGAIN}") from error
 
 
-def _check_file(folder: Path, name: str, facts: FileFacts) -> None:
+def _check_place(folder: Path, name: str, facts: FileFacts) -> None:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(
@@ -90,9 +150,14 @@ def _check_file(folder: Path, name: str, facts: FileFacts) -> None:
         )
     if not path.is_file():
         raise BundleError(f"{path} is missing, expected {facts.size} bytes; {_AGAIN}")
+    if (size := path.stat().st_size) != facts.size:
+        raise BundleError(f"{path} has {size} bytes, expected {facts.size}; {_AGAIN}")
+
+
+def _check_file(folder: Path, name: str, facts: FileFacts) -> None:
+    _check_place(folder, name, facts)
+    path = folder / name
     try:
-        if (size := path.stat().st_size) != facts.size:
-            raise BundleError(f"{path} has {size} bytes, expected {facts.size}; {_AGAIN}")
         if (found := FileFacts.of(path)) != facts:
             raise BundleError(f"{path} has SHA-256 {found.sha256}, expected {facts.sha256}; {_AGAIN}")
     except OSError as error:

@@ -7,9 +7,9 @@ MaskGIT, arXiv 2202.04200 (schedules, confidence with annealed Gumbel noise).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .engine import Engine
 from .errors import EngineError, OptionError
 
 Schedule = Literal["cosine", "linear"] | Callable[[float], float]
+
+T = TypeVar("T")
+Ticks = Generator[None, None, T]  # work that pauses after each pass of a network, and returns its result
 
 COLDEST = 0.01  # the lowest temperature: the most likely code is as good as certain
 
@@ -112,6 +115,32 @@ def decode(
     Each sample draws from a random stream of its own: its codes depend neither on how far it is
     padded nor on the samples after it. Raises `OptionError` for input that does not fit together.
     """
+    return finish(
+        decode_in_steps(engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups)
+    )
+
+
+def finish(ticks: Ticks[T]) -> T:
+    """Do work that pauses without a pause; gives its result."""
+    while True:
+        try:
+            next(ticks)
+        except StopIteration as end:
+            return end.value
+
+
+def decode_in_steps(
+    engine: Engine,
+    semantic_tokens: np.ndarray,
+    lengths: np.ndarray,
+    levels: int,
+    codebook_size: int,
+    options: DecodeOptions,
+    rng: np.random.Generator | Sequence[np.random.Generator],
+    prompt: np.ndarray | None = None,
+    groups: int = 1,
+) -> Ticks[np.ndarray]:
+    """Decode as `decode` does, and pause after every step: whoever goes on with it may as well stop."""
     options.check_levels(levels)
     codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt)
     if isinstance(rng, np.random.Generator):
@@ -121,7 +150,9 @@ def decode(
     streams = [np.random.default_rng(seed) for seed in seeds]
     feeds = {"codes": codes, "semantic_tokens": semantic_tokens, "lengths": lengths}
     for level, steps in zip(level_order(levels, groups), options.steps, strict=True):
-        _decode_level(engine, feeds, fresh[..., level], level, steps, codebook_size, options, streams)
+        yield from _decode_level(
+            engine, feeds, fresh[..., level], level, steps, codebook_size, options, streams
+        )
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
     return codes
 
@@ -170,7 +201,7 @@ def _decode_level(
     codebook_size: int,
     options: DecodeOptions,
     streams: list[np.random.Generator],
-) -> None:
+) -> Ticks[None]:
     """Fill one level of `feeds["codes"]` in place, at the frames marked by `fresh` [batch, frames]."""
     codes = feeds["codes"][..., level]
     lengths = feeds["lengths"]
@@ -197,6 +228,7 @@ def _decode_level(
         stay = np.minimum(np.floor(share * total), masked.sum(axis=1) - 1).clip(min=0).astype(np.int64)
         masked = _lowest(scores, candidates, stay)
         codes[masked] = codebook_size
+        yield
 
 
 def _draw(streams: list[np.random.Generator], counts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

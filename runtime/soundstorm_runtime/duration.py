@@ -5,6 +5,7 @@ from __future__ import annotations
 from .errors import OptionError
 
 FASTEST, SLOWEST = 0.25, 4.0  # times the natural length; beyond, nobody understands a word
+SPEEDS = 0.5, 2.0
 
 
 def stretch_for(duration: float, natural: float, silence: float) -> float:
@@ -20,6 +21,14 @@ def stretch_for(duration: float, natural: float, silence: float) -> float:
             f"{silence + natural:.2f} s by itself"
         )
     return stretch
+
+
+def stretch_at(speed: float) -> float:
+    """Return by how much to stretch speech that is so many times as fast. Raises `OptionError`."""
+    least, most = SPEEDS
+    if not least <= speed <= most:
+        raise OptionError(f"speed is {speed:g}, expected {least:g} to {most:g}; 1 is the voice's own")
+    return 1 / speed
 
 
 def silences(samples: int, sentences: int) -> list[tuple[int, int]]:

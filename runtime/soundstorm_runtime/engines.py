@@ -12,9 +12,11 @@ from .engine import Engine
 from .errors import EngineError, OptionError
 from .machine import INT8_FEATURES, cpu_features
 from .manifest import Precision
-from .onnx_engine import Device, OnnxEngine, available_devices
+from .onnx_engine import OnnxEngine, available_devices
+from .tensorrt_engines import has_engines, open_tensorrt
 
-Provider = Literal["auto", "cpu", "cuda"]
+Place = Literal["cpu", "cuda", "tensorrt"]
+Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 
 _log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ class Engines:
     """The opened graphs of a bundle by name; where they run, in which precision, and why in that one."""
 
     by_name: dict[str, Engine]
-    provider: Device
+    provider: Place
     precision: Precision
     reason: str
 
@@ -44,7 +46,7 @@ def open_engines(
 ) -> Engines:
     """Open every graph of a bundle.
 
-    provider: 'cpu', 'cuda', or 'auto' for the best that works.
+    provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt', or 'auto' for the best that works.
     precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest that the bundle has for the provider.
     threads: threads within one operator; None takes the processors at hand, up to 8.
 
@@ -67,7 +69,7 @@ def open_engines(
 
 
 def choose_precision(
-    asked: PrecisionChoice, provider: Device, available: Sequence[Precision], features: Sequence[str]
+    asked: PrecisionChoice, provider: Place, available: Sequence[Precision], features: Sequence[str]
 ) -> tuple[Precision, str]:
     """Return the precision to run in, and why.
 
@@ -94,6 +96,12 @@ def choose_precision(
 
 
 def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) -> Engines | None:
+    """Open a bundle on the GPU; None where that cannot be, with the reason in the log."""
+    if has_engines(bundle) and precision != "int8":
+        try:
+            return _open(bundle, "tensorrt", precision, threads)
+        except EngineError as error:
+            _log.warning("%s; not using TensorRT", error)
     if "cuda" not in available_devices():
         return None
     try:
@@ -103,13 +111,18 @@ def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) 
         return None
 
 
-def _open(bundle: Bundle, device: Device, asked: PrecisionChoice, threads: int | None) -> Engines:
+def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | None) -> Engines:
     manifest = bundle.manifest
+    if device == "tensorrt":
+        by_name, precision, reason = open_tensorrt(bundle, None if asked == "auto" else asked)
+        return Engines(by_name, device, precision, reason)
     precision, reason = choose_precision(asked, device, manifest.precisions, cpu_features())
-    by_name: dict[str, Engine] = {
-        name: OnnxEngine(
-            graph, bundle.graph_file(name, precision), manifest.axes, provider=device, threads=threads
-        )
+    files = {
+        name: bundle.graph_file(name, precision, on_cpu=device == "cpu")
+        for name in manifest.expected_graphs()
+    }
+    by_name = {
+        name: OnnxEngine(graph, files[name], manifest.axes, provider=device, threads=threads)
         for name, graph in manifest.expected_graphs().items()
     }
     return Engines(by_name, device, precision, reason)

@@ -6,7 +6,7 @@ graph list and the engines their checks of what they are fed. Nothing else spell
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +36,16 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """One network as the device sees it."""
+    """One network as the device sees it.
+
+    padding: the axis that may be longer than the input `lengths` tells, of a graph that is run many times in
+    one shape; an engine may fill it up to meet fewer shapes.
+    """
 
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    padding: str | None = None
 
 
 AXES: dict[str, Axis] = {
@@ -51,6 +56,8 @@ AXES: dict[str, Axis] = {
     "tokens": Axis(1, 250, 3000),  # semantic tokens
     "past": Axis(0, 250, 3000),  # semantic tokens already in the key/value cache
     "past_and_one": Axis(1, 251, 3001),
+    "prompt_frames": Axis(10, 150, 1500),  # of a recording that becomes a prompt
+    "prompt_tokens": Axis(10, 150, 1500),
 }
 
 
@@ -68,6 +75,7 @@ def step_graph(levels: int) -> Graph:
             Tensor("temperature", "float32", (1,)),
         ),
         (Tensor("ids", "int64", frames), Tensor("confidence", "float32", frames)),
+        padding="frames",
     )
 
 
@@ -77,6 +85,23 @@ def decoder_graph(levels: int) -> Graph:
         "decoder",
         (Tensor("codes", "int64", ("batch", "frames", levels)),),
         (Tensor("audio", "float32", ("batch", "samples")),),
+    )
+
+
+def decoder_stream_graph(levels: int, state: Sequence[Sequence[int]]) -> Graph:
+    """The codec's decoder for codes that come in pieces: what it remembers goes in and comes out.
+
+    state: the shape of each tensor of it, without the batch; zeros begin. past_frames: how many came before.
+    """
+    memory = [Tensor(f"state_{place}", "float32", ("batch", *shape)) for place, shape in enumerate(state)]
+    memory.insert(0, Tensor("past_frames", "int64", ("batch",)))
+    return Graph(
+        "decoder_stream",
+        (Tensor("codes", "int64", ("batch", "frames", levels)), *memory),
+        (
+            Tensor("audio", "float32", ("batch", "samples")),
+            *(Tensor(f"next_{tensor.name}", tensor.dtype, tensor.axes) for tensor in memory),
+        ),
     )
 
 
@@ -90,6 +115,26 @@ def spectral_decoder_graph(levels: int, bins: int) -> Graph:
         "decoder",
         (Tensor("codes", "int64", (*frames, levels)),),
         (Tensor("spectrum", "float32", (*frames, 2 * bins)),),
+    )
+
+
+def encoder_graph(hop: int, levels: int) -> Graph:
+    """The codec's encoder: audio, cut into frames, to codes."""
+    frames = ("batch", "prompt_frames")
+    return Graph(
+        "encoder",
+        (Tensor("audio", "float32", (*frames, hop)),),
+        (Tensor("codes", "int64", (*frames, levels)),),
+    )
+
+
+def units_graph(samples: int) -> Graph:
+    """The semantic tokenizer: audio, cut into the `samples` of a token, to semantic tokens."""
+    tokens = ("batch", "prompt_tokens")
+    return Graph(
+        "units",
+        (Tensor("audio", "float32", (*tokens, samples)),),
+        (Tensor("semantic_tokens", "int64", tokens),),
     )
 
 

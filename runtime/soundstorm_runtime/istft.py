@@ -14,23 +14,48 @@ def inverse_stft(spectrum: np.ndarray, window: int, hop: int) -> np.ndarray:
     window: length of the Hann window, a multiple of `hop`, both in samples. Frame t is centred on the
     middle of its hop. Returns float32 `[batch, frames * hop]`.
     """
-    batch, frames, width = spectrum.shape
-    bins, overlap = width // 2, window // hop
-    hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
-    values = np.empty((batch, frames, bins), np.complex64)
-    values.real, values.imag = spectrum[..., :bins], spectrum[..., bins:]
-    pieces = np.fft.irfft(values, n=window, axis=-1).astype(np.float32, copy=False) * hann
-    edge = (window - hop) // 2
-    kept = slice(edge, edge + frames * hop)
-    audio = _overlap_add(pieces.reshape(batch, frames, overlap, hop))[:, kept]
-    weight = np.broadcast_to((hann * hann).reshape(overlap, hop), (1, frames, overlap, hop))
-    return audio / _overlap_add(weight)[:, kept]
+    return InverseStft(window, hop).push(spectrum, last=True)
 
 
-def _overlap_add(pieces: np.ndarray) -> np.ndarray:
-    """Add `[batch, frames, overlap, hop]`, each frame one hop after the last, to `[batch, samples]`."""
-    batch, frames, overlap, hop = pieces.shape
-    total = np.zeros((batch, frames + overlap - 1, hop), np.float32)
-    for part in range(overlap):
-        total[:, part : part + frames] += pieces[:, :, part]
+class InverseStft:
+    """The same of a signal that comes in pieces; what it gives is late by `delay` samples.
+
+    window, hop: as those of `inverse_stft`. All pieces together give what the whole gives at once.
+    """
+
+    def __init__(self, window: int, hop: int) -> None:
+        self.delay = (window - hop) // 2
+        self._window, self._hop = window, hop
+        self._hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
+        self._skip = self.delay  # samples before the first frame's own, which are still to be left out
+        self._tail: np.ndarray | None = None  # [batch, window - hop]: what later frames add to
+        self._weight = np.zeros((1, window - hop), np.float32)
+
+    def push(self, spectrum: np.ndarray, last: bool = False) -> np.ndarray:
+        """Take float32 `[batch, frames, 2 * bins]`; give the samples that nothing will be added to.
+
+        last: whether the signal ends here, so that the rest is given, too.
+        """
+        batch, frames, width = spectrum.shape
+        values = np.empty((batch, frames, width // 2), np.complex64)
+        values.real, values.imag = spectrum[..., : width // 2], spectrum[..., width // 2 :]
+        pieces = np.fft.irfft(values, n=self._window, axis=-1).astype(np.float32, copy=False) * self._hann
+        squares = np.broadcast_to(self._hann * self._hann, (1, frames, self._window))
+        tail = np.zeros((batch, self._weight.shape[1]), np.float32) if self._tail is None else self._tail
+        audio, weight = (_overlap_add(p, t, self._hop) for p, t in ((pieces, tail), (squares, self._weight)))
+        end = frames * self._hop + (self.delay if last else 0)
+        ready = slice(min(self._skip, end), end)
+        self._skip = max(0, self._skip - end)
+        self._tail, self._weight = audio[:, frames * self._hop :], weight[:, frames * self._hop :]
+        return audio[:, ready] / weight[:, ready]
+
+
+def _overlap_add(pieces: np.ndarray, tail: np.ndarray, hop: int) -> np.ndarray:
+    """Add `[batch, frames, window]`, each frame one hop after the last, to the tail of those before."""
+    batch, frames, window = pieces.shape
+    total = np.zeros((batch, frames + window // hop - 1, hop), np.float32)
+    total.reshape(batch, -1)[:, : tail.shape[1]] = tail
+    parts = pieces.reshape(batch, frames, window // hop, hop)
+    for part in range(window // hop):
+        total[:, part : part + frames] += parts[:, :, part]
     return total.reshape(batch, -1)

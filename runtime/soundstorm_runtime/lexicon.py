@@ -16,6 +16,7 @@ from pathlib import Path
 from .errors import BundleError, TextError
 from .letter_to_sound import LETTERS, LetterToSound
 from .text import PAUSES, normalise
+from .words import OwnWords
 
 PAUSE = "pau"
 VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())
@@ -70,6 +71,7 @@ class Lexicon:
         self.rules = rules
         self.onsets = frozenset(onsets)
         self.codas = frozenset(codas)
+        self._own: OwnWords | None = None
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -78,6 +80,11 @@ class Lexicon:
         return tuple(
             sorted(told | self.rules.symbols() | {PAUSE, "ax", "dh", "iy", *_SUFFIXES.values(), "s"})
         )
+
+    def add(self, own: OwnWords) -> None:
+        """Pronounce a user's words as they want it."""
+        self.words |= own.phones
+        self._own = own
 
     def pronounce(self, word: str, *, verb: bool = False) -> tuple[str, ...]:
         """Give the phones of one word, without a pause. Raises `TextError` where it has no letter."""
@@ -101,7 +108,7 @@ class Lexicon:
 
         Raises `TextError` where nothing in it is speakable.
         """
-        items = normalise(sentence).split()
+        items = normalise(self._own.put(sentence) if self._own else sentence).split()
         words = [item.rstrip(PAUSES) for item in items]
         if not words:
             raise TextError(f"text {sentence[:40]!r} has no speakable character; give letters or digits")

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from .decode import DecodeOptions
+from .facts import (
+    LEXICON_FILE,
+    TOKENIZER_FILE,
+    AudioFacts,
+    AutoregressiveTextFacts,
+    FileFacts,
+    GraphFacts,
+    HearingFacts,
+    ParallelTextFacts,
+    ParityFacts,
+    Precision,
+    SemanticFacts,
+    SpeechFacts,
+    TextFacts,
+    Variant,
+    VariantFacts,
+    spelling_file,
+)
 from .graphs import (
     AXES,
     Axis,
@@ -17,152 +34,39 @@ from .graphs import (
     Tensor,
     autoregressive_text_graphs,
     decoder_graph,
+    decoder_stream_graph,
+    encoder_graph,
     parallel_text_graphs,
     spectral_decoder_graph,
     step_graph,
+    units_graph,
 )
-from .plain import check_positive, to_plain
+from .plain import to_plain
+
+__all__ = [
+    "LEXICON_FILE",
+    "TOKENIZER_FILE",
+    "AudioFacts",
+    "AutoregressiveTextFacts",
+    "FileFacts",
+    "GraphFacts",
+    "HearingFacts",
+    "Manifest",
+    "ParallelTextFacts",
+    "ParityFacts",
+    "Precision",
+    "SemanticFacts",
+    "SpeechFacts",
+    "TextFacts",
+    "Variant",
+    "VariantFacts",
+    "prompt_graphs",
+    "spelling_file",
+    "voice_graphs",
+]
 
 FORMAT = "soundstorm-bundle"
 VERSION = 1
-LEXICON_FILE = "lexicon.txt.gz"
-
-Variant = Literal["int8", "fp16"]
-Precision = Literal["fp32", "int8", "fp16"]
-
-
-@dataclass(frozen=True)
-class AudioFacts:
-    """The codec: samples per second, samples per frame, RVQ levels, codes per level.
-
-    window: samples of the spectral codec's inverse STFT, a multiple of `hop`; 0 for SoundStream.
-    groups: of the codec's quantizers, each with its share of the levels (`decode.level_order`).
-    """
-
-    codec: Literal["spectral", "soundstream"]
-    sample_rate: int
-    hop: int
-    window: int
-    levels: int
-    codebook_size: int
-    groups: int = 1
-
-    def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups")
-        if self.levels % self.groups:
-            raise ValueError(f"levels is {self.levels}, expected a multiple of groups {self.groups}")
-        spectral = self.codec == "spectral"
-        if spectral != (self.window >= 2 * self.hop and self.window % self.hop == 0):
-            expected = f"a multiple of hop {self.hop}, twice it or more" if spectral else "0"
-            raise ValueError(f"window is {self.window}, expected {expected} for codec {self.codec!r}")
-
-
-@dataclass(frozen=True)
-class SemanticFacts:
-    """Semantic tokens: how many there are, and how many a second has."""
-
-    vocabulary: int
-    rate: int
-
-    def __post_init__(self) -> None:
-        check_positive(self, "vocabulary", "rate")
-
-
-@dataclass(frozen=True)
-class ParallelTextFacts:
-    """The text stage with durations; a phone's id is its place in `symbols`."""
-
-    kind: Literal["parallel"]
-    symbols: tuple[str, ...]
-    dim: int
-
-    def __post_init__(self) -> None:
-        check_positive(self, "dim")
-        _check_symbols(self.symbols)
-
-
-@dataclass(frozen=True)
-class AutoregressiveTextFacts:
-    """The text stage with a key/value cache; a phone's id is its place in `symbols`."""
-
-    kind: Literal["autoregressive"]
-    symbols: tuple[str, ...]
-    layers: int
-    heads: int
-    dim_head: int
-
-    def __post_init__(self) -> None:
-        check_positive(self, "layers", "heads", "dim_head")
-        _check_symbols(self.symbols)
-
-
-TextFacts = ParallelTextFacts | AutoregressiveTextFacts
-
-
-@dataclass(frozen=True)
-class GraphFacts:
-    """One graph: its ONNX file, and its inputs and outputs as the table of graphs has them."""
-
-    file: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a file must be: lower-case hexadecimal SHA-256, and size in bytes."""
-
-    sha256: str
-    size: int
-
-    @classmethod
-    def of(cls, path: Path) -> FileFacts:
-        """Measure a file."""
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return cls(digest.hexdigest(), path.stat().st_size)
-
-
-@dataclass(frozen=True)
-class ParityFacts:
-    """How far a graph is from PyTorch, over `cases`, each the lengths of the symbolic axes.
-
-    agreement: share of the integers (sampled codes, chosen tokens) that are equal; 1 where there are none.
-    """
-
-    cases: tuple[dict[str, int], ...]
-    largest_error: float
-    mean_error: float
-    tolerance: float
-    agreement: float
-
-
-@dataclass(frozen=True)
-class SpeechFacts:
-    """What a variant does to speech, beside fp32 with the same seeds, over so many sentences.
-
-    spectral_distance: mean over frames of the root mean square difference of log-mel spectra, in dB.
-    word_error_rate, word_error_rate_fp32: in percent; None where no recogniser was installed.
-    """
-
-    sentences: int
-    spectral_distance: float
-    word_error_rate: float | None = None
-    word_error_rate_fp32: float | None = None
-
-
-@dataclass(frozen=True)
-class VariantFacts:
-    """The graphs of another precision: an ONNX file and a parity report for each.
-
-    Inputs and outputs are those of fp32. A graph that the variant lacks is taken from there, too.
-    """
-
-    graphs: dict[str, str]
-    parity: dict[str, ParityFacts]
-    speech: SpeechFacts | None = None
 
 
 def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | None) -> dict[str, Graph]:
@@ -176,7 +80,14 @@ def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | N
         decoder = spectral_decoder_graph(audio.levels, audio.window // 2 + 1)
     else:
         decoder = decoder_graph(audio.levels)
-    return {graph.name: graph for graph in (step_graph(audio.levels), decoder, *stage)}
+    pieces = (decoder_stream_graph(audio.levels, audio.state),) if audio.state else ()
+    return {graph.name: graph for graph in (step_graph(audio.levels), decoder, *stage, *pieces)}
+
+
+def prompt_graphs(audio: AudioFacts, semantic: SemanticFacts) -> dict[str, Graph]:
+    """Return the graphs that make prompts of recordings, by name."""
+    encoder = encoder_graph(audio.hop, audio.levels)
+    return {graph.name: graph for graph in (encoder, units_graph(audio.sample_rate // semantic.rate))}
 
 
 @dataclass(frozen=True)
@@ -186,6 +97,10 @@ class Manifest:
     text: None where the voice takes semantic tokens alone.
     prompts: the file of each named voice (`soundstorm_runtime.prompts`).
     speaker: the one that speaks where none is asked for, if any.
+    fingerprint: of the weights that give codes and semantic tokens their meaning; prompts carry it.
+    hearing: None where the bundle cannot make prompts of recordings.
+    cpu: graphs of fp32 with operators that ONNX Runtime alone has, for CPUs; their weights are those of
+        `graphs`.
     """
 
     format: Literal["soundstorm-bundle"]
@@ -203,6 +118,9 @@ class Manifest:
     variants: dict[Variant, VariantFacts] = field(default_factory=dict)
     prompts: dict[str, str] = field(default_factory=dict)
     speaker: str | None = None
+    fingerprint: str = ""
+    hearing: HearingFacts | None = None
+    cpu: VariantFacts | None = None
 
     def __post_init__(self) -> None:
         if self.audio.sample_rate % (self.audio.hop * self.semantic.rate):
@@ -211,7 +129,8 @@ class Manifest:
                 "semantic tokens a second, expected a whole number of frames per token"
             )
         self.decode.check_levels(self.audio.levels)
-        expected = self.expected_graphs()
+        speaking = self.expected_graphs()
+        expected = speaking | self.prompt_graphs()
         _check_keys("graphs", self.graphs, expected)
         _check_keys("parity", self.parity, expected)
         for name, graph in expected.items():
@@ -221,7 +140,11 @@ class Manifest:
         for name in self.files:
             _check_inside(name)
         for name, variant in self.variants.items():
-            _check_variant(name, variant, expected)
+            if name not in get_args(Variant):
+                raise ValueError(f"variants has {name!r}, expected {' or '.join(get_args(Variant))}")
+            _check_variant(name, variant, speaking)
+        if self.cpu is not None:
+            _check_variant("cpu", self.cpu, speaking)
         if self.speaker is not None and self.speaker not in self.prompts:
             raise ValueError(f"speaker is {self.speaker!r}, expected one of prompts: {_listed(self.prompts)}")
         for file in self._named_files():
@@ -229,10 +152,11 @@ class Manifest:
                 raise ValueError(f"files has {_listed(self.files)}, expected also {file}")
 
     def _named_files(self) -> tuple[str, ...]:
-        variants = (file for variant in self.variants.values() for file in variant.graphs.values())
-        graphs = (graph.file for graph in self.graphs.values())
-        lexicon = () if self.text is None else (LEXICON_FILE,)
-        return (*lexicon, *graphs, *variants, *self.prompts.values())
+        others = (*self.variants.values(), *([] if self.cpu is None else [self.cpu]))
+        variants = (file for variant in others for file in variant.graphs.values())
+        graphs = (file for g in self.graphs.values() for file in (g.file, g.weights) if file is not None)
+        spelling = () if self.text is None else (spelling_file(self.text),)
+        return (*spelling, *graphs, *variants, *self.prompts.values())
 
     @property
     def frames_per_token(self) -> int:
@@ -245,17 +169,16 @@ class Manifest:
         return ("fp32", *self.variants)
 
     def expected_graphs(self) -> dict[str, Graph]:
-        """Return the graphs that a voice of these facts has, by name."""
+        """Return the graphs that a voice of these facts speaks with, by name."""
         return voice_graphs(self.audio, self.semantic, self.text)
+
+    def prompt_graphs(self) -> dict[str, Graph]:
+        """Return the graphs that make prompts of recordings, by name, if the bundle has them."""
+        return {} if self.hearing is None else prompt_graphs(self.audio, self.semantic)
 
     def to_json(self) -> str:
         """Write the manifest as the text of `bundle.json`."""
         return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
-
-
-def _check_symbols(symbols: tuple[str, ...]) -> None:
-    if not symbols or len(set(symbols)) != len(symbols):
-        raise ValueError(f"symbols has {len(symbols)} phones, expected one or more, each once")
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -268,8 +191,6 @@ def _check_keys(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]
 
 
 def _check_variant(name: str, variant: VariantFacts, graphs: Mapping[str, Graph]) -> None:
-    if name not in get_args(Variant):
-        raise ValueError(f"variants has {name!r}, expected {' or '.join(get_args(Variant))}")
     if not variant.graphs or not variant.graphs.keys() <= graphs.keys():
         raise ValueError(
             f"variant {name} has the graphs {_listed(variant.graphs)}, expected some of {_listed(graphs)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +14,16 @@ from .engine import Engine
 from .errors import EngineError
 from .graphs import AXES, Axis, Graph, Tensor
 from .machine import default_threads
+from .onnx_cuda import CUDA, BoundRuns, cuda_options, placed_nodes
 
 Device = Literal["cpu", "cuda"]
 
-_PROVIDERS: dict[Device, str] = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+CPU = "CPUExecutionProvider"
+
+_PROVIDERS: dict[Device, str] = {"cuda": CUDA, "cpu": CPU}
 _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
+
+_log = logging.getLogger(__name__)
 
 
 class OnnxEngine(Engine):
@@ -46,8 +52,13 @@ class OnnxEngine(Engine):
         self._where = f"graph '{graph.name}'" if isinstance(source, bytes) else str(source)
         library = _onnxruntime()
         self._name = f"ONNX Runtime {library.__version__}"
-        self._session = self._open(library, source)
+        self._source = source
+        self._captures = provider == "cuda" and graph.padding is not None
+        self._session = self._open(library)
         self._check_signature()
+        self._bound: BoundRuns | None = None
+        if provider == "cuda" and graph.padding is not None:  # run often in one shape
+            self._bound = BoundRuns(library, self._session, graph, axes, "cuda", self._captures)
         self._outputs = [tensor.name for tensor in graph.outputs]
 
     def __str__(self) -> str:
@@ -55,12 +66,14 @@ class OnnxEngine(Engine):
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
+            if self._bound is not None:
+                return self._bound.run(feeds)
             results = self._session.run(self._outputs, dict(feeds))
         except Exception as error:  # the library's exceptions have no base of their own
             raise EngineError(f"{self._where} failed to run: {_first_line(error)}") from error
         return dict(zip(self._outputs, results, strict=True))
 
-    def _open(self, library: ModuleType, source: str | Path | bytes) -> Any:
+    def _open(self, library: ModuleType) -> Any:
         name = _PROVIDERS[self.provider]
         if name not in library.get_available_providers():
             raise EngineError(
@@ -68,19 +81,9 @@ class OnnxEngine(Engine):
                 f"{library.get_available_providers()}; "
                 "pip uninstall onnxruntime, then pip install 'soundstorm-edge[gpu]'"
             )
-        options = library.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3  # errors alone; what matters reaches the user as an exception
         try:
-            # Without enable_fallback=0 the library prints to stdout and takes another provider.
-            session = library.InferenceSession(
-                source if isinstance(source, bytes) else str(source),
-                options,
-                providers=[name] if self.provider == "cpu" else [name, _PROVIDERS["cpu"]],
-                enable_fallback=0,
-                # On a CPU, the fused kernel takes longer than the sum and the norm one after the other.
-                disabled_optimizers=["SkipLayerNormFusion"] if self.provider == "cpu" else None,
-            )
+            session = self._open_captured(library) if self._captures else None
+            session = session or self._open_with(library, library.SessionOptions())
         except Exception as error:  # the library's exceptions have no base of their own
             raise EngineError(
                 f"{self._where} cannot be opened by {self._name} on {self.provider}: "
@@ -92,6 +95,36 @@ class OnnxEngine(Engine):
                 "check the driver, CUDA and cuDNN, or take --provider cpu"
             )
         return session
+
+    def _open_captured(self, library: ModuleType) -> Any:
+        """Open a session that replays CUDA graphs; None where the graph does not allow it, which is said."""
+        try:
+            return self._open_with(library, library.SessionOptions())
+        except Exception as error:  # the library's exceptions have no base of their own
+            self._captures = False
+            _log.warning("%s is run without CUDA graphs (%s)", self._where, _first_line(error))
+            return None
+
+    def _open_with(self, library: ModuleType, options: Any) -> Any:
+        on_cpu = self.provider == "cpu"
+        options.intra_op_num_threads = self.threads
+        # A voice has several graphs, each with its own threads: waiting ones must not keep a processor busy.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors alone; what matters reaches the user as an exception
+        # Without enable_fallback=0 the library prints to stdout and takes another provider.
+        return library.InferenceSession(
+            self._source if isinstance(self._source, bytes) else str(self._source),
+            options,
+            providers=[CPU] if on_cpu else [(CUDA, cuda_options(self._captures)), CPU],
+            enable_fallback=0,
+            # On a CPU, the fused kernel takes longer than the sum and the norm one after the other.
+            disabled_optimizers=["SkipLayerNormFusion"] if on_cpu else None,
+        )
+
+    def placed_nodes(self, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """Run once in a session of its own; gives how many nodes ran on which of the library's providers."""
+        library = _onnxruntime()
+        return placed_nodes(library, lambda options: self._open_with(library, options), feeds)
 
     def _check_signature(self) -> None:
         """Raise `EngineError` unless the file has the names, types and axes of the graph."""

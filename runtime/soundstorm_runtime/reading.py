@@ -1,19 +1,18 @@
-"""Read a sentence: words to phones by the lexicon, phones to semantic tokens by the text stage."""
+"""Read a sentence: words to ids by the voice's spelling, ids to semantic tokens by the text stage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from .engine import Engine
-from .errors import BundleError, TextError
-from .lexicon import Lexicon
+from .errors import TextError
 from .manifest import Manifest, ParallelTextFacts, TextFacts
 from .semantic import AutoregressiveText, ParallelText, TextStage, TooLongError
-
-PAUSE = "pau"  # the phone of silence: at both ends of a sentence and at its phrase breaks
+from .spelling import Spelling
 
 
 @dataclass(frozen=True, eq=False)  # a part equals itself alone, and can be a key
@@ -27,16 +26,26 @@ class Part:
     rng: np.random.Generator
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """The same while it is still being read.
+
+    tokens: arrays int64 [tokens], one after the other; to be taken once. rng: as that of `Part`.
+    """
+
+    tokens: Iterator[np.ndarray]
+    rng: np.random.Generator
+
+
 class Reader:
     """Reads sentences. `can_stretch` tells whether it reads at any pace."""
 
     def __init__(
-        self, manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine], lexicon: Lexicon
+        self, manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine], spelling: Spelling
     ) -> None:
-        self._stage = _text_stage(manifest, text, engines)
-        self._lexicon = lexicon
-        self._name = manifest.name
-        self._ids = {symbol: place for place, symbol in enumerate(text.symbols)}
+        self._stage = _text_stage(manifest, text, engines, spelling.longest_unit)
+        self._spelling = spelling
+        self.sentences = spelling.sentences
         self.can_stretch = self._stage.can_stretch
 
     def read(
@@ -47,42 +56,61 @@ class Reader:
         seed: the sentence's own. stretch: of all durations. room: tokens that a part may have at most.
         Raises `TextError` for a sentence that cannot be spoken.
         """
+        found = self._begin(sentence, seed, stretch, room, whole=True)
+        return [Part(np.concatenate(list(part.tokens)), part.rng) for part in found]
+
+    def read_as_made(
+        self, sentence: str, seed: np.random.SeedSequence, *, stretch: float = 1.0
+    ) -> Iterator[Beginning]:
+        """Give the same, each part as soon as its first tokens are there; take all of one before the next.
+
+        Raises `TextError` as `read` does, and for a part that turns out too long while it is being read.
+        """
+        return self._begin(sentence, seed, stretch, room=None, whole=False)
+
+    def _begin(
+        self, sentence: str, seed: np.random.SeedSequence, stretch: float, room: int | None, *, whole: bool
+    ) -> Iterator[Beginning]:
         try:
-            return list(self._parts(self._lexicon.phones(sentence), _streams(seed), stretch, room))
+            yield from self._parts(self._spelling.units(sentence), _streams(seed), stretch, room, whole)
         except TooLongError as error:
             raise TextError(f"{error} or put commas into it: {_excerpt(sentence)}") from error
 
     def _parts(
-        self, phones: list[str], streams: Iterator[np.random.Generator], stretch: float, room: int | None
-    ) -> Iterator[Part]:
+        self,
+        units: list[str],
+        streams: Iterator[np.random.Generator],
+        stretch: float,
+        room: int | None,
+        whole: bool,
+    ) -> Iterator[Beginning]:
         rng = next(streams)
+        tokens = self._stage.tokens_as_made(self._spelling.ids(units), rng, stretch=stretch, room=room)
         try:
-            yield Part(self._stage.semantic_tokens(self._of(phones), rng, stretch=stretch, room=room), rng)
+            begun = list(tokens) if whole else [next(tokens)]
         except TooLongError:
-            halves = _split_at_break(phones)
+            halves = self._spelling.halves(units)
             if not halves:
                 raise
             for half in halves:
-                yield from self._parts(half, streams, stretch, room)
-
-    def _of(self, phones: list[str]) -> np.ndarray:
-        try:
-            return np.array([self._ids[phone] for phone in phones], np.int64)
-        except KeyError as error:
-            raise BundleError(
-                f"the lexicon of voice '{self._name}' has the phone {error.args[0]!r}, "
-                f"expected one of {', '.join(self._ids)}; export it again with soundstorm-export"
-            ) from error
+                yield from self._parts(half, streams, stretch, room, whole)
+        else:
+            yield Beginning(chain(begun, tokens), rng)
 
 
-def _text_stage(manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine]) -> TextStage:
+def _text_stage(
+    manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine], longest_phone: float
+) -> TextStage:
     """Make the text stage that the manifest names; it takes what the other graphs can take, too."""
-    axes, encoder = manifest.axes, engines["text_encoder"]
+    encoder = engines["text_encoder"]
+    axes = encoder.axes  # an engine may take less than the voice could
     frames = axes["frames"].max // manifest.frames_per_token
     if isinstance(text, ParallelTextFacts):
         return ParallelText(encoder, engines["text_decoder"], min(frames, axes["tokens"].max))
     semantic, limit = manifest.semantic, min(frames, axes["past"].max)
-    return AutoregressiveText(encoder, engines["text_step"], limit, semantic.vocabulary, semantic.rate)
+    return AutoregressiveText(
+        encoder, engines["text_step"], limit, semantic.vocabulary, semantic.rate, longest_phone=longest_phone
+    )
 
 
 def _streams(seed: np.random.SeedSequence) -> Iterator[np.random.Generator]:
@@ -90,15 +118,6 @@ def _streams(seed: np.random.SeedSequence) -> Iterator[np.random.Generator]:
     yield np.random.default_rng(seed)
     while True:
         yield np.random.default_rng(seed.spawn(1)[0])
-
-
-def _split_at_break(phones: list[str]) -> list[list[str]]:
-    """Split phones at the phrase break nearest to the middle, or give nothing where there is none."""
-    breaks = [place for place, phone in enumerate(phones) if phone == PAUSE and 0 < place < len(phones) - 1]
-    if not breaks:
-        return []
-    middle = min(breaks, key=lambda place: abs(place - len(phones) / 2))
-    return [phones[: middle + 1], phones[middle:]]
 
 
 def _excerpt(sentence: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -34,7 +35,18 @@ class TextStage(ABC):
         stretch: float = 1.0,
         room: int | None = None,
     ) -> np.ndarray:
-        """Return the semantic tokens, int64 [tokens], of phone ids, int64 [phones].
+        """Return all that `tokens_as_made` gives, int64 [tokens]."""
+        return np.concatenate(list(self.tokens_as_made(phones, rng, stretch=stretch, room=room)))
+
+    def tokens_as_made(
+        self,
+        phones: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        stretch: float = 1.0,
+        room: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Give the semantic tokens of phone ids, int64 [phones], as they are made: arrays int64 [tokens].
 
         stretch: of all durations, above 1 is slower speech; a stage that cannot do it ignores it.
         room: tokens that may be given where that is less than `max_tokens`.
@@ -46,7 +58,7 @@ class TextStage(ABC):
             raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
         most = self.max_tokens if room is None else min(room, self.max_tokens)
         feeds = {"phones": phones[None], "lengths": np.array([len(phones)])}
-        return self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
+        yield from self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
 
     @abstractmethod
     def _from_encoded(
@@ -56,7 +68,7 @@ class TextStage(ABC):
         rng: np.random.Generator,
         stretch: float,
         most: int,
-    ) -> np.ndarray:
+    ) -> Iterator[np.ndarray]:
         """Go on from what the encoder gave for a sentence of so many phones, to `most` tokens at most."""
 
 
@@ -80,7 +92,7 @@ class ParallelText(TextStage):
         rng: np.random.Generator,
         stretch: float,
         most: int,
-    ) -> np.ndarray:
+    ) -> Iterator[np.ndarray]:
         counts = token_counts(encoded["durations"][0] * stretch)
         total = int(counts.sum())
         if total > most:
@@ -93,7 +105,7 @@ class ParallelText(TextStage):
             "progress": progress.astype(np.float32)[None],
             "lengths": np.array([total]),
         }
-        return self._decoder.run(feeds)["semantic_tokens"][0]
+        yield self._decoder.run(feeds)["semantic_tokens"][0]
 
 
 class AutoregressiveText(TextStage):
@@ -103,9 +115,8 @@ class AutoregressiveText(TextStage):
 
     rate: semantic tokens a second.
     temperature: of the sampled tokens; 0 takes the most likely one.
+    longest_phone: seconds; a sentence whose phones last longer lost its way, and is cut.
     """
-
-    SECONDS_PER_PHONE = 0.4  # speech is some five times faster: only a decoder that lost its way is slower
 
     def __init__(
         self,
@@ -115,12 +126,14 @@ class AutoregressiveText(TextStage):
         vocabulary: int,
         rate: int,
         temperature: float = 0.0,
+        longest_phone: float = 0.4,
     ) -> None:
         super().__init__(encoder, max_tokens)
         self._step = step
         self._vocabulary = vocabulary
         self._rate = rate
         self._temperature = temperature
+        self._longest_phone = longest_phone
 
     def _from_encoded(
         self,
@@ -129,28 +142,28 @@ class AutoregressiveText(TextStage):
         rng: np.random.Generator,
         stretch: float,
         most: int,
-    ) -> np.ndarray:
+    ) -> Iterator[np.ndarray]:
         layers, batch, heads, _, dim_head = encoded["cross_keys"].shape
         empty = np.zeros((layers, batch, heads, 0, dim_head), np.float32)
         state = {"keys": empty, "values": empty}
-        limit = max(1, round(self.SECONDS_PER_PHONE * phones * self._rate))
-        end, tokens = self._vocabulary, [self._vocabulary]
-        while len(tokens) <= limit:
-            if len(tokens) > most + 1:  # the first one only begins the sequence
+        limit = max(1, round(self._longest_phone * phones * self._rate))
+        end = last = self._vocabulary
+        for made in range(limit):
+            if made > most:
                 raise _too_long(f"more than {most}", most)
-            token = {"token": np.array(tokens[-1:]), "lengths": np.array([phones])}
+            token = {"token": np.array([last]), "lengths": np.array([phones])}
             results = self._step.run({**token, **encoded, **state})
             state = {"keys": results["next_keys"], "values": results["next_values"]}
             logits = results["logits"][0]
-            if len(tokens) == 1:
+            if not made:
                 logits = logits[:end]  # a sentence has one token at least
-            tokens.append(_pick(logits, self._temperature, rng))
-            if tokens[-1] == end:
-                return np.array(tokens[1:-1])
+            last = _pick(logits, self._temperature, rng)
+            if last == end:
+                return
+            yield np.array([last])
         _log.warning(
             "a sentence of %d phones did not end within %d semantic tokens; cut there", phones, limit
         )
-        return np.array(tokens[1:])
 
 
 def token_counts(durations: np.ndarray) -> np.ndarray:

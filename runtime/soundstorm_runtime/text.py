@@ -57,7 +57,7 @@ def split_sentences(text: str) -> list[str]:
         raise TextError("text is empty; give some words to speak")
     parts = [
         part
-        for paragraph in re.split(r"\n[ \t]*\n", _clean(text))
+        for paragraph in re.split(r"\n[ \t]*\n", clean(text))
         for sentence in _sentences(" ".join(paragraph.split()))
         for part in _shorten(sentence)
         if _is_speakable(part)
@@ -67,6 +67,16 @@ def split_sentences(text: str) -> list[str]:
     return parts
 
 
+def sentences_as_written(text: str) -> list[str]:
+    """Split a text of any language into sentences, single-spaced and otherwise as they are written."""
+    return [
+        sentence
+        for paragraph in re.split(r"\n[ \t]*\n", text)
+        for sentence in _sentences(" ".join(paragraph.split()))
+        if _is_speakable(sentence)
+    ]
+
+
 def normalise(sentence: str) -> str:
     """Spell out one sentence: lower-case words and, after some of them, one character of `PAUSES`.
 
@@ -74,7 +84,7 @@ def normalise(sentence: str) -> str:
     Gives an empty string where nothing is speakable.
     """
     words: list[str] = []
-    text = expand(" ".join(_clean(sentence).split()))
+    text = expand(" ".join(clean(sentence).split()))
     # Where no single quote opens, one that closes a word is an apostrophe: the dogs' tails.
     closing = _CLOSING + ("'" if _OPENING_QUOTE.search(text) else "")
     for token in text.split():
@@ -96,7 +106,7 @@ def _pause(token: str, closing: str) -> str:
     return mark or ("," if closes or token == "--" else "")
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Fold to ASCII (and a few signs that have a name); line breaks stay, overlong words are cut."""
     text = _RANGE.sub("-", _VULGAR.sub(" ", text)).translate(_FOLD)
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -14,30 +12,21 @@ from .acoustics import Acoustics
 from .budget import Calibration, say_choice, timed
 from .bundle import read_bundle
 from .decode import DecodeOptions
-from .duration import silences, stretch_for
 from .engine import Engine
 from .engines import PrecisionChoice, Provider, open_engines
 from .errors import OptionError
-from .lexicon import Lexicon
+from .fragments import sentences_of, sentences_to_come
 from .manifest import Manifest
+from .manner import PAUSE_SECONDS, Manners, one_each
+from .pace import Costs
+from .prompt_maker import PromptMaker
 from .prompts import Prompt
 from .reading import Part, Reader
-from .text import split_sentences
-
-PAUSE_SECONDS = 0.15  # silence between two sentences, beside what each has at its ends
-
-_READINGS = 6  # of a text of given length, until it fits
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Manner:
-    """How something is said: in whose voice, from which seed, and how its codes are decoded."""
-
-    prompt: Prompt | None
-    seed: int
-    options: DecodeOptions
+from .recording import read_recording, recording_of
+from .speaking import Speaking, checked_tokens, sound
+from .spelling import Spelling
+from .stream import Streams, chunks, chunks_in_thread
+from .words import Pronunciations
 
 
 class Voice:
@@ -46,18 +35,19 @@ class Voice:
     `sample_rate` is in samples a second; `options` are the voice's own decode options; `voices` are the
     names it can speak as, and `speaker` the one it takes where none is asked for. Threads may share it.
 
-    engines: one for each graph of the manifest, by name. lexicon: None without a text stage. prompts: the
+    engines: one for each graph of the manifest, by name. spelling: None without a text stage. prompts: the
     named voices. in_batches: whether a sample comes out of a batch as it does alone, so that `speak_many`
-    may use some.
+    may use some. maker: makes prompts of recordings.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         engines: Mapping[str, Engine],
-        lexicon: Lexicon | None,
+        spelling: Spelling | None,
         prompts: Mapping[str, Prompt],
         in_batches: bool = True,
+        maker: PromptMaker | None = None,
     ) -> None:
         self.sample_rate = manifest.audio.sample_rate
         self.options = manifest.decode
@@ -65,11 +55,13 @@ class Voice:
         self.speaker = manifest.speaker
         self._manifest = manifest
         self._prompts = prompts
+        self._maker = maker
         self._text_reader: Reader | None = None
-        if manifest.text is not None and lexicon is not None:
-            self._text_reader = Reader(manifest, manifest.text, engines, lexicon)
+        if manifest.text is not None and spelling is not None:
+            self._text_reader = Reader(manifest, manifest.text, engines, spelling)
         self._acoustics = Acoustics(manifest, engines, in_batches)
-        self._gap = round(PAUSE_SECONDS * self.sample_rate)
+        self._manners = Manners(manifest, prompts, self._text_reader)
+        self._streams = Streams(self._acoustics, manifest.audio.levels)
 
     @classmethod
     def load(
@@ -79,38 +71,50 @@ class Voice:
         threads: int | None = None,
         provider: Provider = "auto",
         precision: PrecisionChoice = "auto",
+        lexicon: Pronunciations | None = None,
     ) -> Voice:
         """Load the bundle in the folder `path`.
 
         threads: threads within one operator; None takes the processors at hand, up to 8.
-        provider: 'cpu', 'cuda', or 'auto' for the best that works.
+        provider: 'cpu', 'cuda', 'tensorrt', or 'auto' for the best that works.
         precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest there that the bundle has.
+        lexicon: a TOML file, or a mapping, of words to "/phones/" or to a respelling.
 
         What 'auto' took is said in the log. Raises `BundleError` for a bundle that fails a check,
         `EngineError` for an engine that is missing or cannot be used, `OptionError` for a precision
-        that the bundle lacks.
+        that the bundle lacks, or a lexicon that the voice cannot speak.
         """
         bundle = read_bundle(path)
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
-        lexicon = None if bundle.manifest.text is None else Lexicon.load(bundle.lexicon_file)
-        return cls(bundle.manifest, engines.by_name, lexicon, bundle.prompts(), engines.in_batches)
+        return cls(
+            bundle.manifest,
+            engines.by_name,
+            bundle.spelling(lexicon),
+            bundle.prompts(),
+            engines.in_batches,
+            PromptMaker(bundle, threads),
+        )
 
     def speak(
         self,
         text: str,
         *,
-        voice: str | None = None,
+        voice: str | Prompt | None = None,
         seed: int = 0,
+        speed: float = 1.0,
         steps: Sequence[int] | None = None,
         temperature: float | None = None,
         options: DecodeOptions | None = None,
+        pause: float = PAUSE_SECONDS,
         duration: float | None = None,
     ) -> np.ndarray:
         """Speak a text of any number of sentences; float32 [samples] in [-1, 1] at `sample_rate`.
 
-        voice: one of `voices`; None takes `speaker`.
+        voice: one of `voices`, a prompt (`prompt`) or the file of one (.npz); None takes `speaker`.
+        speed: 0.5 to 2, times that of the voice; the pitch stays.
         options: how codes are decoded; None takes the voice's own. `steps` (one number per level)
         and `temperature` replace theirs.
+        pause: seconds of silence between two sentences, beside what each has at its ends; `speed` counts.
         duration: seconds that all of it lasts; None lets the voice take its time.
 
         Raises `TextError` for a text that cannot be spoken, `OptionError` for an option out of range.
@@ -119,9 +123,11 @@ class Voice:
             text,
             voice=voice,
             seed=seed,
+            speed=speed,
             steps=steps,
             temperature=temperature,
             options=options,
+            pause=pause,
             duration=duration,
         )
         return np.concatenate(list(sentences))
@@ -130,29 +136,104 @@ class Voice:
         self,
         text: str,
         *,
-        voice: str | None = None,
+        voice: str | Prompt | None = None,
         seed: int = 0,
+        speed: float = 1.0,
         steps: Sequence[int] | None = None,
         temperature: float | None = None,
         options: DecodeOptions | None = None,
+        pause: float = PAUSE_SECONDS,
         duration: float | None = None,
     ) -> Iterator[np.ndarray]:
         """Give what `speak` returns sentence by sentence, each but the first with a pause before it.
 
         Text and options are checked at the call, before the first sentence is asked for.
         """
-        manner = self._manner(voice, seed, self._decode_options(steps, temperature, options))
-        sentences = split_sentences(text)
-        if duration is not None:
-            return self._speak_within(duration, sentences, manner)
-        return self._speak_each(self._read(sentences, manner), self._gaps(len(sentences)), manner)
+        manner = self._manners.of(
+            voice, seed, self._manners.options(steps, temperature, options), speed, pause
+        )
+        sentences = self._reader.sentences(text)
+        if duration is None:
+            return self._speaking.each(sentences, manner)
+        self._manners.check_can_stretch(f"duration is {duration:g} s")
+        if speed != 1:
+            raise OptionError("duration and speed were both given; give one of them")
+        return self._speaking.within(duration, sentences, manner)
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        *,
+        voice: str | Prompt | None = None,
+        seed: int = 0,
+        speed: float = 1.0,
+        steps: Sequence[int] | None = None,
+        temperature: float | None = None,
+        options: DecodeOptions | None = None,
+        pause: float = PAUSE_SECONDS,
+        budget_ms: float | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Speak a text as it is made: float32 [samples], the first as early as possible, then without gaps.
+
+        text: may come in fragments, such as the tokens of a language model.
+        budget_ms: milliseconds until the first audio; None takes as few as can be. A longer block is better.
+        The others are those of `speak`.
+
+        How long blocks are hangs on the speed of the machine, which the first stream of a voice measures
+        (`warm_up` does so, too), and what is heard hangs on the blocks a little. Closing the iterator stops
+        the work; nothing is done before the first chunk is asked for, but text and options are checked.
+        """
+        manner = self._manners.of(
+            voice, seed, self._manners.options(steps, temperature, options), speed, pause
+        )
+        split, work = self._reader.sentences, self._streams.begin(self._reader, manner, budget_ms)
+        sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
+        return chunks(work.speak(sentences))
+
+    async def astream(
+        self,
+        text: str | AsyncIterable[str] | Iterable[str],
+        *,
+        voice: str | Prompt | None = None,
+        seed: int = 0,
+        speed: float = 1.0,
+        steps: Sequence[int] | None = None,
+        temperature: float | None = None,
+        options: DecodeOptions | None = None,
+        pause: float = PAUSE_SECONDS,
+        budget_ms: float | None = None,
+    ) -> AsyncIterator[np.ndarray]:
+        """Do the same in an event loop: the work runs in a thread, one step after the other.
+
+        text: may come in fragments that are awaited. Cancelling stops the work within one step.
+        """
+        manner = self._manners.of(
+            voice, seed, self._manners.options(steps, temperature, options), speed, pause
+        )
+        split, work = self._reader.sentences, self._streams.begin(self._reader, manner, budget_ms)
+        if not isinstance(text, AsyncIterable):
+            sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
+            async for audio in chunks_in_thread(work.speak(sentences)):
+                yield audio
+            return
+        async for sentence in sentences_to_come(text, split):
+            async for audio in chunks_in_thread(work.sentence(sentence)):
+                yield audio
+
+    def warm_up(self, costs: Costs | None = None) -> Costs:
+        """Measure how long the work on a stream takes here, so that the first stream need not; gives it.
+
+        costs: what another run or machine gave, for the same blocks as there, and so for the same audio.
+        """
+        return self._streams.costs(self._reader, costs)
 
     def speak_many(
         self,
         texts: Sequence[str],
         *,
-        voice: str | Sequence[str | None] | None = None,
+        voice: str | Prompt | Sequence[str | Prompt | None] | None = None,
         seed: int | Sequence[int] = 0,
+        speed: float = 1.0,
         steps: Sequence[int] | None = None,
         temperature: float | None = None,
         options: DecodeOptions | None = None,
@@ -161,23 +242,17 @@ class Voice:
 
         voice, seed: one for all texts, or a list with one for each. The others are those of `speak`.
         """
-        names: list[str | None] = _one_each("voice", voice, len(texts))
-        seeds: list[int] = _one_each("seed", seed, len(texts))
-        chosen = self._decode_options(steps, temperature, options)
-        manners = [self._manner(name, own, chosen) for name, own in zip(names, seeds, strict=True)]
-        read = [list(self._read(split_sentences(t), own)) for t, own in zip(texts, manners, strict=True)]
-        audio: dict[Part, np.ndarray] = {}
-        for name in dict.fromkeys(names):  # prompts differ in length, and within a batch they must not
-            of_name = (text for text, other in zip(read, names, strict=True) if other == name)
-            parts = list(chain.from_iterable(chain.from_iterable(of_name)))
-            audio |= self._sound(parts, self._manner(name, 0, chosen))
-        return [np.concatenate(_joined(sentences, audio, self._gaps(len(sentences)))) for sentences in read]
+        names: list[str | Prompt | None] = one_each("voice", voice, len(texts))
+        seeds: list[int] = one_each("seed", seed, len(texts))
+        chosen = self._manners.options(steps, temperature, options)
+        manners = [self._manners.of(name, own, chosen, speed) for name, own in zip(names, seeds, strict=True)]
+        return self._speaking.together([self._reader.sentences(text) for text in texts], manners)
 
     def speak_tokens(
         self,
         semantic_tokens: np.ndarray,
         *,
-        voice: str | None = None,
+        voice: str | Prompt | None = None,
         seed: int = 0,
         options: DecodeOptions | None = None,
     ) -> np.ndarray:
@@ -185,22 +260,32 @@ class Voice:
 
         The others are as those of `speak`. Raises `OptionError` for tokens that this voice has not.
         """
-        tokens, count = np.asarray(semantic_tokens), self._manifest.semantic.vocabulary
-        if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not tokens.size:
-            raise OptionError(
-                f"semantic tokens are {tokens.dtype} {list(tokens.shape)}, expected integers [tokens]"
-            )
-        if tokens.min() < 0 or tokens.max() >= count:
-            raise OptionError(
-                f"semantic tokens go from {tokens.min()} to {tokens.max()}, expected 0 to {count - 1}; make "
-                "them with the units that the voice was trained with"
-            )
-        manner = self._manner(voice, seed, self._decode_options(None, None, options))
-        room = self._acoustics.room(manner.prompt)
-        if len(tokens) > room:
-            raise OptionError(f"there are {len(tokens)} semantic tokens, expected at most {room}; split them")
-        part = Part(tokens.astype(np.int64), np.random.default_rng(np.random.SeedSequence(seed)))
-        return self._sound([part], manner)[part]
+        manner = self._manners.of(voice, seed, self._manners.options(None, None, options))
+        count, room = self._manifest.semantic.vocabulary, self._acoustics.room(manner.prompt)
+        tokens = checked_tokens(np.asarray(semantic_tokens), count, room)
+        part = Part(tokens, np.random.default_rng(np.random.SeedSequence(seed)))
+        return sound(self._acoustics, [part], manner)[part]
+
+    def prompt(self, source: str | Path | np.ndarray, sample_rate: int | None = None) -> Prompt:
+        """Make a prompt of a few seconds of somebody's speech, to speak in that voice.
+
+        source: a sound file of any rate and number of channels, or float [samples] or [samples, channels] in
+        -1 to 1 with its `sample_rate`.
+
+        Silence at both ends is cut off, and the level is made that of the voice. Of a long recording five
+        seconds are taken at most, from pause to pause, where most is spoken; the log says which.
+
+        Raises `AudioError` for a recording that makes no prompt, `OptionError` for a voice that makes none.
+        """
+        if isinstance(source, np.ndarray):
+            recording = recording_of(source, sample_rate)
+        elif sample_rate is not None:
+            raise OptionError(f"sample_rate is {sample_rate} for a file, which tells it itself; leave it out")
+        else:
+            recording = read_recording(Path(source))
+        if self._maker is None:
+            raise OptionError("this voice was made of engines, and makes no prompts; load it from its bundle")
+        return self._maker.make(recording)
 
     @property
     def _reader(self) -> Reader:
@@ -210,7 +295,13 @@ class Voice:
             )
         return self._text_reader
 
-    def steps_within(self, milliseconds: float, text: str, *, voice: str | None = None) -> tuple[int, ...]:
+    @property
+    def _speaking(self) -> Speaking:
+        return Speaking(self._reader, self._acoustics)
+
+    def steps_within(
+        self, milliseconds: float, text: str, *, voice: str | Prompt | None = None
+    ) -> tuple[int, ...]:
         """Return as many of the voice's own steps as let a first sentence be ready in time here.
 
         The first sentence of `text` is read and decoded with one step a level, twice, to see how long
@@ -219,96 +310,12 @@ class Voice:
         if not milliseconds > 0:
             raise OptionError(f"the budget is {milliseconds:g} ms, expected more than 0")
         options = replace(self.options, steps=(1,) * len(self.options.steps))
-        manner = self._manner(voice, 0, options)
-        first = split_sentences(text)[:1]
-        (parts,), reading = timed(lambda: list(self._read(first, manner)))
+        manner = self._manners.of(voice, 0, options)
+        first = self._reader.sentences(text)[:1]
+        (parts,), reading = timed(lambda: list(self._speaking.read(first, manner)))
         codes, stepping = timed(lambda: self._acoustics.codes(parts, options, manner.prompt))
         _, sounding = timed(lambda: [self._acoustics.audio(own, manner.prompt) for own in codes])
         calibration = Calibration(reading, stepping / len(options.steps), sounding)
         steps = calibration.steps_within(milliseconds / 1000, self.options.steps)
         say_choice(milliseconds, calibration, steps)
         return steps
-
-    def _decode_options(
-        self, steps: Sequence[int] | None, temperature: float | None, options: DecodeOptions | None
-    ) -> DecodeOptions:
-        options = options or self.options
-        if steps is not None:
-            options = replace(options, steps=tuple(steps))
-        if temperature is not None:
-            options = replace(options, temperature=temperature)
-        options.check_levels(self._manifest.audio.levels)
-        return options
-
-    def _manner(self, voice: str | None, seed: int, options: DecodeOptions) -> _Manner:
-        if not isinstance(seed, int | np.integer) or seed < 0:
-            raise OptionError(f"seed is {seed!r}, expected a whole number of 0 or more")
-        name = self.speaker if voice is None else voice
-        if name is not None and name not in self._prompts:
-            known = f"has the voices {', '.join(self.voices)}" if self.voices else "has no named voices"
-            raise OptionError(f"voice {name!r} was asked for, but the bundle {known}; take what it has")
-        return _Manner(None if name is None else self._prompts[name], int(seed), options)
-
-    def _read(self, sentences: Iterable[str], manner: _Manner, stretch: float = 1.0) -> Iterator[list[Part]]:
-        room = self._acoustics.room(manner.prompt)
-        for place, sentence in enumerate(sentences):
-            # A stream of its own for each sentence: what is said before does not change it.
-            seed = np.random.SeedSequence(manner.seed, spawn_key=(place,))
-            yield self._reader.read(sentence, seed, stretch=stretch, room=room)
-
-    def _gaps(self, sentences: int) -> list[tuple[int, int]]:
-        """Give the samples of silence before and after each sentence of a text."""
-        return [(self._gap if place else 0, 0) for place in range(sentences)]
-
-    def _speak_each(
-        self, read: Iterable[list[Part]], gaps: Sequence[tuple[int, int]], manner: _Manner
-    ) -> Iterator[np.ndarray]:
-        """Speak sentences that were read, with so many samples of silence before and after each."""
-        for parts, gap in zip(read, gaps, strict=True):
-            yield from _joined([parts], self._sound(parts, manner), [gap])
-
-    def _speak_within(self, duration: float, sentences: list[str], manner: _Manner) -> Iterator[np.ndarray]:
-        if not self._reader.can_stretch:
-            raise OptionError(
-                f"duration is {duration:g} s, but the autoregressive text stage of this voice sets its own "
-                "pace; leave the duration out, or take a voice with a parallel text stage"
-            )
-        rate, token, silence = self.sample_rate, self._acoustics.samples(1), self._gap * (len(sentences) - 1)
-        natural = token * _tokens(self._read(sentences, manner))
-        stretch = stretch_for(duration, natural / rate, silence / rate)
-        samples = round(duration * rate)
-        wanted = (samples - silence) // token
-        for _ in range(_READINGS):  # whole tokens, and at least one a phone, do not stretch evenly
-            read = list(self._read(sentences, manner, stretch))
-            found = _tokens(read)
-            if wanted - len(sentences) <= found <= wanted:
-                break
-            stretch *= wanted / found
-        return self._speak_each(read, silences(samples - token * found, len(sentences)), manner)
-
-    def _sound(self, parts: Sequence[Part], manner: _Manner) -> dict[Part, np.ndarray]:
-        codes = self._acoustics.codes(parts, manner.options, manner.prompt)
-        return {
-            part: self._acoustics.audio(own, manner.prompt) for part, own in zip(parts, codes, strict=True)
-        }
-
-
-def _tokens(read: Iterable[list[Part]]) -> int:
-    return sum(len(part.tokens) for parts in read for part in parts)
-
-
-def _joined(
-    read: Sequence[list[Part]], audio: Mapping[Part, np.ndarray], gaps: Sequence[tuple[int, int]]
-) -> list[np.ndarray]:
-    """Join the parts of each sentence, with so many samples of silence before and after them."""
-    sentences = (np.concatenate([audio[part] for part in parts]) for parts in read)
-    return [np.pad(sentence, gap) for sentence, gap in zip(sentences, gaps, strict=True)]
-
-
-def _one_each(name: str, value: T | Sequence[T], count: int) -> list[T]:
-    """Give a list with a value for each of `count` texts, from such a list or from one value for all."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return [value] * count
-    if len(value) != count:
-        raise OptionError(f"{name} has {len(value)} values for {count} texts; give one, or one for each")
-    return list(value)

@@ -21,6 +21,7 @@ import soundstorm_edge.cli
 import soundstorm_export.cli
 import soundstorm_runtime.cli
 from soundstorm_edge.recipe import load_recipe
+from soundstorm_export.foreign import read_facts
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,14 +113,17 @@ def test_what_is_made_and_installed_is_there(line):
         assert re.search(f"^{line[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     else:
         assert line[:2] == ["pip", "install"]
-        for extra in re.findall(r"^\.\[(\w+)\]$", line[2]):
+        extras = re.findall(r"\.\[([\w,]+)\]", line[2])
+        for extra in ",".join(extras).split(",") if extras else ():
             assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
-def test_the_recipe_is_valid(tmp_path):
-    (recipe,) = (block.text for block in BLOCKS if block.language == "toml")
+def test_the_recipe_and_the_facts_are_valid(tmp_path):
+    recipe, facts = (block.text for block in BLOCKS if block.language == "toml")
     (tmp_path / "recipe.toml").write_text(recipe)
     assert load_recipe(str(tmp_path / "recipe.toml")).name == "my-voice"
+    (tmp_path / "facts.toml").write_text(facts)
+    assert read_facts(tmp_path / "facts.toml").name == "borrowed"
 
 
 def test_the_two_commands_come_first():

@@ -52,7 +52,7 @@ def test_says_what_is_not_installed(missing: str, monkeypatch: pytest.MonkeyPatc
     def absent(name: str) -> importlib.metadata.Distribution:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    clip_tokenizer._tokenizer.cache_clear()
+    clip_tokenizer.clip_tokenizer.cache_clear()
     if missing == "its vocabulary":
         pytest.importorskip("tokenizers")
         pytest.importorskip("ftfy")
@@ -62,4 +62,4 @@ def test_says_what_is_not_installed(missing: str, monkeypatch: pytest.MonkeyPatc
     message = rf"use_openai_tokenizer needs .*{missing}, which is not installed; pip install 'soundstorm"
     with pytest.raises(RecipeError, match=message):
         clip_tokenize(["a cat"])
-    clip_tokenizer._tokenizer.cache_clear()
+    clip_tokenizer.clip_tokenizer.cache_clear()

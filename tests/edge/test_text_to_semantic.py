@@ -187,10 +187,6 @@ def test_takes_the_longest_sequences_of_the_axes(model: TextToSemantic) -> None:
         ),
         ({"num_text_token_ids": 9}, "text: 8 symbols and num_text_token_ids 9 were given, expected one"),
         (
-            {"autoset_text_eos_id": True},
-            "text: symbols were given with autoset_text_eos_id, expected",
-        ),
-        (
             {"symbols": [], "num_text_token_ids": 9, "use_openai_tokenizer": True},
             "text: num_text_token_ids is 9, expected 49408 or more with use_openai_tokenizer",
         ),

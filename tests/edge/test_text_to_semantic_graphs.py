@@ -183,9 +183,14 @@ def test_onnx_equals_pytorch(
 
 def test_a_model_of_sequences_that_the_device_ends_otherwise_has_no_graphs() -> None:
     model = TextToSemantic(
-        dim=16, source_depth=1, target_depth=1, num_text_token_ids=5, num_semantic_token_ids=5
+        dim=16,
+        source_depth=1,
+        target_depth=1,
+        num_text_token_ids=5,
+        num_semantic_token_ids=5,
+        autoset_semantic_eos_id=False,
     )
     with pytest.raises(
-        RecipeError, match="autoset_text_eos_id is True and autoset_semantic_eos_id True, expect"
+        RecipeError, match="autoset_semantic_eos_id is False, expected True: the device stops"
     ):
         model.graphs  # noqa: B018

@@ -1,6 +1,7 @@
 """Exporting a whole voice: every kind of codec and text stage, proven and written whole."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from soundstorm_export.speech import SENTENCES
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle import Bundle, read_bundle
 from soundstorm_runtime.decode import decode
+from soundstorm_runtime.errors import BundleError
 from soundstorm_runtime.graphs import step_graph
 from soundstorm_runtime.onnx_engine import OnnxEngine
 from soundstorm_runtime.prompts import Prompt
@@ -52,7 +54,7 @@ def other_bundle(other_voice: VoiceModels, tmp_path_factory: pytest.TempPathFact
 
 def test_graphs_are_proven(full_bundle: Bundle, other_bundle: Bundle) -> None:
     for bundle in (full_bundle, other_bundle):
-        assert len(bundle.manifest.parity) == 4
+        assert bundle.manifest.parity.keys() == bundle.manifest.graphs.keys() >= {"encoder", "units"}
         for facts in bundle.manifest.parity.values():
             assert facts.largest_error < 1e-4
             assert facts.agreement > 0.995
@@ -85,6 +87,29 @@ def test_variants_are_proven_and_compared(full_bundle: Bundle) -> None:
         assert facts.speech is not None
         assert facts.speech.sentences == len(SENTENCES)
         assert facts.speech.word_error_rate is not None
+
+
+def test_the_form_for_cpus_is_proven_and_has_the_weights_of_the_other(
+    full_bundle: Bundle, tmp_path: Path
+) -> None:
+    cpu = full_bundle.manifest.cpu
+    assert cpu is not None
+    assert cpu.graphs == {"step": "step.cpu.onnx"}
+    assert cpu.parity["step"].largest_error <= BOUNDS["fp32"].error
+    assert full_bundle.graph_file("step", on_cpu=True).name == "step.cpu.onnx"
+    assert full_bundle.graph_file("decoder", on_cpu=True).name == "decoder.onnx"
+    for name in ("step.onnx", "step.cpu.onnx"):
+        outside = [
+            value.const_value.location
+            for value in ir.load(full_bundle.path / name).graph.initializers.values()
+            if isinstance(value.const_value, ir.ExternalTensor)
+        ]
+        assert set(outside) == {"step.weights"}
+    shutil.copytree(full_bundle.path, tmp_path / "voice")
+    weights = tmp_path / "voice" / "step.weights"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(BundleError, match=r"step\.weights has SHA-256"):
+        read_bundle(tmp_path / "voice").graph_file("step", on_cpu=True)
 
 
 def test_fp32_and_fp16_are_what_tensorrt_takes(full_bundle: Bundle) -> None:

@@ -1,4 +1,4 @@
-"""The int8 form: which operators it is made of, how near it stays, and that padding is not heard."""
+"""Forms for CPUs: which operators they are made of, how near they stay, and that padding is not heard."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from soundstorm_export.cpu import to_int8
+from soundstorm_export.cpu import to_cpu, to_int8
 from soundstorm_export.simplify import constant, simplify
 from tests.export.conftest import DEPTH, Run, step_feeds
 
@@ -23,6 +23,21 @@ def test_attention_and_products_are_single_operators(int8: ir.Model) -> None:
     assert found["DynamicQuantizeMatMul"] == 11 * DEPTH
     assert found["MatMul"] == DEPTH - 1 + 2  # what mixes values is too thin; the head's weights are looked up
     assert found["Softmax"] == 1  # that of the sampling
+
+
+@pytest.mark.parametrize("lengths", [(40,), (40, 13)])
+def test_fused_attention_gives_the_same(traced: ir.Model, run: Run, lengths: tuple[int, ...]) -> None:
+    feeds = step_feeds(lengths)
+    plain = simplify(traced)
+    before = run(plain, feeds)
+    fused = to_cpu(plain)
+    after = run(fused, feeds)
+    np.testing.assert_array_equal(before["ids"], after["ids"])
+    np.testing.assert_allclose(before["confidence"], after["confidence"], atol=1e-5)
+    found = Counter(node.op_type for node in fused.graph.all_nodes())
+    assert (found["MultiHeadAttention"], found["RotaryEmbedding"]) == (2 * DEPTH, 2 * DEPTH)
+    assert found["Softmax"] == 1
+    assert not found["DynamicQuantizeMatMul"]
 
 
 @pytest.mark.parametrize("lengths", [(40,), (40, 13)])

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from soundstorm_export.errors import ExportError
@@ -56,3 +57,31 @@ def test_a_weight_out_of_range_is_named(traced: ir.Model) -> None:
         ExportError, match=r"the weight .*code_embedding.weight reaches .*, half precision 6.55e"
     ):
         to_fp16(model)
+
+
+def test_what_masks_a_score_stays_as_low_as_can_be() -> None:
+    floats, helper = onnx.TensorProto.FLOAT, onnx.helper
+    lowest = np.array([np.finfo(np.float32).min], np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "weight"], ["scores"]),
+            helper.make_node("Where", ["mask", "scores", "lowest"], ["masked"]),
+            helper.make_node("Softmax", ["masked"], ["weights"]),
+            helper.make_node("MatMul", ["weights", "weight"], ["y"]),
+        ],
+        "masked",
+        [
+            helper.make_tensor_value_info("x", floats, [2, 3]),
+            helper.make_tensor_value_info("mask", onnx.TensorProto.BOOL, [3]),
+        ],
+        [helper.make_tensor_value_info("y", floats, [2, 3])],
+        [onnx.numpy_helper.from_array(lowest, "lowest"),
+         onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32), "weight")],
+    )  # fmt: skip
+    model = ir.from_proto(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    )
+    feeds = {"x": np.zeros((2, 3), np.float32), "mask": np.array([True, False, True])}
+    half = ir.to_proto(to_fp16(model)).SerializeToString()
+    session = onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, feeds)[0], [[0.5, 0, 0.5]] * 2)

@@ -1,6 +1,7 @@
 """The parts of the step benchmark: how times are compared, what the floor holds, and the plots."""
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -21,9 +22,24 @@ from tests.export.conftest import DEPTH
 
 def test_cases_take_turns_and_the_burn_in_does_not_count() -> None:
     calls: list[str] = []
-    taken = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=3, burn_in=2)
+    cases = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    taken = interleave(cases, repeats=3, burn_in=2, rest=0)
     assert calls == ["a", "b"] * 5
     assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3}
+
+
+def test_a_turn_begins_with_a_rest_and_calls_that_do_not_count() -> None:
+    calls: list[float] = []
+
+    def case() -> None:
+        calls.append(time.perf_counter())
+        time.sleep(0.02)
+
+    started = time.perf_counter()
+    taken = interleave({"a": case}, repeats=1, burn_in=0, lead_in=2, rest=0.1)
+    assert len(calls) == 3
+    assert calls[0] - started >= 0.1
+    assert taken["a"][0] < 0.1
 
 
 def test_figures() -> None:
@@ -73,7 +89,7 @@ def test_plots_are_drawn_of_what_is_there(tmp_path: Path) -> None:
         for out in ("one", "two")
     ]
     assert [run.exit_code for run in runs] == [0, 0]
-    assert "speed.json is not there; python -m benchmarks.speed writes it" in runs[0].stderr
+    assert "speed.json is not there; soundstorm bench BUNDLE --json writes it" in runs[0].stderr
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
     assert set(drawn) == {"step.svg", "step_growth.svg"}
     assert b"6.0 times faster" in drawn["step.svg"]

@@ -14,10 +14,17 @@ from tests.interop import oracles
 
 import soundstorm_pytorch as reference  # isort: skip
 from audiolm_pytorch import SoundStream  # isort: skip
+from spear_tts_pytorch import TextToSemantic  # isort: skip
 
 from soundstorm_edge.interop import from_soundstorm_pytorch
+from soundstorm_edge.text_to_semantic import TextToSemantic as Own
 from soundstorm_export.cli import export
+from soundstorm_export.errors import ExportError
+from soundstorm_export.foreign import read_parts
+from soundstorm_runtime.bundle import read_bundle
+from soundstorm_runtime.engines import open_engines
 from soundstorm_runtime.errors import OptionError
+from soundstorm_runtime.reading import Reader
 from soundstorm_runtime.voice import Voice
 
 assert oracles  # it must come before the reference
@@ -110,10 +117,14 @@ def test_the_codec_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     path = write(tmp_path / "soundstorm.pt")
     codec().save(tmp_path / "soundstream.pt")
     result = run(path, "-o", tmp_path / "voice")
-    assert "has no codec inside; name its file in --config: [soundstream] path" in str(result.exception)
-    (tmp_path / "facts.toml").write_text(f"[soundstream]\npath = '{tmp_path / 'soundstream.pt'}'\n")
-    result = run(path, "-o", tmp_path / "voice", "--config", tmp_path / "facts.toml", "--precision", "fp32")
+    assert "has no codec inside; give the file of its SoundStream, too" in str(result.exception)
+    result = run(tmp_path / "soundstream.pt", path, "-o", tmp_path / "voice", "--precision", "fp32")
     assert result.exit_code == 0, result.output
+    inside = write(tmp_path / "inside.pt", soundstream=codec())
+    result = run(inside, tmp_path / "soundstream.pt", "-o", tmp_path / "other")
+    assert "inside.pt has its soundstream inside; leave" in str(result.exception)
+    result = run(path, inside, "-o", tmp_path / "other")
+    assert "both hold a soundstorm, expected one" in str(result.exception)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +133,11 @@ def test_the_codec_may_be_a_file_of_its_own(tmp_path: Path) -> None:
         ({"self_cond": True}, "", "this SoundStorm has self_cond, which the step graph cannot hold"),
         (CONDITION, "", "do not tell wav2vec_target_sample_hz; give wav2vec_target_sample_hz="),
         ({}, "[decode]\nstep = 3\n", "decode: .*'step'"),
-        ({}, "[decoder]\n", "unknown key 'decoder'; valid keys: name, soundstorm, soundstream, decode"),
+        (
+            {},
+            "[decoder]\n",
+            "unknown key 'decoder'; valid keys: name, soundstorm, soundstream, text, tokenizer, decode",
+        ),
         ({}, "[", "facts.toml is not TOML"),
     ],
 )
@@ -142,4 +157,96 @@ def test_what_is_in_the_way_is_named(
 def test_a_codec_alone_is_no_voice(tmp_path: Path) -> None:
     codec().save(tmp_path / "soundstream.pt")
     result = run(tmp_path / "soundstream.pt", "-o", tmp_path / "voice")
-    assert "was not written by soundstorm-edge, and is no SoundStorm" in str(result.exception)
+    assert "no SoundStorm among them, and without one nothing speaks" in str(result.exception)
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
+    result = run(tmp_path / "other.pt", "-o", tmp_path / "voice")
+    assert "and is no SoundStorm of soundstorm-pytorch, SoundStream of" in str(result.exception)
+
+
+def text_stage(**options: Any) -> Any:
+    torch.manual_seed(2)
+    model = TextToSemantic(
+        dim=16,
+        source_depth=1,
+        target_depth=1,
+        heads=2,
+        dim_head=8,
+        **{"num_semantic_token_ids": TOKENS, **options},
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model
+
+
+# 50 semantic tokens a second: an untrained text stage does not end, and is cut after so many seconds.
+TEXT_FACTS = """
+[soundstorm]
+wav2vec_target_sample_hz = 400
+wav2vec_downsample_factor = 8
+[soundstream]
+target_sample_hz = 400
+attn_window_size = 8
+"""
+
+
+def test_the_text_stage_speaks_on_the_device(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    text = text_stage(use_openai_tokenizer=True)
+    path = write(tmp_path / "soundstorm.pt", soundstream=codec(), spear_tts_text_to_semantic=text)
+    (tmp_path / "facts.toml").write_text(TEXT_FACTS + "[text]\nuse_openai_tokenizer = true\n")
+    result = run(path, "-o", tmp_path / "voice", "--config", tmp_path / "facts.toml", "--precision", "fp32")
+    assert result.exit_code == 0, result.output + str(result.exception)
+    bundle = read_bundle(tmp_path / "voice")
+    facts_of_text, spelling = bundle.manifest.text, bundle.spelling()
+    assert facts_of_text is not None
+    assert spelling is not None
+    reader = Reader(bundle.manifest, facts_of_text, open_engines(bundle, provider="cpu").by_name, spelling)
+    for sentence in ("the rain in spain ...", "“Don’t”, said the Quick brown fox!", "Ça va?"):
+        (part,) = reader.read(sentence, np.random.SeedSequence(0))
+        expected = text.generate(
+            [sentence], source_type="text", target_type="speech", temperature=0.0, max_length=len(part.tokens)
+        )
+        assert part.tokens.tolist() == expected[0, : len(part.tokens)].tolist()
+    assert np.abs(Voice.load(bundle.path, provider="cpu").speak("One, two. Three, four!")).max() > 0
+
+
+def test_the_text_stage_may_be_a_file_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    paths = [write(tmp_path / "soundstorm.pt", soundstream=codec(), **CONDITION), tmp_path / "text.pt"]
+    torch.save({"model": text_stage(use_openai_tokenizer=True).state_dict()}, paths[1])
+    config = tmp_path / "facts.toml"
+    config.write_text(TEXT_FACTS + "[text]\nuse_openai_tokenizer = true\n")
+    parts = read_parts(paths, config)
+    assert isinstance(parts.text, Own)
+    assert parts.vocabulary == parts.text.config.vocabulary == TOKENS
+    assert "</w>" in (parts.tokenizer or "")
+    torch.save(
+        text_stage(num_semantic_token_ids=TOKENS + 1, use_openai_tokenizer=True).state_dict(), paths[1]
+    )
+    with pytest.raises(ExportError, match="writes 11 semantic tokens, SoundStorm reads 10; give the text"):
+        read_parts(paths, config)
+
+
+def test_a_text_stage_without_its_tokenizer_is_asked_for_it(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    soundstorm = write(tmp_path / "soundstorm.pt", soundstream=codec(), **CONDITION)
+    torch.save(text_stage(num_text_token_ids=4).state_dict(), tmp_path / "text.pt")
+    (tmp_path / "facts.toml").write_text(TEXT_FACTS)
+    command = [
+        soundstorm,
+        tmp_path / "text.pt",
+        "-o",
+        tmp_path / "voice",
+        "--config",
+        tmp_path / "facts.toml",
+    ]
+    result = run(*command)
+    assert "nothing tells which tokenizer makes them; give use_openai_tokenizer" in str(result.exception)
+    (tmp_path / "facts.toml").write_text("tokenizer = 'words.json'\n" + TEXT_FACTS)
+    assert "but there is no file" in str(run(*command).exception)
+    words = tokenizers.models.WordLevel({"no": 0, "one": 1, "two": 2, "three": 3, "four": 4}, unk_token="no")
+    tokenizers.Tokenizer(words).save(str(tmp_path / "words.json"))
+    result = run(*command)
+    assert "words.json has 5 tokens, expected at most 4" in str(result.exception)
+    assert not (tmp_path / "voice").exists()

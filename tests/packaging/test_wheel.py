@@ -94,6 +94,10 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         "soundstorm_export/py.typed",
         "soundstorm_export/tensorrt-operators.txt",
         "soundstorm_runtime/py.typed",
+        *(
+            f"soundstorm_runtime/serve/static/{name}"
+            for name in ("docs.html", "docs.js", "icon.svg", "index.html", "page.js", "style.css")
+        ),
     }
 
 

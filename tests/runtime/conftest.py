@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from soundstorm_runtime.manifest import (
     AutoregressiveTextFacts,
     FileFacts,
     GraphFacts,
+    HearingFacts,
     Manifest,
     ParallelTextFacts,
     ParityFacts,
@@ -31,11 +33,13 @@ from soundstorm_runtime.manifest import (
     TextFacts,
     Variant,
     VariantFacts,
+    prompt_graphs,
     voice_graphs,
 )
 from soundstorm_runtime.prompts import Prompt, write_prompt
 
 LEVELS, CODES, HOP, WINDOW, VOCABULARY, DIM = 3, 8, 16, 64, 10, 4
+FINGERPRINT = "0123456789abcdef"
 CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh"
 VOWELS = "aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw"
 SYMBOLS = ("pau", *VOWELS.split(), *CONSONANTS.split())
@@ -173,6 +177,26 @@ def autoregressive_models(encoder: Graph, step: Graph) -> list[ModelProto]:
     return [_model(encoder, encode, tables), _model(step, advance, constants)]
 
 
+def hearing_models(encoder: Graph, units: Graph) -> list[ModelProto]:
+    """Codes, all levels alike, and tokens that tell how loud the loudest sample of a frame is."""
+
+    def loudness(keepdims: int) -> Nodes:
+        return [
+            ("Abs", ["audio"], "size", {}),
+            ("ReduceMax", ["size", "last"], "peak", {"keepdims": keepdims}),
+            ("Mul", ["peak", "steps"], "scaled", {}),
+            ("Cast", ["scaled"], "whole", {"to": TensorProto.INT64}),
+            ("Mod", ["whole", "count"], "semantic_tokens" if not keepdims else "code", {}),
+        ]
+
+    shared = {"last": _ints(-1), "steps": np.array(40, np.float32)}
+    encode = [*loudness(1), ("Concat", ["code"] * LEVELS, "codes", {"axis": -1})]
+    return [
+        _model(encoder, encode, {**shared, "count": _ints(CODES)}),
+        _model(units, loudness(0), {**shared, "count": _ints(VOCABULARY)}),
+    ]
+
+
 def tiny_lexicon() -> Lexicon:
     """One phone for each letter, whatever stands beside it."""
     sounds = "ae b k d eh f g hh ih jh k l m n aa p k r s t ah v w s y z"
@@ -193,6 +217,7 @@ def _make_bundle(
     options: DecodeOptions | None = None,
     voices: Mapping[str, int] | None = None,
     variants: Sequence[Variant] = (),
+    hears: bool = False,
 ) -> Path:
     audio = AudioFacts("soundstream", 800, HOP, 0, LEVELS, CODES)
     semantic = SemanticFacts(VOCABULARY, 25)
@@ -206,6 +231,9 @@ def _make_bundle(
     step, decoder, first, second = graphs.values()
     codec_model = spectral_decoder_model if audio.codec == "spectral" else decoder_model
     models = [step_model(step), codec_model(decoder), *text_models(first, second)]
+    if hears:
+        hearing = prompt_graphs(audio, semantic)
+        graphs, models = graphs | hearing, [*models, *hearing_models(*hearing.values())]
     folder.mkdir()
     for name, model in zip(graphs, models, strict=True):
         save(model, folder / f"{name}.onnx")
@@ -215,7 +243,8 @@ def _make_bundle(
     tiny_lexicon().save(folder / LEXICON_FILE)
     prompts = {name: f"prompts/{name}.npz" for name in voices or {}}
     for name, file in prompts.items():
-        write_prompt(folder / file, tiny_prompt((voices or {})[name]))
+        prompt = tiny_prompt((voices or {})[name])
+        write_prompt(folder / file, replace(prompt, fingerprint=FINGERPRINT if hears else ""))
     parity = ParityFacts(({"batch": 1, "frames": 7},), 1e-6, 1e-7, 1e-4, 1.0)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     manifest = Manifest(
@@ -234,6 +263,8 @@ def _make_bundle(
         variants={v: VariantFacts({"step": f"{v}/step.onnx"}, {"step": parity}) for v in variants},
         prompts=prompts,
         speaker=next(iter(prompts), None),
+        fingerprint=FINGERPRINT if hears else "",
+        hearing=HearingFacts(-20.0, 20.0, 1.0, 1.0, 0.0) if hears else None,
     )
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder
@@ -244,6 +275,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     """Make a bundle, in a folder of its own in each test.
 
     `make_bundle("parallel")` has a SoundStream decoder, `make_bundle("autoregressive")` a spectral one.
-    `voices={"slt": 6}` gives it a named voice with a prompt of 6 tokens, `variants=["int8"]` another step.
+    `voices={"slt": 6}` gives it a named voice with a prompt of 6 tokens, `variants=["int8"]` another step,
+    `hears=True` the graphs that make prompts.
     """
     return lambda kind="parallel", **options: _make_bundle(tmp_path / kind, kind, **options)

@@ -44,7 +44,7 @@ def test_a_good_bundle_is_read(make_bundle, kind):
     assert bundle.manifest.frames_per_token == 2
     assert bundle.manifest.expected_graphs()["step"] == step_graph(3)
     assert bundle.graph_file("step") == folder / "step.onnx"
-    assert bundle.lexicon_file.is_file()
+    assert bundle.spelling() is not None
     assert bundle.manifest.precisions == ("fp32",)
     assert bundle.prompts() == {}
     assert bundle.manifest.to_json() == (folder / "bundle.json").read_text()
@@ -194,9 +194,23 @@ def test_files_must_be_what_the_manifest_says(make_bundle):
     file.write_bytes(whole[:-10])
     refuses(folder, f"step.onnx has {len(whole) - 10} bytes, expected {len(whole)}; export it again")
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    refuses(folder, "step.onnx has SHA-256", "expected", "export it again")
+    with pytest.raises(BundleError, match=r"step\.onnx has SHA-256 \w+, expected \w+; export it again"):
+        read_bundle(folder).graph_file("step")
     file.unlink()
     refuses(folder, f"step.onnx is missing, expected {len(whole)} bytes; export it again")
+
+
+def test_what_is_not_used_is_not_waited_for(make_bundle):
+    """A broken variant stops those who open it, and whoever asks for a check of everything."""
+    folder = make_bundle(variants=["int8"])
+    file = folder / "int8" / "step.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    bundle = read_bundle(folder)
+    assert bundle.graph_file("step", "fp32") == folder / "step.onnx"
+    for use in (lambda: bundle.graph_file("step", "int8"), bundle.check):
+        with pytest.raises(BundleError, match=r"int8.step\.onnx has SHA-256"):
+            use()
 
 
 def test_a_link_out_of_the_bundle_is_refused(make_bundle, tmp_path):

@@ -45,7 +45,7 @@ def test_a_length_out_of_reach_is_refused_with_the_reach(voice):
 
 
 def test_phones_have_a_shortest_length(voice):
-    shortest = 0.04 * len(voice._reader._lexicon.phones("Good morning."))  # a token each
+    shortest = 0.04 * len(voice._reader._spelling.units("Good morning."))  # a token each
     with pytest.raises(OptionError, match="leaves no time for every phone; give a longer one"):
         voice.speak_sentences("Good morning.", duration=0.8 * shortest)
 

@@ -132,7 +132,7 @@ def test_the_prompt_goes_before_the_sentence_and_is_cut_from_the_audio(make_bund
         np.testing.assert_array_equal(feeds["semantic_tokens"][0, :60:2], spoken.semantic_tokens)
         assert feeds["lengths"].tolist() == [feeds["codes"].shape[1]]
     (decoded,) = (feeds["codes"][0] for feeds in decoder.seen)
-    context = 25  # half a second of the prompt's frames
+    context = 26  # half a second of the prompt's frames, in whole tokens
     np.testing.assert_array_equal(decoded[:context], spoken.codes[-context:])
     whole = decoder.engine.run({"codes": decoded[None]})["audio"][0]
     np.testing.assert_array_equal(audio, whole[context * 16 :].clip(-1, 1))

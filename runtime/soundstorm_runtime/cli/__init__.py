@@ -9,7 +9,9 @@ from .batch import batch
 from .bench import bench
 from .describe import info, voices
 from .doctor import doctor
+from .prompt import prompt
 from .say import say
+from .serve import serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +20,7 @@ def main_group() -> None:
     """Speak with an exported SoundStorm voice."""
 
 
-for command in (say, batch, voices, info, doctor, bench):
+for command in (say, serve, batch, prompt, voices, info, doctor, bench):
     main_group.add_command(command)
 
 

@@ -15,7 +15,15 @@ from ..batch import Job, Line, Spoken, read_lines, speak_lines
 from ..bundle import read_bundle
 from ..engines import PrecisionChoice, Provider
 from ..errors import OptionError, TextError
-from .options import bundle_argument, engine_options, steps_option, temperature_option
+from ..prompts import SUFFIX, read_prompt
+from .options import (
+    bundle_argument,
+    engine_options,
+    lexicon_option,
+    speed_option,
+    steps_option,
+    temperature_option,
+)
 
 
 @click.command()
@@ -24,7 +32,7 @@ from .options import bundle_argument, engine_options, steps_option, temperature_
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the WAV files."
 )
-@click.option("--voice", help="Named voice for the lines that name none.")
+@click.option("--voice", help="Named voice, or file of 'soundstorm prompt', for the lines that name none.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -34,6 +42,8 @@ from .options import bundle_argument, engine_options, steps_option, temperature_
 )
 @steps_option
 @temperature_option
+@speed_option
+@lexicon_option
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @engine_options
 def batch(
@@ -44,6 +54,8 @@ def batch(
     seed: int,
     steps: tuple[int, ...] | None,
     temperature: float | None,
+    speed: float,
+    lexicon: Path | None,
     workers: int,
     threads: int | None,
     provider: Provider,
@@ -58,7 +70,7 @@ def batch(
     asked = _read(lines)
     _check_voices(bundle, asked, voice)
     output.mkdir(parents=True, exist_ok=True)
-    job = Job(bundle, output, voice, seed, steps, temperature, threads, provider, precision)
+    job = Job(bundle, output, voice, seed, steps, temperature, threads, provider, precision, speed, lexicon)
     left = [line for line in asked if not job.file(line).exists()]
     started = time.perf_counter()
     spoken = list(_with_progress(speak_lines(job, left, workers), len(left)))
@@ -77,9 +89,12 @@ def _read(lines: BinaryIO) -> list[Line]:
 
 def _check_voices(bundle: Path, lines: Iterable[Line], usual: str | None) -> None:
     """Raise `OptionError` for a voice that the bundle lacks: now, and not after hours of work."""
-    known = read_bundle(bundle).manifest.prompts
+    checked = read_bundle(bundle)
+    known = checked.prompts()
     for where, name in [("--voice", usual), *((f"the line {line.id!r}", line.voice) for line in lines)]:
-        if name is not None and name not in known:
+        if name is not None and name.endswith(SUFFIX):
+            read_prompt(Path(name), checked.manifest)
+        elif name is not None and name not in known:
             has = f"the voices {', '.join(known)}" if known else "no named voices"
             raise OptionError(f"{where} asks for voice {name!r}, but the bundle has {has}; take what it has")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -78,7 +80,8 @@ def bench(
     as well, --against torch PyTorch with the weights of --checkpoint.
     """
     setting = Setting(seconds, batches, repeats, voice, steps, threads, provider, precision)
-    result = measure(bundle, setting, against, checkpoint, lambda line: click.echo(line, err=True))
+    command = shlex.join(["soundstorm", *sys.argv[1:]])
+    result = measure(bundle, setting, against, checkpoint, lambda line: click.echo(line, err=True), command)
     click.echo("\n".join(_lay_out(result)))
     if json_file:
         json_file.write_text(json.dumps(to_plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..bundle import Bundle, read_bundle
+from ..errors import BundleError
 from ..manifest import ParityFacts, Precision
 from .options import bundle_argument
 
@@ -24,15 +25,21 @@ def info(bundle: Path, as_json: bool) -> None:
 @click.command()
 @bundle_argument
 def voices(bundle: Path) -> None:
-    """List the named voices of the folder BUNDLE, each with the seconds of its prompt."""
+    """List the named voices of the folder BUNDLE, each with the seconds of its prompt.
+
+    They are those that it came with, and those that were put into its folder prompts.
+    """
     checked = read_bundle(bundle)
-    prompts = checked.prompts()
+    prompts, manifest = checked.prompts(), checked.manifest
     if not prompts:
         click.echo("no named voices: the bundle speaks with the one voice it was trained on", err=True)
     width = max(map(len, prompts), default=0)
-    for name, prompt in prompts.items():
-        usual = ", unless another is asked for" if name == checked.manifest.speaker else ""
-        click.echo(f"{name:{width}}  {prompt.seconds(checked.manifest):.1f} s{usual}")
+    for name in prompts:
+        usual = ", unless another is asked for" if name == manifest.speaker else ""
+        try:
+            click.echo(f"{name:{width}}  {prompts[name].seconds(manifest):.1f} s{usual}")
+        except BundleError as error:  # the others are good all the same
+            click.echo(f"{name:{width}}  cannot be used: {error}", err=True)
 
 
 def _describe(bundle: Bundle) -> Iterator[str]:
@@ -40,13 +47,21 @@ def _describe(bundle: Bundle) -> Iterator[str]:
     manifest = bundle.manifest
     audio, semantic, decode, text = manifest.audio, manifest.semantic, manifest.decode, manifest.text
     yield f"voice     {manifest.name}, made by {manifest.producer}"
-    if manifest.prompts:
-        yield f"voices    {', '.join(manifest.prompts)}"
+    if prompts := bundle.prompts():
+        yield f"voices    {', '.join(prompts)}"
     yield (
         f"audio     {audio.sample_rate} Hz, {audio.codec} codec, hop {audio.hop}, "
         f"{audio.levels} levels of {audio.codebook_size} codes"
     )
     yield f"semantic  {semantic.vocabulary} tokens at {semantic.rate} Hz"
+    hearing = manifest.hearing
+    if hearing is None:
+        yield "prompts   none can be made of recordings"
+    else:
+        yield (
+            f"prompts   of recordings; over {hearing.seconds:.0f} s {hearing.equal_codes:.2%} of codes and "
+            f"{hearing.equal_tokens:.2%} of tokens equal, others {hearing.excess:.1e} further off at most"
+        )
     reads = f"{text.kind}, {len(text.symbols)} phones" if text else "none, it takes semantic tokens"
     yield f"text      {reads}"
     yield (

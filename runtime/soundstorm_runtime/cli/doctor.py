@@ -28,8 +28,9 @@ def doctor(
 ) -> None:
     """Tell what this machine has, what auto picks and why, and what to install for more.
 
-    Given the folder BUNDLE, every graph of it is run once too. The exit code is 1 where there is no
-    engine, or where the bundle does not run.
+    Given the folder BUNDLE, every graph of it is run once too, and what runs on a GPU beside ONNX Runtime in
+    fp32 on the CPU, at the same random numbers. The exit code is 1 where there is no engine, or where the
+    bundle does not run or differs.
     """
     diagnosis = diagnose(bundle, provider=provider, precision=precision, threads=threads)
     click.echo(json.dumps(to_plain(diagnosis), indent=2) if as_json else "\n".join(_lay_out(diagnosis)))
@@ -48,6 +49,7 @@ def _lay_out(diagnosis: Diagnosis) -> Iterator[str]:
     for name, version in diagnosis.libraries.items():
         yield f"library    {name:16} {version or 'absent'}"
     yield f"engine     ONNX Runtime runs on: {', '.join(diagnosis.providers) or 'nothing'}"
+    yield f"           TensorRT: {diagnosis.tensorrt or f'no ({diagnosis.tensorrt_problem})'}"
     yield f"auto       {diagnosis.auto}"
     for line in diagnosis.advice:
         yield f"advice     {line}"
@@ -63,4 +65,8 @@ def _lay_out_bundle(check: BundleCheck) -> Iterator[str]:
     yield f"           on {check.engine}, {check.precision} ({check.reason})"
     for name, graph in check.graphs.items():
         result = f"ran in {graph.milliseconds} ms" if graph.problem is None else f"problem: {graph.problem}"
+        if (by := graph.difference) is not None:
+            result += f"; from the CPU in fp32 {by.largest:.1e}, integers equal {by.agreement:.2%}"
+        if graph.on_gpu is not None:
+            result += f"; {graph.on_gpu:.0%} of its nodes on the GPU"
         yield f"graph      {name:16} {graph.file}: {result}"

@@ -38,12 +38,22 @@ steps_option = click.option(
 temperature_option = click.option(
     "--temperature", type=float, help="Of the sampled codes; lower is steadier."
 )
+speed_option = click.option(
+    "--speed", type=float, default=1.0, show_default=True, help="0.5 to 2 times as fast; the pitch stays."
+)
+lexicon_option = click.option(
+    "--lexicon",
+    type=click.Path(path_type=Path),
+    help='TOML file of pronunciations: nginx = "engine ex", or its phones between slashes.',
+)
 
 
 def engine_options(command: F) -> F:
     """Add the options that say where, and in which precision, a voice is computed."""
     provider = click.option(
         "--provider",
+        "--engine",
+        "provider",
         type=click.Choice(get_args(Provider)),
         default="auto",
         show_default=True,

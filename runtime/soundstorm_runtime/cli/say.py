@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+import numpy as np
 
 from ..audio import Write, audio_file, wav_stream
 from ..engines import PrecisionChoice, Provider
 from ..errors import TextError
 from ..text import split_sentences
-from ..voice import Voice
-from .options import bundle_argument, engine_options, steps_option, temperature_option
+from ..voice import PAUSE_SECONDS, Voice
+from .options import (
+    bundle_argument,
+    engine_options,
+    lexicon_option,
+    speed_option,
+    steps_option,
+    temperature_option,
+)
 
 
 @click.command()
@@ -26,11 +34,19 @@ from .options import bundle_argument, engine_options, steps_option, temperature_
 @click.option(
     "-o",
     "--output",
-    default="out.wav",
-    show_default=True,
-    help="File to write, .wav or .flac; - streams a WAV to standard output.",
+    help="File to write, .wav or .flac; - writes a WAV to standard output.  [default: out.wav; - to stream]",
 )
-@click.option("--voice", help="Named voice of the bundle, as 'soundstorm voices' lists them.")
+@click.option(
+    "--stream", is_flag=True, help="Begin before the first sentence is ready, and go on without gaps."
+)
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Write bare samples to standard output: mono, signed, 16 bits, little-endian.",
+)
+@click.option(
+    "--voice", help="Named voice, as 'soundstorm voices' lists them, or a file of 'soundstorm prompt'."
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the sampling."
 )
@@ -38,21 +54,32 @@ from .options import bundle_argument, engine_options, steps_option, temperature_
 @click.option(
     "--budget-ms",
     type=float,
-    help="Take as many steps as let the first sentence be ready in this time, after a short calibration.",
+    help="Take as many steps as let the first sentence be ready in this time, after a short calibration; "
+    "with --stream, as long a first block.",
 )
 @temperature_option
+@speed_option
+@click.option(
+    "--pause", type=float, default=PAUSE_SECONDS, show_default=True, help="Seconds between sentences."
+)
+@lexicon_option
 @click.option("--duration", type=float, help="Seconds that all of it lasts.  [default: as it likes]")
 @engine_options
 def say(
     bundle: Path,
     text: str | None,
     file: BinaryIO | None,
-    output: str,
+    output: str | None,
+    stream: bool,
+    raw: bool,
     voice: str | None,
     seed: int,
     steps: tuple[int, ...] | None,
     budget_ms: float | None,
     temperature: float | None,
+    speed: float,
+    pause: float,
+    lexicon: Path | None,
     duration: float | None,
     threads: int | None,
     provider: Provider,
@@ -62,24 +89,52 @@ def say(
 
     The text is read from standard input where it is not given, or is -.
     """
-    if steps is not None and budget_ms is not None:
-        raise click.UsageError("both --steps and --budget-ms were given; give one of them")
+    output = output or ("-" if stream or raw else "out.wav")
+    _check_usage(output, stream, raw, steps, budget_ms, duration)
     text = _read_text(text, file)
     count = len(split_sentences(text))  # before the voice is loaded: a bad text fails at once
-    loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision)
-    if budget_ms is not None:
-        steps = loaded.steps_within(budget_ms, text, voice=voice)
-    sentences = loaded.speak_sentences(
-        text, voice=voice, seed=seed, steps=steps, temperature=temperature, duration=duration
-    )
-    samples, started = 0, time.perf_counter()
-    with _open_output(output, loaded.sample_rate) as write:
-        for audio in _with_progress(sentences, count):
-            write(audio)
-            samples += len(audio)
-    took, seconds = time.perf_counter() - started, samples / loaded.sample_rate
-    name = "standard output" if output == "-" else output
-    click.echo(f"{name}: {seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}", err=True)
+    loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    how: dict[str, Any] = {"voice": voice, "seed": seed, "speed": speed, "temperature": temperature}
+    how["pause"] = pause
+    if stream:
+        loaded.warm_up()
+        audio = loaded.stream(text, steps=steps, budget_ms=budget_ms, **how)
+    else:
+        if budget_ms is not None:
+            steps = loaded.steps_within(budget_ms, text, voice=voice)
+        sentences = loaded.speak_sentences(text, steps=steps, duration=duration, **how)
+        audio = _with_progress(sentences, count)
+    with _open_output(output, loaded.sample_rate, raw) as write:
+        seconds, took, begun = _write(audio, write, loaded.sample_rate)
+    said = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
+    said += f", begun after {1000 * begun:.0f} ms" if stream else ""
+    click.echo(f"{'standard output' if output == '-' else output}: {said}", err=True)
+
+
+def _check_usage(
+    output: str,
+    stream: bool,
+    raw: bool,
+    steps: tuple[int, ...] | None,
+    budget_ms: float | None,
+    duration: float | None,
+) -> None:
+    if stream and duration is not None:
+        raise click.UsageError("both --stream and --duration were given; give one of them")
+    if not stream and steps is not None and budget_ms is not None:
+        raise click.UsageError("both --steps and --budget-ms were given; give one of them")
+    if raw and output != "-":
+        raise click.UsageError(f"--raw writes to standard output, but -o {output} was given; leave it out")
+
+
+def _write(audio: Iterator[np.ndarray], write: Write, sample_rate: int) -> tuple[float, float, float]:
+    """Write audio as it is made; gives the seconds that it lasts, that it took, and until the first of it."""
+    samples, begun, started = 0, 0.0, time.perf_counter()
+    for chunk in audio:
+        write(chunk)
+        begun = begun or time.perf_counter() - started
+        samples += len(chunk)
+    return samples / sample_rate, time.perf_counter() - started, begun
 
 
 def _read_text(text: str | None, file: BinaryIO | None) -> str:
@@ -97,9 +152,9 @@ def _read_text(text: str | None, file: BinaryIO | None) -> str:
         ) from error
 
 
-def _open_output(output: str, sample_rate: int) -> AbstractContextManager[Write]:
+def _open_output(output: str, sample_rate: int, raw: bool) -> AbstractContextManager[Write]:
     if output == "-":
-        return wav_stream(sys.stdout.buffer, sample_rate)
+        return wav_stream(sys.stdout.buffer, sample_rate, header=not raw)
     return audio_file(Path(output), sample_rate)
 
 

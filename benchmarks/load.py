@@ -1,0 +1,218 @@
+"""How `soundstorm serve` holds out: many clients at once on this machine, none of whom may see an error."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+
+from soundstorm_runtime.bundle import read_bundle
+from soundstorm_runtime.command import run
+from soundstorm_runtime.errors import EngineError
+
+from .report import RESULTS, Circumstances, circumstances, table, write_result
+from .sentences import read_sentences
+
+_BYTES_A_SECOND = 2 * 24_000  # of pcm
+_PATH = "/v1/audio/speech"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seconds: the median, and what 95 and 99 of 100 stay below."""
+
+    median: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """Clients that ask one request after the other, for `seconds`.
+
+    spoken: requests that were answered in full; refused: with 429; errors: anything else. rtf: seconds of
+    this machine per second of audio, all clients together. batch: samples in a step, on the average.
+    """
+
+    precision: str
+    clients: int
+    seconds: float
+    spoken: int
+    refused: int
+    errors: int
+    rtf: float
+    batch: float
+    first_audio: Spread
+    whole: Spread
+
+
+@dataclass(frozen=True)
+class Load:
+    """The result."""
+
+    circumstances: Circumstances
+    voice: str
+    options: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+
+@dataclass
+class _Seen:
+    """What one client has seen."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    audio: float = 0.0
+
+
+def measure(host: str, precision: str, clients: int, seconds: float, sentences: list[str]) -> Run:
+    """Ask with so many clients for so long; each begins at another sentence."""
+    before, ends = _batches(host), time.perf_counter() + seconds
+    seen = [_Seen() for _ in range(clients)]
+    threads = [
+        threading.Thread(target=_ask, args=(host, sentences[place:] + sentences[:place], ends, own))
+        for place, own in enumerate(seen)
+    ]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - begun
+    steps, samples = (after - was for after, was in zip(_batches(host), before, strict=True))
+    outcomes = sum((own.outcomes for own in seen), Counter())
+    for problem, count in outcomes.items():
+        if problem not in ("spoken", "refused"):
+            click.echo(f"{count} times: {problem}", err=True)
+    return Run(
+        precision=precision,
+        clients=clients,
+        seconds=round(took, 2),
+        spoken=outcomes["spoken"],
+        refused=outcomes["refused"],
+        errors=outcomes.total() - outcomes["spoken"] - outcomes["refused"],
+        rtf=round(took / max(sum(own.audio for own in seen), 1e-9), 4),
+        batch=round(samples / max(steps, 1), 2),
+        first_audio=_spread([value for own in seen for value in own.first]),
+        whole=_spread([value for own in seen for value in own.whole]),
+    )
+
+
+def _ask(host: str, sentences: Sequence[str], ends: float, seen: _Seen) -> None:
+    """Be one client: ask, listen to the end, ask again; after a refusal, when the server says."""
+    asked = 0
+    while time.perf_counter() < ends:
+        text = sentences[asked % len(sentences)]
+        asked += 1
+        try:
+            seen.outcomes[_listen(host, text, seen)] += 1
+        except (OSError, http.client.HTTPException) as error:
+            seen.outcomes[repr(error)] += 1
+
+
+def _listen(host: str, text: str, seen: _Seen) -> str:
+    """Ask once; gives the outcome."""
+    connection = http.client.HTTPConnection(host, timeout=120)
+    begun = time.perf_counter()
+    try:
+        body = json.dumps({"input": text, "response_format": "pcm"})
+        connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status == 429:
+            time.sleep(float(answer.headers["Retry-After"]))
+            return "refused"
+        if answer.status != 200:
+            return f"{answer.status}: {answer.read(200)!r}"
+        size = len(answer.read1())
+        first = time.perf_counter() - begun
+        size += len(answer.read())
+        seen.first.append(first)
+        seen.whole.append(time.perf_counter() - begun)
+        seen.audio += size / _BYTES_A_SECOND
+        return "spoken"
+    finally:
+        connection.close()
+
+
+def _batches(host: str) -> tuple[float, float]:
+    """Return how many steps the server has computed, and for how many samples."""
+    connection = http.client.HTTPConnection(host, timeout=120)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    found = dict(re.findall(r"^soundstorm_step_batch_(count|sum) (\S+)$", text, re.MULTILINE))
+    return float(found["count"]), float(found["sum"])
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    if not values:
+        raise EngineError("no request was answered; the server's messages are above")
+    return Spread(*(round(float(value), 4) for value in np.percentile(values, (50, 95, 99))))
+
+
+@contextmanager
+def serving(bundle: Path, options: Sequence[str]) -> Iterator[str]:
+    """Run `soundstorm serve` on a free port; gives host and port. Raises `EngineError` where it fails."""
+    command = [sys.executable, "-m", "soundstorm_runtime.cli", "serve", str(bundle), "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stderr or ():
+            click.echo(line, err=True, nl=False)
+            if found := re.search(r" on http://(\S+?) ", line):
+                yield found[1]
+                break
+        else:
+            raise EngineError("soundstorm serve ended before it served; its message is above")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def show(result: Load) -> str:
+    """Lay out the figures for people."""
+    rows = [["precision", "clients", "spoken", "429", "errors", "RTF", "batch"]]
+    rows[0] += [f"{what}, {which}" for what in ("first audio", "whole") for which in ("50 %", "95 %", "99 %")]
+    for each in result.runs:
+        counts = [each.clients, each.spoken, each.refused, each.errors, each.rtf, each.batch]
+        spreads = [f"{s:.2f} s" for of in (each.first_audio, each.whole) for s in (of.median, of.p95, of.p99)]
+        rows.append([each.precision, *map(str, counts), *spreads])
+    return table(rows)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--clients", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each run with all clients.")
+@click.option("--option", "options", multiple=True, help="One more word for 'soundstorm serve'.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "load.json", show_default=True)
+def main(bundle: Path, clients: int, seconds: float, options: tuple[str, ...], out: Path) -> None:
+    """Load a server of the voice in the folder BUNDLE: one client at first, then many, in each precision."""
+    sentences = [sentence.text for sentence in read_sentences()]
+    manifest = read_bundle(bundle).manifest
+    runs = []
+    for precision in manifest.precisions:
+        with serving(bundle, ["--precision", precision, *options]) as host:
+            runs.append(measure(host, precision, 1, seconds / 6, sentences))
+            runs.append(measure(host, precision, clients, seconds, sentences))
+    result = Load(circumstances("load"), manifest.name, options, tuple(runs))
+    click.echo(show(result))
+    write_result(out, result)
+    if errors := sum(each.errors for each in runs):
+        raise EngineError(f"{errors} requests failed, expected none; the reasons are above")
+
+
+if __name__ == "__main__":
+    run(main)

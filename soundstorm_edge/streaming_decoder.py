@@ -1,0 +1,142 @@
+"""SoundStream's decoder piece by piece, with what it remembers as an argument and a result.
+
+Of each convolution that is its last inputs, of each layer of the attention the keys and values of a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .causal import CausalConv1d, CausalConvTranspose1d, ResidualUnit
+from .errors import RecipeError
+from .local_attention import SCALE, FeedForward, LocalAttention
+from .rotary import rotate
+from .soundstream import SoundStream
+
+Step = CausalConv1d | CausalConvTranspose1d | ResidualUnit
+
+
+class StreamingDecoder:
+    """Decodes codes that come in pieces; `state` has the shapes of its memory, without the batch.
+
+    Raises `RecipeError` for a codec that must know the end of the audio to decode its beginning.
+    """
+
+    def __init__(self, codec: SoundStream) -> None:
+        if codec.config.pad_mode == "circular":
+            raise RecipeError(
+                "pad_mode is 'circular', which takes what stands before the audio from its end, expected "
+                "another one to decode in pieces; train the codec with 'constant', or decode it whole"
+            )
+        attention = codec.decoder_attention
+        self._codec = codec
+        self._bias = None if attention is None else attention.bias
+        self._layers: list[tuple[LocalAttention, FeedForward]] = []
+        if attention is not None:
+            self._layers = [(layer.attention, layer.feed_forward) for layer in attention.layers]  # type: ignore
+        self._steps = list(_steps(codec.decoder))
+        shapes: list[tuple[int, ...]] = []
+        for layer, _ in self._layers:
+            shapes += [(layer.heads, layer.window, len(layer.query_scale))] * 2  # keys and values
+        self.state = (*shapes, *(_memory(step) for step in self._steps))
+
+    def decode(self, codes: Tensor, past_frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`.
+
+        past_frames: int64 `[batch]`, the same number for all, of frames that came before; state: tensors
+        `[batch, *shape]`, of any values where there were none. Gives the audio and the next of both.
+        All pieces together are what the whole is, if the first one is longer than the context of every
+        convolution (7 frames by default; with the padding "constant" any will do).
+        """
+        x, left = self._codec.quantizer.decode(codes), iter(state)
+        first = past_frames[0] == 0
+        made: list[Tensor] = []
+        for attention, feed_forward in self._layers:
+            heard, *memory = self._attend(attention, x, past_frames[0], next(left), next(left))
+            x = x + heard
+            x = x + feed_forward(x)
+            made += memory
+        x = rearrange(x, "b t d -> b d t")
+        for step in self._steps:
+            x, past = step.forward_after(x, next(left), first)
+            made.append(past)
+        return (rearrange(x, "b 1 n -> b n"), past_frames + codes.shape[1], *made)
+
+    def _attend(
+        self, attention: LocalAttention, x: Tensor, past_frames: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what `LocalAttention.forward` does, with the keys and values of the window before."""
+        window, frames = attention.window, x.shape[1]
+        x = attention.norm(x)
+        query, key, value = rearrange(
+            attention.to_qkv(x), "b t (three h e) -> three b h t e", three=3, h=attention.heads
+        )
+        keys = torch.cat((keys, F.normalize(key, dim=-1) * attention.key_scale), dim=2)
+        values = torch.cat((values, value), dim=2)
+        # In blocks of a window, each with the one before it: places, and so the fading of xpos, are bounded.
+        count = (frames + window - 1) // window
+        rest = count * window - frames
+        query, *own = (
+            F.pad(part, (0, 0, 0, rest))
+            for part in (F.normalize(query, dim=-1) * attention.query_scale, keys, values)
+        )
+        blocks, (near, heard) = (
+            rearrange(query, "b h (n t) e -> b h n t e", t=window),
+            (_in_pairs(part, window) for part in own),
+        )
+        place = torch.arange(2 * window, device=x.device)
+        distance = place[window:, None] - place
+        first = torch.arange(count, device=x.device)[:, None, None] * window
+        exists = first + place >= window - past_frames
+        blocks, turned = _placed(attention, blocks, near)
+        scores = SCALE * blocks @ turned.transpose(-1, -2)
+        if self._bias is not None:
+            # The first query of a piece meets keys of every distance, the farthest first.
+            of_distance = self._bias()[:, 0, : window + 1].flip(-1)
+            scores = scores + of_distance[:, distance.clamp(0, window)][:, None]
+        visible = (distance >= 0) & (distance <= window) & exists
+        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+        heard = rearrange(scores.softmax(dim=-1) @ heard, "b h n t e -> b (n t) h e")[:, :frames]
+        gated = heard * attention.to_gates(x).sigmoid()[..., None]
+        return attention.to_out(gated.flatten(-2)), keys[:, :, frames:], values[:, :, frames:]
+
+
+def _in_pairs(x: Tensor, window: int) -> Tensor:
+    """Cut `[b, h, n * window, e]` into blocks, each behind the one before: `[b, h, n - 1, 2 * window, e]`."""
+    blocks = rearrange(x, "b h (n t) e -> b h n t e", t=window)
+    return torch.cat((blocks[:, :, :-1], blocks[:, :, 1:]), dim=3)
+
+
+def _placed(attention: LocalAttention, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn queries and keys by their places, as `LocalAttention` does; only distances matter."""
+    if attention.xpos_base is None:
+        return query, key
+    frequencies: Tensor = attention.frequencies  # type: ignore[assignment]
+    place = torch.arange(key.shape[-2], device=key.device, dtype=frequencies.dtype)
+    angles = place[:, None] * frequencies
+    rotation = torch.stack((angles.cos(), angles.sin()), dim=1)
+    size = 2 * len(frequencies)
+    share = (torch.arange(0, size, 2, device=key.device) + 0.4 * size) / (1.4 * size)
+    fading = share ** ((place - attention.window) / attention.xpos_base)[:, None]
+    fading = torch.cat((fading, fading), dim=-1)
+    start = attention.window
+    return rotate(query, rotation[start:]) * fading[start:], rotate(key, rotation) / fading
+
+
+def _steps(module: nn.Module) -> Iterator[Step]:
+    """Give the decoder's convolutions and residual units in order."""
+    for child in module.children():
+        if isinstance(child, Step):
+            yield child
+        else:
+            yield from _steps(child)
+
+
+def _memory(step: Step) -> tuple[int, int]:
+    conv = step.dilated if isinstance(step, ResidualUnit) else step
+    return conv.in_channels, conv.context

@@ -1,0 +1,78 @@
+"""`soundstorm doctor` with TensorRT: what it finds, and each engine beside the CPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click.testing
+import numpy as np
+import pytest
+
+from soundstorm_runtime.cli import main_group
+from soundstorm_runtime.comparison import Difference, compare
+from soundstorm_runtime.graphs import step_graph
+from soundstorm_runtime.tensorrt_engine import TensorRtEngine
+from tests.gpu.fake_cuda import FakeCuda
+
+
+def call(*arguments):
+    return click.testing.CliRunner().invoke(main_group, ["doctor", *map(str, arguments)])
+
+
+def test_every_engine_is_compared_with_the_cpu(with_engines):
+    found = call(with_engines().path, "--engine", "tensorrt")
+    assert found.exit_code == 0, found.output
+    assert "TensorRT: tensorrt 11.4.0.106 on NVIDIA Fake 1" in found.stdout
+    assert "auto       TensorRT where a bundle has engines for this machine; else the CPU" in found.stdout
+    assert found.stdout.count("from the CPU in fp32 0.0e+00, integers equal 100.00%") == 4
+
+
+@pytest.mark.parametrize("kind", ["parallel", "autoregressive"])
+def test_as_json(with_engines, kind):
+    data = json.loads(call(with_engines(kind).path, "--json", "--engine", "tensorrt").stdout)
+    assert data["tensorrt"] == "tensorrt 11.4.0.106 on NVIDIA Fake 1"
+    differences = [graph["difference"] for graph in data["bundle"]["graphs"].values()]
+    assert differences == [{"largest": 0.0, "agreement": 1.0}] * 4
+
+
+def test_an_engine_that_differs_is_a_problem(with_engines, monkeypatch):
+    run = TensorRtEngine._run
+
+    def wrong(self, feeds):
+        results = run(self, feeds)
+        return results | {"audio": results["audio"] + 0.5} if "audio" in results else results
+
+    monkeypatch.setattr(TensorRtEngine, "_run", wrong)
+    found = call(with_engines().path, "--engine", "tensorrt")
+    assert found.exit_code == 1
+    assert "problem: differs from ONNX Runtime on the CPU by " in found.stdout
+    assert "expected at most 1e-04 and at least 98%; try another precision, or --provider cpu" in found.stdout
+    assert found.stdout.count("ran in ") == 3
+
+
+def test_a_wrong_replay_is_seen(with_engines, monkeypatch):
+    """The engine is right when it is enqueued, and wrong when what was captured is replayed."""
+    monkeypatch.setattr(FakeCuda, "do_cudaGraphLaunch", lambda self, graph, stream: (self.cudaError_t(0),))
+    found = call(with_engines().path, "--engine", "tensorrt")
+    assert found.exit_code == 1
+    assert "problem: differs from ONNX Runtime" in found.stdout
+
+
+def test_without_a_gpu_the_reason_is_told_and_all_is_well_on_the_cpu(monkeypatch):
+    for name in ("cuda", "cuda.bindings.runtime", "cuda.cudart"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = call()
+    assert found.exit_code == 0
+    assert "TensorRT: no (cuda-python is missing" in found.stdout
+
+
+def test_differences():
+    graph = step_graph(2)
+    ids, confidence = np.array([[1, 2, 3, 4]]), np.array([[0.5, 0.5, 0.5, 0.5]], np.float32)
+    expected = {"ids": ids, "confidence": confidence}
+    assert compare(graph, expected, expected) == Difference(0.0, 1.0)
+    found = {"ids": np.array([[1, 2, 3, 9]]), "confidence": np.array([[0.5, 0.25, 0.5, 0.9]], np.float32)}
+    assert compare(graph, expected, found) == Difference(0.25, 0.75)
+    found = {"ids": ids, "confidence": np.array([[0.5, np.nan, 0.5, 0.5]], np.float32)}
+    assert compare(graph, expected, found).largest == float("inf")

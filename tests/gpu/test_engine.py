@@ -1,0 +1,197 @@
+"""TensorRT's engine on a strict stand-in: what it computes, copies, captures and refuses."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import numpy as np
+import pytest
+
+from soundstorm_runtime import Voice
+from soundstorm_runtime.device_array import DeviceArray
+from soundstorm_runtime.engines import open_engines
+from soundstorm_runtime.errors import EngineError
+from soundstorm_runtime.examples import example_feeds
+from soundstorm_runtime.tensorrt_engines import resident_tensors
+from tests.gpu.recorded import TENSORRT
+
+TEXT = "Good morning. The kettle is on the stove."
+
+
+def lengths(frames=50, batch=1):
+    return {"batch": batch, "frames": frames, "samples": 160, "phones": 12, "tokens": 50, "past": 7}
+
+
+def step_feeds(bundle, **sizes):
+    graph = bundle.manifest.expected_graphs()["step"]
+    return example_feeds(bundle.manifest, graph, lengths(**sizes), np.random.default_rng(1))
+
+
+def engines_of(bundle):
+    own = open_engines(bundle, provider="tensorrt").by_name
+    return own, open_engines(bundle, provider="cpu", precision="fp32", threads=1).by_name
+
+
+@pytest.mark.parametrize("version", TENSORRT)
+@pytest.mark.parametrize("kind", ["parallel", "autoregressive"])
+def test_a_voice_speaks_as_on_the_cpu_with_every_version(with_engines, version, kind):
+    cuda_version = "12.6.2" if version.startswith("10.3") else "13.5.0"
+    bundle = with_engines(kind, version=version, cuda_version=cuda_version)
+    spoken = Voice.load(bundle.path, provider="tensorrt").speak(TEXT)
+    np.testing.assert_array_equal(spoken, Voice.load(bundle.path, provider="cpu", threads=1).speak(TEXT))
+
+
+@pytest.mark.parametrize("name", ["step", "decoder", "text_encoder", "text_decoder"])
+def test_every_graph_in_changing_shapes(with_engines, name):
+    bundle = with_engines()
+    own, other = (engines[name] for engines in engines_of(bundle))
+    rng = np.random.default_rng(0)
+    for frames, batch in ((1, 1), (64, 1), (65, 2), (300, 3), (1, 1), (65, 2)):
+        feeds = example_feeds(bundle.manifest, own.graph, lengths(frames, batch), rng)
+        expected, found = other.run(feeds), own.run(feeds)
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value)
+
+
+def test_a_shape_is_enqueued_first_then_captured_then_replayed(with_engines):
+    bundle = with_engines()
+    own, other = (engines["step"] for engines in engines_of(bundle))
+    calls = own._cuda._api.calls
+    for repeat, expected in enumerate([(0, 0), (1, 1), (0, 1), (0, 1)]):
+        calls.clear()
+        feeds = step_feeds(bundle) | {"temperature": np.array([0.5 + repeat], np.float32)}
+        np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
+        assert (calls.count("cudaStreamBeginCapture"), calls.count("cudaGraphLaunch")) == expected
+    assert calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]  # all that the host asks for in a step
+
+
+def test_lengths_of_one_bucket_share_a_graph_and_padding_is_not_seen(with_engines):
+    bundle = with_engines()
+    own, other = (engines["step"] for engines in engines_of(bundle))
+    own.run(step_feeds(bundle, frames=300))  # leaves its traces in the memory of the shorter ones
+    for frames in (70, 128, 65, 100):
+        feeds = step_feeds(bundle, frames=frames)
+        found = own.run(feeds)
+        assert found["ids"].shape == (1, frames)
+        np.testing.assert_array_equal(found["ids"], other.run(feeds)["ids"])
+    assert own._cuda._api.calls.count("cudaStreamBeginCapture") == 1
+    assert [lane.inputs["uniform"] for lane in own._lanes.values()] == [(1, 300), (1, 128)]
+
+
+def test_the_graphs_used_longest_ago_are_forgotten(with_engines, monkeypatch):
+    monkeypatch.setattr("soundstorm_runtime.tensorrt_engine._MOST_LANES", 2)
+    bundle = with_engines()
+    own, _ = engines_of(bundle)
+    for frames in (10, 10, 100, 10, 200):
+        own["step"].run(step_feeds(bundle, frames=frames))
+    assert [lane.inputs["uniform"][1] for lane in own["step"]._lanes.values()] == [64, 256]
+    own["step"].run(step_feeds(bundle, frames=100))
+    assert own["step"]._cuda._api.calls.count("cudaGraphExecDestroy") == 1
+
+
+def test_results_are_the_callers_own(with_engines):
+    bundle = with_engines()
+    step = engines_of(bundle)[0]["step"]
+    first = step.run(step_feeds(bundle))["ids"]
+    kept = first.copy()
+    step.run(step_feeds(bundle, frames=51))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_where_capture_is_refused_it_says_so_once_and_enqueues(with_engines, caplog):
+    bundle = with_engines(refuses={"capture": True})
+    own, other = (engines["step"] for engines in engines_of(bundle))
+    with caplog.at_level(logging.WARNING):
+        for frames in (50, 50, 51, 120, 120):
+            feeds = step_feeds(bundle, frames=frames)
+            np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
+    assert caplog.text.count("cannot be captured as a CUDA graph") == 1
+    assert own._cuda._api.calls.count("cudaStreamBeginCapture") == 1
+
+
+def test_a_cache_of_keys_and_values_stays_on_the_gpu(with_engines):
+    bundle = with_engines("autoregressive")
+    own, other = engines_of(bundle)
+    feeds = example_feeds(bundle.manifest, own["text_step"].graph, lengths(), np.random.default_rng(3))
+    first, expected = own["text_step"].run(feeds), other["text_step"].run(feeds)
+    assert isinstance(first["next_keys"], DeviceArray)
+    assert isinstance(first["logits"], np.ndarray)
+    np.testing.assert_array_equal(first["next_keys"], expected["next_keys"])
+    calls = own["text_step"]._cuda._api.calls
+    calls.clear()
+    again = {**feeds, "keys": first["next_keys"], "values": first["next_values"]}
+    other_again = {**feeds, "keys": expected["next_keys"], "values": expected["next_values"]}
+    second = own["text_step"].run(again)
+    assert calls.count("cudaMemcpyAsync") == 3 + 2  # token, lengths, logits; what the encoder did not give
+    np.testing.assert_array_equal(
+        np.asarray(second["next_values"]), other["text_step"].run(other_again)["next_values"]
+    )
+    np.testing.assert_array_equal(first["next_keys"], expected["next_keys"])  # nobody wrote over it
+
+
+def test_what_stays_on_the_gpu_is_what_goes_from_run_to_run(with_engines):
+    graphs = with_engines("autoregressive").manifest.expected_graphs().values()
+    names = {"cross_keys", "cross_values", "keys", "values", "next_keys", "next_values"}
+    assert resident_tensors(graphs) == names
+
+
+def test_memory_is_taken_once(with_engines):
+    bundle = with_engines("autoregressive")
+    voice = Voice.load(bundle.path, provider="tensorrt")
+    voice.speak(TEXT)
+    calls = voice._acoustics._step._cuda._api.calls
+    calls.clear()
+    voice.speak(TEXT)
+    assert "cudaMalloc" not in calls
+    assert "cudaHostAlloc" not in calls
+
+
+def test_memory_is_given_back_with_the_last_engine(with_engines):
+    bundle = with_engines("autoregressive")
+    voice = Voice.load(bundle.path, provider="tensorrt")
+    voice.speak(TEXT)
+    card = voice._acoustics._step._cuda._api
+    assert card.taken
+    del voice
+    gc.collect()
+    assert not card.taken
+
+
+def test_a_length_outside_the_profile_is_refused(with_engines):
+    bundle = with_engines()
+    step = engines_of(bundle)[0]["step"]
+    with pytest.raises(EngineError, match="graph 'step' was given 301 frames, expected 1 to 300; split it"):
+        step.run(step_feeds(bundle, frames=301))
+    with pytest.raises(EngineError, match="graph 'step' was given 4 batch, expected 1 to 3"):
+        step.run(step_feeds(bundle, batch=4))
+
+
+def test_a_long_text_is_split_to_fit_the_profile(with_engines):
+    bundle = with_engines()
+    voice = Voice.load(bundle.path, provider="tensorrt")
+    text = "One two three four five six seven, " * 20 + "eight."
+    assert len(voice.speak(text)) > 300 * bundle.manifest.audio.hop
+    assert len(voice.speak_many([TEXT] * 5)) == 5
+
+
+def test_full_memory_gives_advice(with_engines, plug_in):
+    bundle = with_engines("autoregressive")
+    plug_in(memory=1 << 16)
+    with pytest.raises(
+        EngineError,
+        match=r"the GPU's memory is full: 0 of 0 MiB are free, .* MiB were asked for; end other programs, or "
+        r"build engines for shorter speech and smaller batches: soundstorm-export BUNDLE --tensorrt --frames",
+    ):
+        open_engines(bundle, provider="tensorrt")
+
+
+def test_a_plan_that_tensorrt_refuses_is_told_with_its_reason(with_engines, plug_in):
+    bundle = with_engines()
+    plug_in(refuses={"deserialize": "Version tag does not match"})
+    with pytest.raises(
+        EngineError,
+        match=r"step\.engine cannot be read by tensorrt 11\.4\.0\.106 on NVIDIA Fake 1 "
+        r"\(Version tag does not match\); build it again with soundstorm-export BUNDLE --tensorrt",
+    ):
+        open_engines(bundle, provider="tensorrt")

@@ -1,0 +1,123 @@
+"""ONNX Runtime's road to a GPU, as far as its interface can be tried on a CPU."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from soundstorm_runtime.bundle import read_bundle
+from soundstorm_runtime.doctor import _check_graph
+from soundstorm_runtime.engines import Engines
+from soundstorm_runtime.examples import example_feeds
+from soundstorm_runtime.onnx_cuda import BoundRuns, cuda_options
+from soundstorm_runtime.onnx_engine import CPU, OnnxEngine
+
+
+def lengths(frames, batch=1):
+    return {"batch": batch, "frames": frames, "samples": 160, "phones": 12, "tokens": 50, "past": 7}
+
+
+@pytest.fixture
+def step(make_bundle):
+    bundle = read_bundle(make_bundle())
+    graph = bundle.manifest.expected_graphs()["step"]
+    engine = OnnxEngine(graph, bundle.graph_file("step"), bundle.manifest.axes, threads=1)
+
+    def feeds(frames, batch=1):
+        return example_feeds(bundle.manifest, graph, lengths(frames, batch), np.random.default_rng(frames))
+
+    return engine, feeds, bundle
+
+
+@pytest.mark.parametrize("captures", [False, True])
+def test_bound_runs_give_what_plain_ones_give(step, captures):
+    engine, feeds, _ = step
+    bound = BoundRuns(onnxruntime, engine._session, engine.graph, engine.axes, "cpu", captures)
+    kept = None
+    for frames, batch in ((100, 1), (70, 1), (100, 2), (1, 1), (3000, 1), (128, 1)):
+        expected, found = engine.run(feeds(frames, batch)), bound.run(feeds(frames, batch))
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+        kept = kept or (found["ids"], found["ids"].copy())
+    np.testing.assert_array_equal(*kept)  # results are the caller's own
+    assert len(bound._shapes) == 4  # 100, 70 and 128 frames are one bucket
+
+
+def test_shapes_used_longest_ago_are_forgotten_and_ids_never_used_again(step, monkeypatch):
+    monkeypatch.setattr("soundstorm_runtime.onnx_cuda._MOST_SHAPES", 2)
+    engine, feeds, _ = step
+    bound = BoundRuns(onnxruntime, engine._session, engine.graph, engine.axes, "cpu", True)
+    for frames in (64, 128, 192, 64):
+        bound.run(feeds(frames))
+    ids = [one.options.get_run_config_entry("gpu_graph_id") for one in bound._shapes.values()]
+    assert ids == ["3", "4"]
+
+
+def test_options_are_texts_and_capture_is_asked_for():
+    assert cuda_options(True)["enable_cuda_graph"] == "1"
+    assert cuda_options(False)["enable_cuda_graph"] == "0"
+    assert all(isinstance(value, str) for value in cuda_options(True).values())
+
+
+@pytest.fixture
+def pretended(step, monkeypatch):
+    """An engine that asks for CUDA, of a library that says it has it and computes on the CPU."""
+    asked = []
+    session = onnxruntime.InferenceSession
+
+    class Pretender(session):
+        refuses = ""
+
+        def __init__(self, source, options, providers, **others):
+            asked.append(providers)
+            given = dict(entry for entry in providers if isinstance(entry, tuple))
+            if Pretender.refuses and given["CUDAExecutionProvider"]["enable_cuda_graph"] == "1":
+                raise RuntimeError(Pretender.refuses)
+            super().__init__(source, options, providers=[CPU], enable_fallback=0)
+
+        def get_providers(self):
+            return ["CUDAExecutionProvider", CPU]
+
+    def bound(library, session, graph, axes, device, captures):
+        assert device == "cuda"
+        return BoundRuns(library, session, graph, axes, "cpu", captures)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Pretender)
+    monkeypatch.setattr("soundstorm_runtime.onnx_engine.BoundRuns", bound)
+    Pretender.asked = asked
+    return Pretender
+
+
+def test_the_step_is_captured_and_the_others_are_not(step, pretended):
+    engine, feeds, bundle = step
+    own = OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
+    assert pretended.asked[-1] == [("CUDAExecutionProvider", cuda_options(True)), CPU]
+    np.testing.assert_array_equal(own.run(feeds(77))["ids"], engine.run(feeds(77))["ids"])
+    decoder = bundle.manifest.expected_graphs()["decoder"]
+    OnnxEngine(decoder, bundle.graph_file("decoder"), engine.axes, provider="cuda", threads=1)
+    assert pretended.asked[-1] == [("CUDAExecutionProvider", cuda_options(False)), CPU]
+
+
+def test_where_capture_is_refused_it_is_said(step, pretended, caplog):
+    engine, feeds, bundle = step
+    pretended.refuses = "This session cannot use the graph capture feature"
+    with caplog.at_level(logging.WARNING):
+        own = OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
+    assert "is run without CUDA graphs (This session cannot use the graph capture feature)" in caplog.text
+    np.testing.assert_array_equal(own.run(feeds(77))["ids"], engine.run(feeds(77))["ids"])
+
+
+def test_the_share_of_nodes_on_the_gpu_is_told(step, pretended):
+    engine, feeds, bundle = step
+    nodes = engine.placed_nodes(feeds(5))
+    assert nodes.keys() == {CPU}
+    assert nodes[CPU] > 5
+    own = OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
+    check = _check_graph(bundle, Engines({"step": own}, "cuda", "fp32", "asked for"), "step")
+    assert check.problem is None
+    assert check.on_gpu == 0.0  # it only pretends
+    assert check.difference.agreement == 1.0
