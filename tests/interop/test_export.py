@@ -30,11 +30,8 @@ from soundstorm_runtime.voice import Voice
 assert oracles  # it must come before the reference
 
 CODES, LEVELS, TOKENS = 16, 2, 10
-CONDITION: dict[str, Any] = {
-    "num_semantic_token_ids": TOKENS,
-    "wav2vec_target_sample_hz": 16_000,
-    "wav2vec_downsample_factor": 8,
-}
+RATES: dict[str, Any] = {"wav2vec_target_sample_hz": 16_000, "wav2vec_downsample_factor": 8}
+CONDITION: dict[str, Any] = {"num_semantic_token_ids": TOKENS, **RATES}
 FACTS = """
 name = "borrowed"
 [soundstorm]
@@ -193,7 +190,7 @@ attn_window_size = 8
 def test_the_text_stage_speaks_on_the_device(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     text = text_stage(use_openai_tokenizer=True)
-    path = write(tmp_path / "soundstorm.pt", soundstream=codec(), spear_tts_text_to_semantic=text)
+    path = write(tmp_path / "soundstorm.pt", soundstream=codec(), spear_tts_text_to_semantic=text, **RATES)
     (tmp_path / "facts.toml").write_text(TEXT_FACTS + "[text]\nuse_openai_tokenizer = true\n")
     result = run(path, "-o", tmp_path / "voice", "--config", tmp_path / "facts.toml", "--precision", "fp32")
     assert result.exit_code == 0, result.output + str(result.exception)

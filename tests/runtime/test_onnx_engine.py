@@ -50,7 +50,7 @@ def library(available, started):
     return SimpleNamespace(
         __version__="1.0",
         get_available_providers=lambda: available,
-        SessionOptions=SimpleNamespace,
+        SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda name, value: None),
         InferenceSession=lambda *_, **options: session,
     )
 
