@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -47,7 +48,8 @@ STREAM = {
 
 
 def scattered(model: Codec | SemanticTokenizer) -> Codec | SemanticTokenizer:
-    """Give untrained codebooks vectors of their own."""
+    """Copy a model, and give untrained codebooks vectors of their own."""
+    model = copy.deepcopy(model)
     for name, buffer in model.named_buffers():
         if name.endswith(("embed", "centroids")):
             torch.nn.init.normal_(buffer, std=0.3)
