@@ -119,7 +119,7 @@ def main(checkpoint: Path, count: int, precision: PrecisionChoice, out: Path) ->
     texts = [sentence.text for sentence in take_evenly(read_sentences(), count)]
     bundle = read_bundle(exported(models, checkpoint))
     engines = open_engines(bundle, provider="cpu", precision=precision)
-    voice = Voice(bundle.manifest, engines.by_name, bundle.spelling(), bundle.prompts(), engines.in_batches)
+    voice = Voice(bundle, engines.by_name, in_batches=engines.in_batches)
     settings = settings_of(bundle.manifest.audio.levels)
     result = Dial(
         circumstances=circumstances("dial"),

@@ -71,7 +71,7 @@ class Roads:
         self._name = teacher if prompts else None
         self._options = manifest.decode
         self._acoustics = Acoustics(manifest, engines)
-        self._voices = {TEXT: Voice(manifest, engines, read.spelling(), prompts)}
+        self._voices = {TEXT: Voice(read, engines)}
         for precision in manifest.precisions:
             self._voices[f"bundle {precision}"] = Voice.load(
                 bundle, precision=precision, provider="cpu", threads=1

@@ -171,6 +171,7 @@ def _reference(heads: int, depth: int) -> Any:
 def _runner(path: Path, feeds: dict[str, np.ndarray], threads: int) -> Callable[[], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # as in the engine
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, feeds)

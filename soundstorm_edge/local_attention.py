@@ -89,22 +89,35 @@ class LocalAttention(nn.Module):
         )
         query = F.normalize(query, dim=-1) * self.query_scale
         key, value = _with_previous(F.normalize(key, dim=-1) * self.key_scale), _with_previous(value)
+        return self.attend(x, query, key, value, bias)
+
+    def attend(
+        self,
+        x: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor | None,
+        past_frames: Tensor | int = 0,
+    ) -> Tensor:
+        """Let each piece hear itself and the one before; `x` `[batch, frames, dim]` tells the gates.
+
+        query: `[batch, heads, pieces, window, dim_head]`; key and value: the same with `2 * window`, of which
+        the first window of the first piece holds the last of the `past_frames` that came before.
+        """
+        place = torch.arange(2 * self.window, device=x.device)
+        distance = place[self.window :, None] - place
+        starts = self.window * torch.arange(query.shape[2], device=x.device)
+        exists = starts[:, None] + place >= self.window - past_frames
+        visible = (distance >= 0) & (distance <= self.window) & exists[:, None]
         query, key = self._placed(query, key)
         scores = SCALE * query @ key.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias[:, None]
-        scores = scores.masked_fill(~self._visible(pieces, x.device), torch.finfo(scores.dtype).min)
-        heard = rearrange(scores.softmax(dim=-1) @ value, "b h p w e -> b (p w) h e")[:, :frames]
+        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+        heard = rearrange(scores.softmax(dim=-1) @ value, "b h p w e -> b (p w) h e")[:, : x.shape[1]]
         gated = heard * self.to_gates(x).sigmoid()[..., None]
         return self.to_out(gated.flatten(-2))
-
-    def _visible(self, pieces: int, device: torch.device) -> Tensor:
-        """Which keys each query of each piece sees, bool `[pieces, window, 2 * window]`."""
-        place = torch.arange(2 * self.window, device=device)
-        distance = place[self.window :, None] - place
-        within = (distance >= 0) & (distance <= self.window)
-        exists = (torch.arange(pieces, device=device)[:, None] > 0) | (place >= self.window)
-        return within & exists[:, None]
 
     def _placed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Turn queries and keys by their places; what is far apart fades (xPos)."""

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from .causal import CausalConv1d, CausalConvTranspose1d, ResidualUnit
 from .errors import RecipeError
-from .local_attention import SCALE, FeedForward, LocalAttention
-from .rotary import rotate
+from .local_attention import FeedForward, LocalAttention
 from .soundstream import SoundStream
 
 Step = CausalConv1d | CausalConvTranspose1d | ResidualUnit
@@ -55,9 +54,10 @@ class StreamingDecoder:
         """
         x, left = self._codec.quantizer.decode(codes), iter(state)
         first = past_frames[0] == 0
+        bias = None if self._bias is None else self._bias()
         made: list[Tensor] = []
         for attention, feed_forward in self._layers:
-            heard, *memory = self._attend(attention, x, past_frames[0], next(left), next(left))
+            heard, *memory = self._attend(attention, x, bias, past_frames[0], next(left), next(left))
             x = x + heard
             x = x + feed_forward(x)
             made += memory
@@ -67,8 +67,14 @@ class StreamingDecoder:
             made.append(past)
         return (rearrange(x, "b 1 n -> b n"), past_frames + codes.shape[1], *made)
 
+    @staticmethod
     def _attend(
-        self, attention: LocalAttention, x: Tensor, past_frames: Tensor, keys: Tensor, values: Tensor
+        attention: LocalAttention,
+        x: Tensor,
+        bias: Tensor | None,
+        past_frames: Tensor,
+        keys: Tensor,
+        values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Do what `LocalAttention.forward` does, with the keys and values of the window before."""
         window, frames = attention.window, x.shape[1]
@@ -78,54 +84,16 @@ class StreamingDecoder:
         )
         keys = torch.cat((keys, F.normalize(key, dim=-1) * attention.key_scale), dim=2)
         values = torch.cat((values, value), dim=2)
-        # In blocks of a window, each with the one before it: places, and so the fading of xpos, are bounded.
-        count = (frames + window - 1) // window
-        rest = count * window - frames
-        query, *own = (
-            F.pad(part, (0, 0, 0, rest))
+        rest = (frames + window - 1) // window * window - frames
+        pieces, their_keys, their_values = (
+            rearrange(F.pad(part, (0, 0, 0, rest)), "b h (p w) e -> b h p w e", w=window)
             for part in (F.normalize(query, dim=-1) * attention.query_scale, keys, values)
         )
-        blocks, (near, heard) = (
-            rearrange(query, "b h (n t) e -> b h n t e", t=window),
-            (_in_pairs(part, window) for part in own),
+        their_keys, their_values = (
+            torch.cat((part[:, :, :-1], part[:, :, 1:]), dim=3) for part in (their_keys, their_values)
         )
-        place = torch.arange(2 * window, device=x.device)
-        distance = place[window:, None] - place
-        first = torch.arange(count, device=x.device)[:, None, None] * window
-        exists = first + place >= window - past_frames
-        blocks, turned = _placed(attention, blocks, near)
-        scores = SCALE * blocks @ turned.transpose(-1, -2)
-        if self._bias is not None:
-            # The first query of a piece meets keys of every distance, the farthest first.
-            of_distance = self._bias()[:, 0, : window + 1].flip(-1)
-            scores = scores + of_distance[:, distance.clamp(0, window)][:, None]
-        visible = (distance >= 0) & (distance <= window) & exists
-        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
-        heard = rearrange(scores.softmax(dim=-1) @ heard, "b h n t e -> b (n t) h e")[:, :frames]
-        gated = heard * attention.to_gates(x).sigmoid()[..., None]
-        return attention.to_out(gated.flatten(-2)), keys[:, :, frames:], values[:, :, frames:]
-
-
-def _in_pairs(x: Tensor, window: int) -> Tensor:
-    """Cut `[b, h, n * window, e]` into blocks, each behind the one before: `[b, h, n - 1, 2 * window, e]`."""
-    blocks = rearrange(x, "b h (n t) e -> b h n t e", t=window)
-    return torch.cat((blocks[:, :, :-1], blocks[:, :, 1:]), dim=3)
-
-
-def _placed(attention: LocalAttention, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn queries and keys by their places, as `LocalAttention` does; only distances matter."""
-    if attention.xpos_base is None:
-        return query, key
-    frequencies: Tensor = attention.frequencies  # type: ignore[assignment]
-    place = torch.arange(key.shape[-2], device=key.device, dtype=frequencies.dtype)
-    angles = place[:, None] * frequencies
-    rotation = torch.stack((angles.cos(), angles.sin()), dim=1)
-    size = 2 * len(frequencies)
-    share = (torch.arange(0, size, 2, device=key.device) + 0.4 * size) / (1.4 * size)
-    fading = share ** ((place - attention.window) / attention.xpos_base)[:, None]
-    fading = torch.cat((fading, fading), dim=-1)
-    start = attention.window
-    return rotate(query, rotation[start:]) * fading[start:], rotate(key, rotation) / fading
+        heard = attention.attend(x, pieces, their_keys, their_values, bias, past_frames)
+        return heard, keys[:, :, frames:], values[:, :, frames:]
 
 
 def _steps(module: nn.Module) -> Iterator[Step]:

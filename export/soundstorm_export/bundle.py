@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from soundstorm_runtime.prompts import write_prompt
 
 from .cpu import DOMAIN, to_cpu, to_int8
 from .errors import ExportError
+from .folders import replacing
 from .fp16 import to_fp16
 from .hearing import UNMEASURED, hearing_networks, measure_hearing, without_fourier
 from .networks import Network, networks
@@ -73,13 +73,11 @@ def export_bundle(
     if folder.exists() and not (folder / MANIFEST_FILE).is_file() and not _is_empty(folder):
         raise ExportError(f"{folder} exists and is no bundle; give another folder, or remove it")
     parts = Parts.of(voice) if isinstance(voice, VoiceModels) else voice
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
-    try:
-        work.chmod(0o755)
+    with ExitStack() as stack:
+        try:
+            work = stack.enter_context(replacing(folder))
+        except OSError as error:
+            raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
         manifest = _write_graphs(parts, work, [p for p in dict.fromkeys(precisions) if p != "fp32"], report)
         bundle = _write_manifest(manifest, work)
         bundle.prompts()  # read_bundle has looked at their bytes alone
@@ -92,9 +90,6 @@ def export_bundle(
             facts = replace(manifest.variants[name], speech=compare_speech(bundle, name))
             manifest = replace(manifest, variants={**manifest.variants, name: facts})
         _write_manifest(manifest, work)
-        _replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return read_bundle(folder)
 
 
@@ -263,12 +258,3 @@ def _text_facts(parts: Parts) -> TextFacts | None:
 
 def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
-
-
-def _replace(work: Path, folder: Path) -> None:
-    """Put `work` in the place of `folder`; what was there goes only when the new one stands."""
-    old = work.with_name(f"{work.name}.old")
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -74,7 +74,7 @@ class _Speaker:
 
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         self.engines = engines
-        self.voice = Voice(bundle.manifest, engines, bundle.spelling(), bundle.prompts())
+        self.voice = Voice(bundle, engines)
 
     def speak(self, seed: int = 0) -> list[np.ndarray]:
         return [self.voice.speak(text, seed=seed) for text in SENTENCES]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .buckets import buckets
+from .buckets import MOST_FRAMES, buckets
 from .decode import DecodeOptions, Ticks, decode_in_steps, finish
 from .engine import Engine
 from .manifest import Manifest
@@ -16,8 +16,6 @@ from .reading import Part
 from .sound import Sound, WholeSound, begin_sound, delay
 
 CONTEXT_SECONDS = 0.5  # of the prompt that the codec hears before the speech; what it remembers is shorter
-
-_MOST_FRAMES = 4096  # of one step, padded: attention's memory grows with them
 
 
 class Acoustics:
@@ -67,7 +65,7 @@ class Acoustics:
         before = len(prompt.codes) if prompt else 0
         lengths = [before + len(part.tokens) * self.per_token for part in parts]
         codes: list[np.ndarray] = [np.empty(0)] * len(parts)
-        for batch in buckets(lengths, self._most_batch, _MOST_FRAMES):
+        for batch in buckets(lengths, self._most_batch, MOST_FRAMES):
             decoded = finish(self._decode([parts[place] for place in batch], options, prompt))
             for place, of_sample in zip(batch, decoded, strict=True):
                 codes[place] = of_sample[before : lengths[place]]

@@ -216,7 +216,7 @@ def _other_engines(
 
 def _run(bundle: Bundle, engines: Engines, setting: Setting, report: Callable[[str], None]) -> Run:
     timed = {name: TimedEngine(engine) for name, engine in engines.by_name.items()}
-    voice = Voice(bundle.manifest, timed, bundle.spelling(), bundle.prompts(), engines.in_batches)
+    voice = Voice(bundle, timed, in_batches=engines.in_batches)
     name = str(next(iter(engines.by_name.values())))
     cases = []
     for seconds in setting.seconds:

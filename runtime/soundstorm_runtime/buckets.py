@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 MOST_WASTE = 0.15  # share of a batch that is padding
+MOST_FRAMES = 4096  # of one step of the network, padded: attention's memory grows with them
 
 
 def buckets(lengths: Sequence[int], most: int, most_padded: int) -> list[list[int]]:

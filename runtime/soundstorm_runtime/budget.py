@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .acoustics import Acoustics
+from .manner import Manner
+from .speaking import Speaking
+
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -60,7 +64,16 @@ def say_choice(milliseconds: float, calibration: Calibration, steps: Sequence[in
         )
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
+def calibrate(speaking: Speaking, acoustics: Acoustics, sentence: str, manner: Manner) -> Calibration:
+    """Speak a sentence in a manner of few steps, each stage twice, to see how long that takes."""
+    prompt, options = manner.prompt, manner.options
+    (parts,), reading = _timed(lambda: list(speaking.read([sentence], manner)))
+    codes, stepping = _timed(lambda: acoustics.codes(parts, options, prompt))
+    _, sounding = _timed(lambda: [acoustics.audio(own, prompt) for own in codes])
+    return Calibration(reading, stepping / sum(options.steps), sounding)
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
     """Do some work twice, the first time to warm up; gives its result and the seconds of the second."""
     work()
     started = time.perf_counter()

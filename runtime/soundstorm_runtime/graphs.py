@@ -218,17 +218,22 @@ def check_feeds(graph: Graph, feeds: Mapping[str, np.ndarray], axes: Mapping[str
             )
 
 
-def check_results(graph: Graph, feeds: Mapping[str, np.ndarray], results: Mapping[str, np.ndarray]) -> None:
-    """Raise `EngineError` unless `results` has what `graph` gives for `feeds` (already checked)."""
-    expected = [tensor.name for tensor in graph.outputs]
-    if set(results) != set(expected):
-        raise EngineError(f"graph '{graph.name}' gives {expected}, the engine gave {sorted(results)}")
-    lengths = {
+def lengths_of(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return what each symbolic axis stands for in feeds that have been checked."""
+    return {
         axis: length
         for tensor in graph.inputs
         for axis, length in zip(tensor.axes, feeds[tensor.name].shape, strict=True)
         if isinstance(axis, str)
     }
+
+
+def check_results(graph: Graph, feeds: Mapping[str, np.ndarray], results: Mapping[str, np.ndarray]) -> None:
+    """Raise `EngineError` unless `results` has what `graph` gives for `feeds` (already checked)."""
+    expected = [tensor.name for tensor in graph.outputs]
+    if set(results) != set(expected):
+        raise EngineError(f"graph '{graph.name}' gives {expected}, the engine gave {sorted(results)}")
+    lengths = lengths_of(graph, feeds)
     for tensor in graph.outputs:
         where = f"output '{tensor.name}' of graph '{graph.name}'"
         _check_array(where, tensor, results[tensor.name], lengths)

@@ -14,7 +14,6 @@ from .duration import stretch_at
 from .errors import OptionError
 from .manifest import Manifest
 from .prompts import SUFFIX, Prompt, check_prompt, read_prompt
-from .reading import Reader
 
 T = TypeVar("T")
 
@@ -38,8 +37,8 @@ class Manner:
 class Manners:
     """Makes the manners of one voice. Raises `OptionError` for what it has not, or cannot do."""
 
-    def __init__(self, manifest: Manifest, prompts: Mapping[str, Prompt], reader: Reader | None) -> None:
-        self._manifest, self._prompts, self._reader = manifest, prompts, reader
+    def __init__(self, manifest: Manifest, prompts: Mapping[str, Prompt]) -> None:
+        self._manifest, self._prompts = manifest, prompts
 
     def of(
         self,
@@ -55,8 +54,6 @@ class Manners:
         if not 0 <= pause <= 60:
             raise OptionError(f"pause is {pause:g} s, expected 0 to 60")
         stretch = stretch_at(speed)
-        if speed != 1:
-            self.check_can_stretch(f"speed is {speed:g}")
         gap = round(pause * stretch * self._manifest.audio.sample_rate)
         return Manner(self._prompt(voice), int(seed), options, stretch, gap)
 
@@ -71,14 +68,6 @@ class Manners:
             options = replace(options, temperature=temperature)
         options.check_levels(self._manifest.audio.levels)
         return options
-
-    def check_can_stretch(self, asked: str) -> None:
-        """Raise `OptionError` where the voice does not speak at any pace, and so not as `asked`."""
-        if self._reader and not self._reader.can_stretch:
-            raise OptionError(
-                f"{asked}, but the autoregressive text stage of this voice sets its own "
-                "pace; leave it out, or take a voice with a parallel text stage"
-            )
 
     def _prompt(self, voice: str | Prompt | None) -> Prompt | None:
         if isinstance(voice, Prompt):

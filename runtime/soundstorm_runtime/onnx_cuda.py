@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from .graphs import Axis, Graph
-from .padding import cropped, fill, filled_lengths, lengths_of, shapes_of
+from .graphs import Axis, Graph, lengths_of
+from .padding import cropped, fill, filled_lengths, shapes_of
 
 CUDA = "CUDAExecutionProvider"
 

@@ -108,8 +108,9 @@ class OnnxEngine(Engine):
     def _open_with(self, library: ModuleType, options: Any) -> Any:
         on_cpu = self.provider == "cpu"
         options.intra_op_num_threads = self.threads
-        # A voice has several graphs, each with its own threads: waiting ones must not keep a processor busy.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Between operators threads wait busily, for waking them takes longer. After a run they sleep at once:
+        # a voice has several graphs, each with its own threads, which would be in each other's way.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # errors alone; what matters reaches the user as an exception
         # Without enable_fallback=0 the library prints to stdout and takes another provider.
         return library.InferenceSession(

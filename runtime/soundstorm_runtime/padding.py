@@ -14,16 +14,6 @@ BUCKET = 64  # places of an axis: a tile of a GPU's matrix units, so that fillin
 Shapes = dict[str, tuple[int, ...]]
 
 
-def lengths_of(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Return what each symbolic axis stands for in feeds that have been checked."""
-    return {
-        axis: length
-        for tensor in graph.inputs
-        for axis, length in zip(tensor.axes, feeds[tensor.name].shape, strict=True)
-        if isinstance(axis, str)
-    }
-
-
 def filled_lengths(graph: Graph, lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, int]:
     """Round the axis of padding up to a whole bucket, or to the longest it may be."""
     return {

@@ -38,7 +38,7 @@ class Beginning:
 
 
 class Reader:
-    """Reads sentences. `can_stretch` tells whether it reads at any pace."""
+    """Reads sentences."""
 
     def __init__(
         self, manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine], spelling: Spelling
@@ -46,7 +46,6 @@ class Reader:
         self._stage = _text_stage(manifest, text, engines, spelling.longest_unit)
         self._spelling = spelling
         self.sentences = spelling.sentences
-        self.can_stretch = self._stage.can_stretch
 
     def read(
         self, sentence: str, seed: np.random.SeedSequence, *, stretch: float = 1.0, room: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
@@ -19,9 +20,7 @@ class TooLongError(TextError):
 
 
 class TextStage(ABC):
-    """Phones to semantic tokens, up to `max_tokens` at once; `can_stretch` tells whether at any pace."""
-
-    can_stretch = False
+    """Phones to semantic tokens, up to `max_tokens` at once."""
 
     def __init__(self, encoder: Engine, max_tokens: int) -> None:
         self._encoder = encoder
@@ -48,7 +47,7 @@ class TextStage(ABC):
     ) -> Iterator[np.ndarray]:
         """Give the semantic tokens of phone ids, int64 [phones], as they are made: arrays int64 [tokens].
 
-        stretch: of all durations, above 1 is slower speech; a stage that cannot do it ignores it.
+        stretch: of all durations, above 1 is slower speech.
         room: tokens that may be given where that is less than `max_tokens`.
 
         Raises `TooLongError` for more phones or tokens than the voice takes at once.
@@ -78,8 +77,6 @@ def _too_long(tokens: str, most: int) -> TooLongError:
 
 class ParallelText(TextStage):
     """Durations first, then all tokens at once: no phone can be skipped or repeated."""
-
-    can_stretch = True
 
     def __init__(self, encoder: Engine, decoder: Engine, max_tokens: int) -> None:
         super().__init__(encoder, max_tokens)
@@ -111,7 +108,8 @@ class ParallelText(TextStage):
 class AutoregressiveText(TextStage):
     """One token after the other, with the key/value cache as explicit state.
 
-    Sources: SPEAR-TTS, arXiv 2302.03540. The id `vocabulary` begins and ends a sequence.
+    Sources: SPEAR-TTS, arXiv 2302.03540. The id `vocabulary` begins and ends a sequence. The pace is in the
+    tokens, one for each stretch of time: slower speech has some of them twice, faster speech leaves some out.
 
     rate: semantic tokens a second.
     temperature: of the sampled tokens; 0 takes the most likely one.
@@ -149,7 +147,8 @@ class AutoregressiveText(TextStage):
         limit = max(1, round(self._longest_phone * phones * self._rate))
         end = last = self._vocabulary
         for made in range(limit):
-            if made > most:
+            given, more = (math.ceil(round(count * stretch, 6)) for count in (made, made + 1))
+            if given > most:
                 raise _too_long(f"more than {most}", most)
             token = {"token": np.array([last]), "lengths": np.array([phones])}
             results = self._step.run({**token, **encoded, **state})
@@ -160,7 +159,8 @@ class AutoregressiveText(TextStage):
             last = _pick(logits, self._temperature, rng)
             if last == end:
                 return
-            yield np.array([last])
+            if more > given:
+                yield np.full(more - given, last)
         _log.warning(
             "a sentence of %d phones did not end within %d semantic tokens; cut there", phones, limit
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import BundleError, EngineError, TextError
 from .lexicon import Lexicon
-from .text import MAX_CHARACTERS, sentences_as_written, split_sentences
+from .text import check_length, sentences_as_written, split_sentences
 
 PAUSE = "pau"  # the phone of silence: at both ends of a sentence and at its phrase breaks
 
@@ -98,10 +98,7 @@ class Tokens(Spelling):
 
     def sentences(self, text: str) -> list[str]:
         """Split a text and leave it as it is written, in any language."""
-        if len(text) > MAX_CHARACTERS:
-            raise TextError(
-                f"text has {len(text)} characters, the limit is {MAX_CHARACTERS}; speak it in several parts"
-            )
+        check_length(text)
         parts = sentences_as_written(text)
         if not parts:
             raise TextError(f"text {text.strip()[:40]!r} has no letter or digit; give some words to speak")

@@ -21,8 +21,8 @@ from .cuda import DeviceMemory, out_of_memory
 from .device_array import DeviceArray
 from .engine import Engine
 from .errors import EngineError
-from .graphs import Axis, Graph, Tensor
-from .padding import Shapes, cropped, fill, filled_lengths, lengths_of, shapes_of
+from .graphs import Axis, Graph, Tensor, lengths_of
+from .padding import Shapes, cropped, fill, filled_lengths, shapes_of
 from .tensorrt_library import TensorRt
 
 _MOST_LANES = 16

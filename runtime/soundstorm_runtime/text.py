@@ -49,10 +49,7 @@ def split_sentences(text: str) -> list[str]:
     The sentences are cleaned (plain ASCII, single spaces) and otherwise as they were written.
     Raises `TextError` for a text that is empty, too long, or without a letter or digit to speak.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise TextError(
-            f"text has {len(text)} characters, the limit is {MAX_CHARACTERS}; speak it in several parts"
-        )
+    check_length(text)
     if not text.strip():
         raise TextError("text is empty; give some words to speak")
     parts = [
@@ -65,6 +62,14 @@ def split_sentences(text: str) -> list[str]:
     if not parts:
         raise TextError(f"text {text.strip()[:40]!r} has no speakable character; give letters or digits")
     return parts
+
+
+def check_length(text: str) -> None:
+    """Raise `TextError` for a text of more than `MAX_CHARACTERS`."""
+    if len(text) > MAX_CHARACTERS:
+        raise TextError(
+            f"text has {len(text)} characters, the limit is {MAX_CHARACTERS}; speak it in several parts"
+        )
 
 
 def sentences_as_written(text: str) -> list[str]:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from .acoustics import Acoustics
-from .budget import Calibration, say_choice, timed
-from .bundle import read_bundle
+from .budget import calibrate, say_choice
+from .bundle import Bundle, read_bundle
 from .decode import DecodeOptions
 from .engine import Engine
 from .engines import PrecisionChoice, Provider, open_engines
 from .errors import OptionError
 from .fragments import sentences_of, sentences_to_come
-from .manifest import Manifest
 from .manner import PAUSE_SECONDS, Manners, one_each
 from .pace import Costs
 from .prompt_maker import PromptMaker
@@ -24,7 +23,6 @@ from .prompts import Prompt
 from .reading import Part, Reader
 from .recording import read_recording, recording_of
 from .speaking import Speaking, checked_tokens, sound
-from .spelling import Spelling
 from .stream import Streams, chunks, chunks_in_thread
 from .words import Pronunciations
 
@@ -35,32 +33,32 @@ class Voice:
     `sample_rate` is in samples a second; `options` are the voice's own decode options; `voices` are the
     names it can speak as, and `speaker` the one it takes where none is asked for. Threads may share it.
 
-    engines: one for each graph of the manifest, by name. spelling: None without a text stage. prompts: the
-    named voices. in_batches: whether a sample comes out of a batch as it does alone, so that `speak_many`
-    may use some. maker: makes prompts of recordings.
+    bundle: what the voice was exported to. engines: one for each graph of its manifest, by name.
+    in_batches: whether a sample comes out of a batch as it does alone, so that `speak_many` may use some.
+    lexicon and threads: as those of `load`.
     """
 
     def __init__(
         self,
-        manifest: Manifest,
+        bundle: Bundle,
         engines: Mapping[str, Engine],
-        spelling: Spelling | None,
-        prompts: Mapping[str, Prompt],
+        *,
         in_batches: bool = True,
-        maker: PromptMaker | None = None,
+        lexicon: Pronunciations | None = None,
+        threads: int | None = None,
     ) -> None:
+        manifest, prompts, spelling = bundle.manifest, bundle.prompts(), bundle.spelling(lexicon)
         self.sample_rate = manifest.audio.sample_rate
         self.options = manifest.decode
         self.voices = tuple(prompts)
         self.speaker = manifest.speaker
         self._manifest = manifest
-        self._prompts = prompts
-        self._maker = maker
+        self._maker = PromptMaker(bundle, threads)
         self._text_reader: Reader | None = None
         if manifest.text is not None and spelling is not None:
             self._text_reader = Reader(manifest, manifest.text, engines, spelling)
         self._acoustics = Acoustics(manifest, engines, in_batches)
-        self._manners = Manners(manifest, prompts, self._text_reader)
+        self._manners = Manners(manifest, prompts)
         self._streams = Streams(self._acoustics, manifest.audio.levels)
 
     @classmethod
@@ -86,14 +84,11 @@ class Voice:
         """
         bundle = read_bundle(path)
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
-        return cls(
-            bundle.manifest,
-            engines.by_name,
-            bundle.spelling(lexicon),
-            bundle.prompts(),
-            engines.in_batches,
-            PromptMaker(bundle, threads),
-        )
+        return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
+
+    def sentences(self, text: str) -> list[str]:
+        """Split a text into what is spoken one after the other. Raises `TextError` if there is nothing."""
+        return self._reader.sentences(text)
 
     def speak(
         self,
@@ -152,10 +147,9 @@ class Voice:
         manner = self._manners.of(
             voice, seed, self._manners.options(steps, temperature, options), speed, pause
         )
-        sentences = self._reader.sentences(text)
+        sentences = self.sentences(text)
         if duration is None:
             return self._speaking.each(sentences, manner)
-        self._manners.check_can_stretch(f"duration is {duration:g} s")
         if speed != 1:
             raise OptionError("duration and speed were both given; give one of them")
         return self._speaking.within(duration, sentences, manner)
@@ -186,7 +180,7 @@ class Voice:
         manner = self._manners.of(
             voice, seed, self._manners.options(steps, temperature, options), speed, pause
         )
-        split, work = self._reader.sentences, self._streams.begin(self._reader, manner, budget_ms)
+        split, work = self.sentences, self._streams.begin(self._reader, manner, budget_ms)
         sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
         return chunks(work.speak(sentences))
 
@@ -210,7 +204,7 @@ class Voice:
         manner = self._manners.of(
             voice, seed, self._manners.options(steps, temperature, options), speed, pause
         )
-        split, work = self._reader.sentences, self._streams.begin(self._reader, manner, budget_ms)
+        split, work = self.sentences, self._streams.begin(self._reader, manner, budget_ms)
         if not isinstance(text, AsyncIterable):
             sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
             async for audio in chunks_in_thread(work.speak(sentences)):
@@ -246,7 +240,7 @@ class Voice:
         seeds: list[int] = one_each("seed", seed, len(texts))
         chosen = self._manners.options(steps, temperature, options)
         manners = [self._manners.of(name, own, chosen, speed) for name, own in zip(names, seeds, strict=True)]
-        return self._speaking.together([self._reader.sentences(text) for text in texts], manners)
+        return self._speaking.together([self.sentences(text) for text in texts], manners)
 
     def speak_tokens(
         self,
@@ -283,8 +277,6 @@ class Voice:
             raise OptionError(f"sample_rate is {sample_rate} for a file, which tells it itself; leave it out")
         else:
             recording = read_recording(Path(source))
-        if self._maker is None:
-            raise OptionError("this voice was made of engines, and makes no prompts; load it from its bundle")
         return self._maker.make(recording)
 
     @property
@@ -311,11 +303,7 @@ class Voice:
             raise OptionError(f"the budget is {milliseconds:g} ms, expected more than 0")
         options = replace(self.options, steps=(1,) * len(self.options.steps))
         manner = self._manners.of(voice, 0, options)
-        first = self._reader.sentences(text)[:1]
-        (parts,), reading = timed(lambda: list(self._speaking.read(first, manner)))
-        codes, stepping = timed(lambda: self._acoustics.codes(parts, options, manner.prompt))
-        _, sounding = timed(lambda: [self._acoustics.audio(own, manner.prompt) for own in codes])
-        calibration = Calibration(reading, stepping / len(options.steps), sounding)
+        calibration = calibrate(self._speaking, self._acoustics, self.sentences(text)[0], manner)
         steps = calibration.steps_within(milliseconds / 1000, self.options.steps)
         say_choice(milliseconds, calibration, steps)
         return steps

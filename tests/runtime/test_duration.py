@@ -19,9 +19,15 @@ def voice(make_bundle):
     return Voice.load(make_bundle(), threads=1)
 
 
+@pytest.fixture(params=["parallel", "autoregressive"])
+def either(make_bundle, request):
+    return Voice.load(make_bundle(request.param), threads=1)
+
+
 @pytest.mark.parametrize("text", [TEXT, "Good morning to you."])
 @pytest.mark.parametrize("times", [0.6, 0.77, 1.0, 1.3, 2.5])
-def test_all_of_it_lasts_as_long_as_asked(voice, text, times):
+def test_all_of_it_lasts_as_long_as_asked(either, text, times):
+    voice = either
     duration = round(times * len(voice.speak(text)) / voice.sample_rate, 2)
     sentences = list(voice.speak_sentences(text, duration=duration))
     assert len(sentences) == text.count(".")
@@ -48,12 +54,6 @@ def test_phones_have_a_shortest_length(voice):
     shortest = 0.04 * len(voice._reader._spelling.units("Good morning."))  # a token each
     with pytest.raises(OptionError, match="leaves no time for every phone; give a longer one"):
         voice.speak_sentences("Good morning.", duration=0.8 * shortest)
-
-
-def test_a_stage_that_sets_its_own_pace_refuses(make_bundle):
-    voice = Voice.load(make_bundle("autoregressive"), threads=1)
-    with pytest.raises(OptionError, match="the autoregressive text stage of this voice sets its own pace"):
-        voice.speak_sentences("Good morning.", duration=1.0)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 20))

@@ -81,7 +81,6 @@ def test_every_phone_is_spoken_in_order():
 
 def test_durations_stretch():
     stage, _ = parallel([2.0, 3.0])
-    assert stage.can_stretch
     assert len(speak(stage, 2, stretch=2.0)) == 10
     assert len(speak(stage, 2, stretch=0.4)) == 2
 
@@ -133,6 +132,20 @@ def test_tokens_come_from_the_cache_and_stop_at_the_end():
     assert [feeds["keys"].shape[3] for feeds in engine.seen] == list(range(6))
     np.testing.assert_array_equal(engine.seen[5]["values"], -engine.seen[5]["keys"])
     assert engine.seen[0]["lengths"].tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("stretch", "spoken"),
+    [(2.0, [3, 3, 4, 4, 5, 5, 6, 6]), (1.5, [3, 3, 4, 5, 5, 6]), (0.5, [3, 5]), (0.6, [3, 4, 6]), (0.1, [3])],
+)
+def test_tokens_made_one_by_one_are_said_twice_or_left_out(stretch, spoken):
+    stage, engine = autoregressive(lambda made: one_hot(len(made) + 3 if len(made) < 4 else VOCABULARY))
+    assert speak(stage, 4, stretch=stretch).tolist() == spoken
+    assert len(engine.seen) == 5, "the pace does not change what is read"
+    assert speak(stage, 4, stretch=stretch, room=len(spoken)).tolist() == spoken
+    if len(spoken) > 1:
+        with pytest.raises(TooLongError, match="shorten it"):
+            speak(stage, 4, stretch=stretch, room=len(spoken) - 1)
 
 
 def test_an_end_at_once_still_gives_a_token():

@@ -1,4 +1,4 @@
-"""Speaking rate: how long speech gets, through the durations of its phones."""
+"""Speaking rate: how long speech gets, through durations of phones or the number of tokens."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ def voice(make_bundle):
     return Voice.load(make_bundle(voices={"slt": 6}), threads=1, provider="cpu")
 
 
+@pytest.fixture(params=["parallel", "autoregressive"])
+def either(make_bundle, request):
+    return Voice.load(make_bundle(request.param), threads=1, provider="cpu")
+
+
 def length(audio):
     return sum(map(len, audio)) if isinstance(audio, list) else len(audio)
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.25])
 @pytest.mark.parametrize("way", ["speak", "speak_sentences", "speak_many", "stream"])
-def test_speech_lasts_so_many_times_as_long(voice, speed, way):
+def test_speech_lasts_so_many_times_as_long(either, speed, way):
     """Twice as fast, a token a phone is a limit that this hasty voice meets."""
+    voice = either
     say = {
         "speak": lambda **options: voice.speak(TEXT, **options),
         "speak_sentences": lambda **options: list(voice.speak_sentences(TEXT, **options)),
@@ -52,12 +58,3 @@ def test_a_speed_out_of_range_is_refused_at_the_call(voice):
 def test_speed_and_duration_exclude_each_other(voice):
     with pytest.raises(OptionError, match="duration and speed were both given; give one of them"):
         voice.speak(TEXT, speed=1.5, duration=3)
-
-
-def test_the_autoregressive_stage_says_that_it_cannot(make_bundle):
-    voice = Voice.load(make_bundle("autoregressive"), threads=1, provider="cpu")
-    voice.speak(TEXT, speed=1.0)
-    with pytest.raises(
-        OptionError, match=r"speed is 1\.5, but the autoregressive text stage .* sets its own pace"
-    ):
-        voice.speak(TEXT, speed=1.5)

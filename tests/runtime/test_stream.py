@@ -160,8 +160,8 @@ def test_text_and_options_are_checked_before_any_work(voice):
         voice.stream("")
     with pytest.raises(OptionError, match="seed is -1"):
         voice.stream(TEXT, seed=-1)
-    with pytest.raises(OptionError, match="speed is 2, but the autoregressive text stage"):
-        voice.stream(TEXT, speed=2)
+    with pytest.raises(OptionError, match=r"speed is 3, expected 0\.5 to 2"):
+        voice.stream(TEXT, speed=3)
 
 
 def test_a_codec_that_cannot_be_decoded_in_pieces_speaks_sentence_by_sentence(make_bundle):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
 from ..bundle import Bundle, read_bundle
 from ..errors import BundleError
-from ..manifest import ParityFacts, Precision
+from ..manifest import GraphFacts, Manifest, ParityFacts, SpeechFacts
 from .options import bundle_argument
 
 
@@ -68,27 +68,33 @@ def _describe(bundle: Bundle) -> Iterator[str]:
         f"decode    steps {','.join(map(str, decode.steps))}, {decode.schedule} schedule, "
         f"temperature {decode.temperature}, noise {decode.noise}"
     )
-    for precision in manifest.precisions:
-        yield from _describe_graphs(bundle, precision)
+    yield from _describe_graphs(manifest, "fp32", manifest.graphs, manifest.parity)
+    if manifest.cpu is not None:  # what speaks fp32 on a CPU; it shares the weights
+        yield from _describe_graphs(manifest, "fp32 cpu", manifest.cpu.graphs, manifest.cpu.parity)
+    for precision, variant in manifest.variants.items():
+        yield from _describe_graphs(manifest, precision, variant.graphs, variant.parity)
+        if variant.speech is not None:
+            yield f"{precision:8}  {_heard(variant.speech)}"
 
 
-def _describe_graphs(bundle: Bundle, precision: Precision) -> Iterator[str]:
-    manifest = bundle.manifest
-    variant = None if precision == "fp32" else manifest.variants[precision]
-    parity = manifest.parity if variant is None else variant.parity
+def _describe_graphs(
+    manifest: Manifest, form: str, files: Mapping[str, str | GraphFacts], parity: Mapping[str, ParityFacts]
+) -> Iterator[str]:
     width = max(map(len, manifest.graphs))
     for name, facts in parity.items():
-        file = bundle.graph_file(name, precision).relative_to(bundle.path).as_posix()
-        megabytes = manifest.files[file].size / 1e6
-        yield f"{precision:8}  {name:{width}}  {megabytes:8.2f} MB  {_told(facts)}"
-    if variant and variant.speech:
-        speech = variant.speech
-        rates = (speech.word_error_rate, speech.word_error_rate_fp32)
-        words = "" if None in rates else ", word error rate {:.1f} % where fp32 has {:.1f} %".format(*rates)
-        yield (
-            f"{precision:8}  beside fp32 over {speech.sentences} sentences: spectral distance "
-            f"{speech.spectral_distance:.2f} dB{words}"
-        )
+        file = files[name]
+        used = [file] if isinstance(file, str) else [file.file, *filter(None, [file.weights])]
+        megabytes = sum(manifest.files[each].size for each in used) / 1e6
+        yield f"{form:8}  {name:{width}}  {megabytes:8.2f} MB  {_told(facts)}"
+
+
+def _heard(speech: SpeechFacts) -> str:
+    rates = (speech.word_error_rate, speech.word_error_rate_fp32)
+    words = "" if None in rates else ", word error rate {:.1f} % where fp32 has {:.1f} %".format(*rates)
+    return (
+        f"beside fp32 over {speech.sentences} sentences: spectral distance "
+        f"{speech.spectral_distance:.2f} dB{words}"
+    )
 
 
 def _told(parity: ParityFacts) -> str:

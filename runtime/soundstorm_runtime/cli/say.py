@@ -15,7 +15,6 @@ import numpy as np
 from ..audio import Write, audio_file, wav_stream
 from ..engines import PrecisionChoice, Provider
 from ..errors import TextError
-from ..text import split_sentences
 from ..voice import PAUSE_SECONDS, Voice
 from .options import (
     bundle_argument,
@@ -92,7 +91,6 @@ def say(
     output = output or ("-" if stream or raw else "out.wav")
     _check_usage(output, stream, raw, steps, budget_ms, duration)
     text = _read_text(text, file)
-    count = len(split_sentences(text))  # before the voice is loaded: a bad text fails at once
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     how: dict[str, Any] = {"voice": voice, "seed": seed, "speed": speed, "temperature": temperature}
     how["pause"] = pause
@@ -103,7 +101,7 @@ def say(
         if budget_ms is not None:
             steps = loaded.steps_within(budget_ms, text, voice=voice)
         sentences = loaded.speak_sentences(text, steps=steps, duration=duration, **how)
-        audio = _with_progress(sentences, count)
+        audio = _with_progress(sentences, len(loaded.sentences(text)))
     with _open_output(output, loaded.sample_rate, raw) as write:
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     said = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"

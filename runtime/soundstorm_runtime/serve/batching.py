@@ -10,11 +10,9 @@ from threading import Thread
 
 import numpy as np
 
-from ..buckets import buckets
+from ..buckets import MOST_FRAMES, buckets
 from ..engine import Engine
 from ..graphs import Graph
-
-MOST_FRAMES = 4096  # of one step, padded: attention's memory grows with them
 
 Results = dict[str, np.ndarray]
 

@@ -46,7 +46,7 @@ class Speaker:
         )
         by_name = {**engines.by_name, "step": step}
         self._voice = Voice(
-            manifest, by_name, bundle.spelling(settings.lexicon), bundle.prompts(), engines.in_batches
+            bundle, by_name, in_batches=engines.in_batches, lexicon=settings.lexicon, threads=settings.threads
         )
         self._voice.warm_up()
         self._hop = manifest.audio.hop
