@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import score as command
-from benchmarks.listening import Measured
+from benchmarks.listening import Measured, hear_each
 from benchmarks.recognition import Word
 from benchmarks.roads import CODEC, SOUNDSTORM, TEACHER, TEXT
 from benchmarks.score import Score, show
@@ -51,6 +52,23 @@ def sentences() -> list[Measured]:
         measured("four five six", teacher="four five", complete=False),
         measured("seven eight nine ten", "long", codec="seven ate nine ten"),
     ]
+
+
+def test_what_two_roads_have_in_common_is_heard_once():
+    class Counting:
+        calls = 0
+
+        def hear(self, audio, rate):
+            self.calls += 1
+            return [Word(f"word {self.calls}", 0.0, 0.1)]
+
+    recogniser, sound = Counting(), np.linspace(-1, 1, 1600)
+    speech = {"one": sound, "like": sound + 5e-5, "other": sound + 2e-4, "shorter": sound[:800]}
+    heard = hear_each(recogniser, speech, 16_000)
+    assert {road: h.text for road, h in heard.items()} == {
+        "one": "word 1", "like": "word 1", "other": "word 2", "shorter": "word 3"
+    }  # fmt: skip
+    assert heard["shorter"].seconds == 0.05
 
 
 def test_every_stage_has_its_own_errors(sentences):

@@ -20,6 +20,7 @@ from .options import (
     bundle_argument,
     engine_options,
     lexicon_option,
+    read_utf8,
     speed_option,
     steps_option,
     temperature_option,
@@ -78,13 +79,7 @@ def batch(
 
 
 def _read(lines: BinaryIO) -> list[Line]:
-    name = getattr(lines, "name", "the lines")
-    try:
-        return read_lines(lines.read().decode("utf-8-sig"), name)
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{name} is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
-        ) from error
+    return read_lines(read_utf8(lines), getattr(lines, "name", "the lines"))
 
 
 def _check_voices(bundle: Path, lines: Iterable[Line], usual: str | None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, BinaryIO, TypeVar, get_args
 
 import click
 
 from ..engines import PrecisionChoice, Provider
+from ..errors import TextError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,3 +68,14 @@ def engine_options(command: F) -> F:
         help="Variant of the graphs; auto takes the fastest there that the bundle has, and says which.",
     )
     return threads_option(provider(precision(command)))
+
+
+def read_utf8(file: BinaryIO) -> str:
+    """Read all of a file as text. Raises `TextError` for bytes that are none."""
+    try:
+        return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        name = getattr(file, "name", "the input")
+        raise TextError(
+            f"{name} is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
+        ) from error

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..audio import Write, audio_file, wav_stream
 from ..engines import PrecisionChoice, Provider
-from ..errors import TextError
 from ..voice import PAUSE_SECONDS, Voice
 from .options import (
     bundle_argument,
     engine_options,
     lexicon_option,
+    read_utf8,
     speed_option,
     steps_option,
     temperature_option,
@@ -140,14 +140,7 @@ def _read_text(text: str | None, file: BinaryIO | None) -> str:
         raise click.UsageError("both TEXT and --file were given; give one of them")
     if file is None and text is not None and text != "-":
         return text
-    source = file or sys.stdin.buffer
-    try:
-        return source.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        name = getattr(source, "name", "the text")
-        raise TextError(
-            f"{name} is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
-        ) from error
+    return read_utf8(file or sys.stdin.buffer)
 
 
 def _open_output(output: str, sample_rate: int, raw: bool) -> AbstractContextManager[Write]:
