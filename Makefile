@@ -33,7 +33,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-build/voice/bundle.json: voices/flite-rms.pt $(SOURCES) | $(INSTALLED)
+build/voice/bundle.json: voices/flite-multi.pt $(SOURCES) | $(INSTALLED)
 	$(BIN)/soundstorm-export $< -o build/voice
 
 $(INSTALLED): pyproject.toml

@@ -29,7 +29,7 @@ from .work import exported
 PLOTS = Path("benchmarks/plots")
 SENTENCE = "The farmer repaired the old tractor before the harvest began."
 MELS, HOP_SECONDS, WINDOW_SECONDS = 80, 0.01, 0.04
-STAGES = ("codec", "text", "acoustic")
+STAGES = ("codec", "units", "text", "acoustic")
 HELD_OUT = "held-out "
 
 

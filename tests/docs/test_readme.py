@@ -11,17 +11,22 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 import soundstorm_edge.cli
 import soundstorm_export.cli
 import soundstorm_runtime.cli
+from soundstorm_edge.checkpoint import save_voice
 from soundstorm_edge.recipe import load_recipe
 from soundstorm_export.foreign import read_facts
+from soundstorm_runtime.bundle import read_bundle
+from soundstorm_runtime.prompt_maker import PromptMaker
+from soundstorm_runtime.prompts import write_prompt
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,11 +64,17 @@ LINES = [
 
 
 @pytest.fixture
-def workplace(tmp_path, tiny_bundle, tiny_checkpoint):
-    """What `make demo` leaves, with a tiny voice in place of the shipped one."""
-    shutil.copytree(tiny_bundle, tmp_path / "build" / "voice")
+def workplace(tmp_path, tiny_bundle, tiny_voice):
+    """What `make demo` leaves, with a tiny voice in place of the shipped one, and noise for its four."""
+    bundle = tmp_path / "build" / "voice"
+    shutil.copytree(tiny_bundle, bundle)
+    maker, rng = PromptMaker(read_bundle(bundle)), np.random.default_rng(0)
+    noise = rng.uniform(-0.1, 0.1, 2 * tiny_voice.codec.sample_rate).astype(np.float32)
+    prompts = dict.fromkeys(("rms", "slt", "awb", "kal16"), maker.tokenize(noise))
+    for name, prompt in prompts.items():
+        write_prompt(bundle / "prompts" / f"{name}.npz", prompt)
     (tmp_path / "voices").mkdir()
-    shutil.copy(tiny_checkpoint, tmp_path / "voices" / "flite-rms.pt")
+    save_voice(tmp_path / "voices" / "flite-multi.pt", replace(tiny_voice, prompts=prompts))
     return tmp_path
 
 
