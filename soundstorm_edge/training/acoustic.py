@@ -28,18 +28,30 @@ class AcousticRecipe:
     """The Conformer, the masking, and the length of training samples in frames.
 
     The levels, the codebook size and the vocabulary are those of the codec and the units.
+
+    read: share of the utterances whose semantic tokens are those that the parallel text stage reads at the
+    pace at which they were spoken. Where it has learned one speaker alone, these tell nothing of the voice,
+    so that the prompt must; and they are what SoundStorm hears in text to speech. The text stage has to be
+    trained before.
     """
 
     conformer: ConformerConfig = field(default_factory=lambda: SMALL)
     masking: Masking = field(default_factory=Masking)
     frames: int = 256
+    read: float = 0.0
     optimization: Optimization = field(default_factory=Optimization)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.read <= 1:
+            raise ValueError(f"read is {self.read}, expected a share from 0 to 1")
 
 
 class AcousticStage(Stage):
     """Stretches of one speaker's speech: codes with the semantic tokens of the same frames.
 
     A stretch runs on from one utterance into another one, as a sentence follows its prompt.
+
+    tokens: those that were heard. read: those that the text stage reads, for the recipe's share of them.
     """
 
     name = "acoustic"
@@ -52,11 +64,12 @@ class AcousticStage(Stage):
         codes: Sequence[np.ndarray],
         tokens: Sequence[np.ndarray],
         frames_per_token: int,
+        read: Sequence[np.ndarray] | None = None,
     ) -> None:
         self.config, self.recipe = config, recipe
         torch.manual_seed(recipe.optimization.seed)
         self.model = SoundStorm.from_config(config)
-        self.codes, self.tokens, self.frames_per_token = codes, tokens, frames_per_token
+        self.codes, self.tokens, self.frames_per_token, self.read = codes, tokens, frames_per_token, read
         utterances = corpus.utterances
         self.numbers = np.flatnonzero(~utterances.held_out)
         self.speaker = utterances.speaker[self.numbers]
@@ -70,7 +83,7 @@ class AcousticStage(Stage):
         missing = self.recipe.frames
         others = self.of_speaker[self.speaker[number]]
         while missing > 0:
-            codes, tokens = self._pair(int(self.numbers[rng.choice(others) if parts else number]))
+            codes, tokens = self._pair(int(self.numbers[rng.choice(others) if parts else number]), rng)
             start = 0 if parts else int(rng.integers(len(codes)))
             parts.append((codes[start : start + missing], tokens[start : start + missing]))
             missing -= len(parts[-1][0])
@@ -82,8 +95,12 @@ class AcousticStage(Stage):
         tokens, _ = pad([sample[1] for sample in samples])
         return codes, tokens, lengths
 
-    def _pair(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        return align(self.codes[number], self.tokens[number], self.frames_per_token)
+    def _pair(self, number: int, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Give codes and tokens of an utterance; without `rng`, the tokens that were heard."""
+        tokens = self.tokens
+        if self.read is not None and rng is not None and rng.random() < self.recipe.read:
+            tokens = self.read
+        return align(self.codes[number], tokens[number], self.frames_per_token)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the masking loss."""

@@ -4,7 +4,7 @@ corpus/               utterances.jsonl, audio/
 codec/                state.pt, log.jsonl
 units/                units.pt, tokens/
 acoustic/             state.pt, log.jsonl, codes/
-text/                 state.pt, log.jsonl
+text/                 state.pt, log.jsonl; read/ where SoundStorm learns from what it reads
 ckpt.pt               the voice
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from soundstorm_runtime.lexicon import Lexicon
 from soundstorm_runtime.prompts import Prompt
@@ -22,9 +23,9 @@ from soundstorm_runtime.prompts import Prompt
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
 from ..codec import Codec
 from ..corpus import Corpus, make_corpus
-from ..errors import CheckpointError, CorpusError
+from ..errors import CheckpointError, CorpusError, RecipeError
 from ..lexicon import shipped_lexicon
-from ..parallel_text import ParallelTextConfig
+from ..parallel_text import ParallelTextConfig, ParallelTextToSemantic
 from ..semantic import SemanticTokenizer
 from ..soundstorm import SoundStormConfig
 from ..text_to_semantic import TextToSemanticConfig
@@ -32,8 +33,8 @@ from .acoustic import AcousticStage
 from .codec import CodecStage
 from .loop import train
 from .state import read_state, trained_weights
-from .text import TextStage, with_alphabets
-from .tokens import Tokens, corpus_tokens
+from .text import TextStage, with_alphabets, with_durations
+from .tokens import Tokens, corpus_tokens, tokens_of_utterances
 from .units import fit_units, load_units
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
     codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
     tokens = _semantic_tokens(folder, speech, fitted)
     frames_per_token = trained.sample_rate // (trained.hop * fitted.rate)
-    stage = AcousticStage(recipe.acoustic, _soundstorm(recipe), speech, codes, tokens, frames_per_token)
+    read = _read_tokens(recipe, folder, speech, fitted, tokens) if recipe.acoustic.read else None
+    stage = AcousticStage(recipe.acoustic, _soundstorm(recipe), speech, codes, tokens, frames_per_token, read)
     train(stage, recipe.acoustic.optimization, folder / "acoustic")
 
 
@@ -139,6 +141,29 @@ def _text(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemant
 
 def _semantic_tokens(folder: Path, speech: Corpus, fitted: SemanticTokenizer) -> Tokens:
     return corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
+
+
+def _read_tokens(
+    recipe: Recipe, folder: Path, speech: Corpus, fitted: SemanticTokenizer, tokens: Tokens
+) -> Tokens:
+    """Let the trained text stage read the corpus at the pace at which it was spoken."""
+    config = _text(recipe, shipped_lexicon())
+    if not isinstance(config, ParallelTextConfig):
+        raise RecipeError(
+            f"acoustic.read is {recipe.acoustic.read}, which needs text.model.kind = 'parallel'; set it, or "
+            "leave acoustic.read out"
+        )
+    reader = ParallelTextToSemantic(config)
+    reader.load_state_dict(_trained_weights(folder / "text", config))
+    ids = {symbol: index for index, symbol in enumerate(config.symbols)}
+
+    def read(number: int, device: torch.device) -> Tensor:
+        phones, durations, _ = with_durations(speech.utterances[number], tokens[number], fitted.rate, ids)
+        columns = (torch.from_numpy(column)[None].to(device) for column in (phones, durations))
+        return reader.read(*columns)[0]
+
+    models = nn.ModuleDict({"text": reader, "units": fitted})  # other units, other lengths
+    return tokens_of_utterances(folder / "text" / "read", speech, models, read)
 
 
 def _trained_codec(recipe: Recipe, folder: Path) -> Codec:

@@ -72,7 +72,7 @@ class TextStage(Stage):
     def _read(self, number: int) -> tuple[np.ndarray, ...]:
         utterance, tokens = self.corpus.utterances[number], self.tokens[number]
         if isinstance(self.config, ParallelTextConfig):
-            return _with_durations(utterance, tokens, self.rate, self.ids)
+            return with_durations(utterance, tokens, self.rate, self.ids)
         return _plain(utterance, tokens, self.ids, self.lexicon)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
@@ -129,9 +129,10 @@ def _autoregressive_loss(
     )
 
 
-def _with_durations(
+def with_durations(
     utterance: Utterance, tokens: np.ndarray, rate: int, ids: dict[str, int]
 ) -> tuple[np.ndarray, ...]:
+    """Give the ids of an utterance's phones, how many tokens each lasts, and the tokens."""
     if not utterance.ends:
         raise CorpusError(
             f"utterance {utterance.id} has no phone times, which the parallel text stage needs; "

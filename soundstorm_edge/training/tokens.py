@@ -59,8 +59,21 @@ class Tokens(Sequence[np.ndarray]):
 def corpus_tokens(
     folder: Path, corpus: Corpus, model: nn.Module, tokenize: Callable[[Tensor], Tensor]
 ) -> Tokens:
-    """Tokenize every utterance, or take what an earlier run kept for the same weights and corpus.
+    """Make tokens of what is heard, `tokenize` of audio `[1, samples]`: see `tokens_of_utterances`."""
 
+    def heard(number: int, device: torch.device) -> Tensor:
+        audio = torch.from_numpy(corpus.audio(corpus.utterances[number]))[None]
+        return tokenize(audio.to(device))[0]
+
+    return tokens_of_utterances(folder, corpus, model, heard)
+
+
+def tokens_of_utterances(
+    folder: Path, corpus: Corpus, model: nn.Module, make: Callable[[int, torch.device], Tensor]
+) -> Tokens:
+    """Make tokens of every utterance, or take what an earlier run kept for the same weights and corpus.
+
+    make: gives those of an utterance by its number, with `model`, which is on that device.
     A killed run goes on at the shard that it was at; several processes share the work.
     """
     state = PartialState()
@@ -71,17 +84,17 @@ def corpus_tokens(
     shards = range(state.process_index, -(-len(corpus.utterances) // PER_SHARD), state.num_processes)
     missing = [shard for shard in shards if not _shard_path(folder, shard).exists()]
     model.eval().to(state.device)
-    todo = [corpus.utterances[n * PER_SHARD : (n + 1) * PER_SHARD] for n in missing]
+    numbers = range(len(corpus.utterances))
+    todo = [numbers[n * PER_SHARD : (n + 1) * PER_SHARD] for n in missing]
     with tqdm(
         total=sum(map(len, todo)), desc=f"tokens for {folder.name}", unit="utterance",
         disable=not state.is_main_process,
     ) as bar:  # fmt: skip
-        for shard, utterances in zip(missing, todo, strict=True):
+        for shard, of_shard in zip(missing, todo, strict=True):
             found = []
-            for utterance in utterances:
-                audio = torch.from_numpy(corpus.audio(utterance))[None].to(state.device)
+            for number in of_shard:
                 with torch.inference_mode():
-                    found.append(tokenize(audio)[0].cpu().numpy())
+                    found.append(make(number, state.device).cpu().numpy())
                 bar.update()
             _write_shard(folder, shard, found)
     model.to("cpu")

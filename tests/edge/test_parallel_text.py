@@ -20,6 +20,17 @@ def test_a_phone_without_a_token_is_passed_over() -> None:
     assert spread_over_time(torch.tensor([[1, 0, 2]]), 3)[0].tolist() == [[0, 2, 2]]
 
 
+def test_it_reads_at_a_given_pace() -> None:
+    torch.manual_seed(0)
+    model = ParallelTextToSemantic(TINY).eval()
+    phones, durations = torch.tensor([[0, 2, 1]]), torch.tensor([[3, 0, 4]])
+    tokens = model.read(phones, durations)
+    hidden, _ = model.encode(phones, torch.tensor([3]))
+    expected = model.decode(hidden, *spread_over_time(durations, 7), torch.tensor([7]))
+    assert tokens.tolist() == expected.tolist()
+    assert tokens.shape == (1, 7)
+
+
 def test_it_learns_tokens_and_durations() -> None:
     torch.manual_seed(0)
     model = ParallelTextToSemantic(TINY)

@@ -1,20 +1,26 @@
 """Several speakers: stretches of one voice, a text stage of one rhythm, and a prompt for each."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.config import to_plain
 from soundstorm_edge.corpus import Corpus
-from soundstorm_edge.errors import CorpusError
+from soundstorm_edge.errors import CorpusError, RecipeError
 from soundstorm_edge.lexicon import shipped_lexicon
+from soundstorm_edge.recipe import load_recipe
+from soundstorm_edge.text_to_semantic import TextToSemanticConfig
+from soundstorm_edge.training import run
 from soundstorm_edge.training.acoustic import AcousticRecipe, AcousticStage
-from soundstorm_edge.training.run import _prompts
+from soundstorm_edge.training.run import _prompts, _read_tokens
 from soundstorm_edge.training.text import TextRecipe, TextStage
+from soundstorm_edge.training.tokens import corpus_tokens
 from soundstorm_edge.utterances import Utterance
 
 SPEAKERS = ("anna", "otto")
@@ -64,6 +70,52 @@ def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModel
     assert heard == set(range(6))
     batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in (0, 1)])
     assert [tuple(tensor.shape) for tensor in batch] == [(2, 60, 2), (2, 60), (2,)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_tokens_may_be_read_where_they_were_heard(
+    corpus: Corpus, tiny_voice: VoiceModels, share: float
+) -> None:
+    tokens = numbered(corpus)
+    codes = [np.stack([own % 16, own % 16], axis=1) for own in tokens]
+    read = [own + 100 for own in tokens]
+    recipe = AcousticRecipe(frames=60, read=share)
+    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, read)
+    shares = []
+    for seed in range(40):
+        own_codes, own_tokens = stage.sample(seed % 6, np.random.default_rng(seed))
+        assert (own_codes[:, 0] == own_tokens % 100).all()  # read or heard, it is the same speech
+        shares.append((own_tokens >= 100).mean())
+    assert np.mean(shares) == pytest.approx(share, abs=0.15)
+    assert all((held_out[1] < 100).all() for held_out in stage.held_out)
+
+
+def test_the_text_stage_reads_at_the_pace_of_the_speech(
+    corpus: Corpus, tiny_voice: VoiceModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_trained_weights", lambda *_: tiny_voice.text.state_dict())
+    recipe = replace(
+        load_recipe("flite-multi"),
+        units=replace(load_recipe("flite-multi").units, model=tiny_voice.config.units),
+        text=TextRecipe(tiny_voice.config.text),
+        acoustic=AcousticRecipe(read=0.5),
+    )
+    tokens = corpus_tokens(tmp_path / "heard", corpus, tiny_voice.units, tiny_voice.units.tokenize)
+    read = _read_tokens(recipe, tmp_path, corpus, tiny_voice.units, tokens)
+    assert read.lengths.tolist() == tokens.lengths.tolist()
+    pau, last = tiny_voice.config.text.symbols.index("pau"), tokens.lengths[3]
+    expected = tiny_voice.text.read(torch.tensor([[pau, pau]]), torch.tensor([[5, int(last) - 5]]))
+    assert read[3].tolist() == expected[0].tolist()
+    alone = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
+    with pytest.raises(
+        RecipeError, match=r"acoustic\.read is 0\.5, which needs text\.model\.kind = 'parallel'"
+    ):
+        _read_tokens(alone, tmp_path, corpus, tiny_voice.units, tokens)
+
+
+def test_a_share_is_one() -> None:
+    with pytest.raises(ValueError, match=r"read is 1\.5, expected a share from 0 to 1"):
+        AcousticRecipe(read=1.5)
 
 
 def test_a_text_stage_may_learn_one_rhythm(corpus: Corpus, tiny_voice: VoiceModels) -> None:
