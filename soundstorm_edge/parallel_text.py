@@ -77,15 +77,16 @@ class ParallelTextToSemantic(nn.Module):
         x = spread + self.progress(progress[..., None])
         return self.classifier(self.decoder(x, frame_mask(lengths, phone_index.shape[1])))
 
-    def read(self, phones: Tensor, durations: Tensor) -> Tensor:
-        """Give the semantic tokens, int64 `[1, tokens]`, of phones int64 `[1, phones]` at a given pace.
+    def read(self, phones: Tensor, lengths: Tensor, durations: Tensor) -> Tensor:
+        """Give the most likely semantic tokens of phones at a given pace, int64 `[batch, tokens]`.
 
-        durations: int64 `[1, phones]`, in tokens, which they add up to.
+        phones: int64 `[batch, phones]`, `lengths` int64 `[batch]` of them real; durations: int64 `[batch,
+        phones]`, in tokens, which they add up to; 0 past the end of each.
         """
-        tokens = int(durations.sum())
-        hidden, _ = self.encode(phones, torch.tensor([phones.shape[1]], device=phones.device))
-        index, progress = spread_over_time(durations, tokens)
-        return self.decode(hidden, index, progress, torch.tensor([tokens], device=phones.device))
+        hidden, _ = self.encode(phones, lengths)
+        tokens = durations.sum(dim=1)
+        index, progress = spread_over_time(durations, int(tokens.max()))
+        return self.decode(hidden, index, progress, tokens)
 
     def forward(
         self, phones: Tensor, phone_lengths: Tensor, durations: Tensor, tokens: Tensor, token_lengths: Tensor

@@ -10,6 +10,7 @@ ckpt.pt               the voice
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,7 @@ from ..semantic import SemanticTokenizer
 from ..soundstorm import SoundStormConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .acoustic import AcousticStage
+from .batches import pad
 from .codec import CodecStage
 from .loop import train
 from .state import read_state, trained_weights
@@ -157,13 +159,14 @@ def _read_tokens(
     reader.load_state_dict(_trained_weights(folder / "text", config))
     ids = {symbol: index for index, symbol in enumerate(config.symbols)}
 
-    def read(number: int, device: torch.device) -> Tensor:
-        phones, durations, _ = with_durations(speech.utterances[number], tokens[number], fitted.rate, ids)
-        columns = (torch.from_numpy(column)[None].to(device) for column in (phones, durations))
-        return reader.read(*columns)[0]
+    def read(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
+        rows = [with_durations(speech.utterances[n], tokens[n], fitted.rate, ids)[:2] for n in numbers]
+        (phones, lengths), (durations, _) = (pad(column) for column in zip(*rows, strict=True))
+        batch = reader.read(phones.to(device), lengths.to(device), durations.to(device))
+        return [row[: len(tokens[n])] for row, n in zip(batch, numbers, strict=True)]
 
     models = nn.ModuleDict({"text": reader, "units": fitted})  # other units, other lengths
-    return tokens_of_utterances(folder / "text" / "read", speech, models, read)
+    return tokens_of_utterances(folder / "text" / "read", speech, models, read, batch=16)
 
 
 def _trained_codec(recipe: Recipe, folder: Path) -> Codec:

@@ -61,19 +61,24 @@ def corpus_tokens(
 ) -> Tokens:
     """Make tokens of what is heard, `tokenize` of audio `[1, samples]`: see `tokens_of_utterances`."""
 
-    def heard(number: int, device: torch.device) -> Tensor:
-        audio = torch.from_numpy(corpus.audio(corpus.utterances[number]))[None]
-        return tokenize(audio.to(device))[0]
+    def heard(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
+        audio = [torch.from_numpy(corpus.audio(corpus.utterances[number]))[None] for number in numbers]
+        return [tokenize(one.to(device))[0] for one in audio]
 
-    return tokens_of_utterances(folder, corpus, model, heard)
+    return tokens_of_utterances(folder, corpus, model, heard, batch=1)
 
 
 def tokens_of_utterances(
-    folder: Path, corpus: Corpus, model: nn.Module, make: Callable[[int, torch.device], Tensor]
+    folder: Path,
+    corpus: Corpus,
+    model: nn.Module,
+    make: Callable[[Sequence[int], torch.device], Sequence[Tensor]],
+    batch: int,
 ) -> Tokens:
     """Make tokens of every utterance, or take what an earlier run kept for the same weights and corpus.
 
-    make: gives those of an utterance by its number, with `model`, which is on that device.
+    make: gives those of utterances by their numbers, with `model`, which is on that device; it is asked
+    for up to `batch` at once, about as long as one another.
     A killed run goes on at the shard that it was at; several processes share the work.
     """
     state = PartialState()
@@ -91,12 +96,15 @@ def tokens_of_utterances(
         disable=not state.is_main_process,
     ) as bar:  # fmt: skip
         for shard, of_shard in zip(missing, todo, strict=True):
-            found = []
-            for number in of_shard:
+            found: dict[int, np.ndarray] = {}
+            by_length = sorted(of_shard, key=corpus.utterances.seconds.__getitem__)
+            for first in range(0, len(by_length), batch):
+                asked = by_length[first : first + batch]
                 with torch.inference_mode():
-                    found.append(make(number, state.device).cpu().numpy())
-                bar.update()
-            _write_shard(folder, shard, found)
+                    made = make(asked, state.device)
+                found |= {n: tokens.cpu().numpy() for n, tokens in zip(asked, made, strict=True)}
+                bar.update(len(asked))
+            _write_shard(folder, shard, [found[number] for number in of_shard])
     model.to("cpu")
     state.wait_for_everyone()
     return Tokens(folder)

@@ -23,12 +23,16 @@ def test_a_phone_without_a_token_is_passed_over() -> None:
 def test_it_reads_at_a_given_pace() -> None:
     torch.manual_seed(0)
     model = ParallelTextToSemantic(TINY).eval()
-    phones, durations = torch.tensor([[0, 2, 1]]), torch.tensor([[3, 0, 4]])
-    tokens = model.read(phones, durations)
-    hidden, _ = model.encode(phones, torch.tensor([3]))
-    expected = model.decode(hidden, *spread_over_time(durations, 7), torch.tensor([7]))
-    assert tokens.tolist() == expected.tolist()
-    assert tokens.shape == (1, 7)
+    phones, lengths = torch.tensor([[0, 2, 1], [1, 2, 0]]), torch.tensor([3, 2])
+    durations = torch.tensor([[3, 0, 4], [2, 2, 0]])
+    tokens = model.read(phones, lengths, durations)
+    assert tokens.shape == (2, 7)
+    for row, length in enumerate(lengths.tolist()):  # as each is read alone
+        own = durations[row : row + 1, :length]
+        total = int(own.sum())
+        hidden, _ = model.encode(phones[row : row + 1, :length], lengths[row : row + 1])
+        expected = model.decode(hidden, *spread_over_time(own, total), torch.tensor([total]))
+        assert tokens[row, :total].tolist() == expected[0].tolist()
 
 
 def test_it_learns_tokens_and_durations() -> None:

@@ -104,13 +104,13 @@ def test_the_text_stage_reads_at_the_pace_of_the_speech(
     read = _read_tokens(recipe, tmp_path, corpus, tiny_voice.units, tokens)
     assert read.lengths.tolist() == tokens.lengths.tolist()
     pau, last = tiny_voice.config.text.symbols.index("pau"), tokens.lengths[3]
-    expected = tiny_voice.text.read(torch.tensor([[pau, pau]]), torch.tensor([[5, int(last) - 5]]))
-    assert read[3].tolist() == expected[0].tolist()
-    alone = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
+    alone = torch.tensor([[pau, pau]]), torch.tensor([2]), torch.tensor([[5, int(last) - 5]])
+    assert read[3].tolist() == tiny_voice.text.read(*alone)[0].tolist()
+    autoregressive = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
     with pytest.raises(
         RecipeError, match=r"acoustic\.read is 0\.5, which needs text\.model\.kind = 'parallel'"
     ):
-        _read_tokens(alone, tmp_path, corpus, tiny_voice.units, tokens)
+        _read_tokens(autoregressive, tmp_path, corpus, tiny_voice.units, tokens)
 
 
 def test_a_share_is_one() -> None:
