@@ -29,6 +29,7 @@ from soundstorm_runtime.engine import Engine
 from soundstorm_runtime.errors import SoundStormError
 from soundstorm_runtime.graphs import AXES, Axis, Graph, decoder_graph, step_graph
 from soundstorm_runtime.onnx_engine import OnnxEngine
+from soundstorm_runtime.onnx_tensorrt import EngineCache
 from soundstorm_runtime.tensorrt_engine import TensorRtEngine
 from soundstorm_runtime.tensorrt_library import open_tensorrt_library
 
@@ -129,9 +130,10 @@ class Contestants:
         else:
             makers["ONNX Runtime cpu, fp32"] = lambda: self._onnx(graph, "fp32", batch)
         for precision in ("fp32", "fp16"):
-            makers[f"ONNX Runtime cuda, {precision}"] = lambda p=precision: self._onnx(
-                graph, p, batch, "cuda"
-            )  # type: ignore[misc]
+            for provider in ("cuda", "onnx-tensorrt"):
+                makers[f"ONNX Runtime {provider.removeprefix('onnx-')}, {precision}"] = (
+                    lambda p=precision, on=provider: self._onnx(graph, p, batch, on)  # type: ignore[misc]
+                )
             makers[f"TensorRT, {precision}"] = lambda p=precision: self._tensorrt(graph, p, batch)  # type: ignore[misc]
         for name, make in makers.items():
             try:
@@ -164,7 +166,12 @@ class Contestants:
         return {**AXES, "batch": Axis(batch, batch, batch), "frames": Axis(1, frames, frames)}
 
     def _onnx(self, graph: Graph, precision: str, batch: int, provider: Any = "cpu") -> Engine:
-        return OnnxEngine(graph, self._path(graph, precision), self._axes(batch), provider=provider)
+        cache = None
+        if provider == "onnx-tensorrt":
+            cache = EngineCache(self._folder / f"{graph.name}-{precision}-{batch}", precision == "fp16")
+            cache.folder.mkdir(exist_ok=True)
+        path = self._path(graph, precision)
+        return OnnxEngine(graph, path, self._axes(batch), provider=provider, cache=cache)
 
     def _tensorrt(self, graph: Graph, precision: str, batch: int) -> Engine:
         library, axes = open_tensorrt_library(("tensorrt",)), self._axes(batch)

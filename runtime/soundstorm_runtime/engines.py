@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from typing import Literal, get_args
 
 from .bundle import Bundle
 from .engine import Engine
+from .engine_manifest import FOLDER, sources
 from .errors import EngineError, OptionError
 from .machine import INT8_FEATURES, cpu_features
 from .manifest import Precision
 from .onnx_engine import OnnxEngine, available_devices
+from .onnx_tensorrt import EngineCache
 from .tensorrt_engines import has_engines, open_tensorrt
 
-Place = Literal["cpu", "cuda", "tensorrt"]
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
+Place = Literal["cpu", "cuda", "tensorrt", "onnx-tensorrt"]
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "onnx-tensorrt"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 
 _log = logging.getLogger(__name__)
@@ -46,7 +49,9 @@ def open_engines(
 ) -> Engines:
     """Open every graph of a bundle.
 
-    provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt', or 'auto' for the best that works.
+    provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
+    'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, for minutes, and keeps beside the
+    bundle), or 'auto' for the best that works; it does not take the last one.
     precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest that the bundle has for the provider.
     threads: threads within one operator; None takes the processors at hand, up to 8.
 
@@ -81,10 +86,12 @@ def choose_precision(
                 f"precision {asked!r} was asked for, but the bundle has {', '.join(available)}; take one of "
                 f"these, or export the voice with soundstorm-export --precision {asked}"
             )
-        if asked == "int8" and provider == "cuda":
-            raise OptionError("precision 'int8' runs on the CPU alone, not on 'cuda'; take fp16 or fp32")
+        if asked == "int8" and provider != "cpu":
+            raise OptionError(
+                f"precision 'int8' runs on the CPU alone, not on {provider!r}; take fp16 or fp32"
+            )
         return asked, "asked for"
-    if provider == "cuda":
+    if provider != "cpu":
         return (
             ("fp16", "a GPU is faster in it") if "fp16" in available else ("fp32", "the bundle has no fp16")
         )
@@ -122,7 +129,22 @@ def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | 
         for name in manifest.expected_graphs()
     }
     by_name = {
-        name: OnnxEngine(graph, files[name], manifest.axes, provider=device, threads=threads)
+        name: OnnxEngine(
+            graph, files[name], manifest.axes, provider=device, threads=threads,
+            cache=_cache(bundle, name, precision) if device == "onnx-tensorrt" else None,
+        )
         for name, graph in manifest.expected_graphs().items()
-    }
+    }  # fmt: skip
     return Engines(by_name, device, precision, reason)
+
+
+def _cache(bundle: Bundle, name: str, precision: Precision) -> EngineCache:
+    """Make the folder of a graph's engines, named by its content: the library looks at its form alone."""
+    content = "".join(sources(bundle, name, precision).values())
+    own = f"onnxruntime-{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    folder = bundle.path / FOLDER / own
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(f"cannot keep engines in {folder} ({error.strerror}); copy the bundle") from error
+    return EngineCache(folder, half=precision == "fp16")

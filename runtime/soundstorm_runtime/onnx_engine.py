@@ -1,4 +1,4 @@
-"""Graphs on ONNX Runtime, on the CPU or on CUDA."""
+"""Graphs on ONNX Runtime: on the CPU, on CUDA, or on TensorRT as ONNX Runtime drives it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from .errors import EngineError
 from .graphs import AXES, Axis, Graph, Tensor
 from .machine import default_threads
 from .onnx_cuda import CUDA, BoundRuns, cuda_options, placed_nodes
+from .onnx_tensorrt import TENSORRT, EngineCache, tensorrt_options
 
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "onnx-tensorrt"]
 
 CPU = "CPUExecutionProvider"
 
-_PROVIDERS: dict[Device, str] = {"cuda": CUDA, "cpu": CPU}
+_PROVIDERS: dict[Device, str] = {"onnx-tensorrt": TENSORRT, "cuda": CUDA, "cpu": CPU}
+NEEDS: dict[Device, str] = {
+    "cpu": "the installation of onnxruntime",
+    "cuda": "the driver, CUDA and cuDNN",
+    "onnx-tensorrt": "the driver, CUDA, cuDNN and TensorRT's libraries (libnvinfer)",
+}
 _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
 
 _log = logging.getLogger(__name__)
@@ -30,7 +36,7 @@ class OnnxEngine(Engine):
     """Runs a graph with ONNX Runtime.
 
     source: path of an ONNX file, or its bytes.
-    provider: 'cpu' or 'cuda'.
+    provider: 'cpu', 'cuda' or 'onnx-tensorrt'; the last one keeps its engines as `cache` says.
     threads: threads within one operator; None takes the processors this process may use, up to 8.
 
     Raises `EngineError` where the library is missing, the provider cannot be used, or the source is
@@ -45,8 +51,12 @@ class OnnxEngine(Engine):
         *,
         provider: Device = "cpu",
         threads: int | None = None,
+        cache: EngineCache | None = None,
     ) -> None:
         super().__init__(graph, axes)
+        if (provider == "onnx-tensorrt") != (cache is not None):
+            raise EngineError(f"a cache of engines goes with 'onnx-tensorrt' alone, not with {provider!r}")
+        self._cache = cache
         self.provider: Device = provider
         self.threads = threads or default_threads()
         self._where = f"graph '{graph.name}'" if isinstance(source, bytes) else str(source)
@@ -57,7 +67,7 @@ class OnnxEngine(Engine):
         self._session = self._open(library)
         self._check_signature()
         self._bound: BoundRuns | None = None
-        if provider == "cuda" and graph.padding is not None:  # run often in one shape
+        if provider != "cpu" and graph.padding is not None:  # run often in one shape
             self._bound = BoundRuns(library, self._session, graph, axes, "cuda", self._captures)
         self._outputs = [tensor.name for tensor in graph.outputs]
 
@@ -77,7 +87,7 @@ class OnnxEngine(Engine):
         name = _PROVIDERS[self.provider]
         if name not in library.get_available_providers():
             raise EngineError(
-                f"provider 'cuda' asked for, but {self._name} has only "
+                f"provider '{self.provider}' asked for, but {self._name} has only "
                 f"{library.get_available_providers()}; "
                 "pip uninstall onnxruntime, then pip install 'soundstorm-edge[gpu]'"
             )
@@ -91,8 +101,8 @@ class OnnxEngine(Engine):
             ) from error
         if name not in session.get_providers():
             raise EngineError(
-                "provider 'cuda' was asked for, but ONNX Runtime could not start it (its reason is above); "
-                "check the driver, CUDA and cuDNN, or take --provider cpu"
+                f"provider '{self.provider}' was asked for, but ONNX Runtime could not start it (its reason "
+                f"is above); check {NEEDS[self.provider]}, or take --provider cpu"
             )
         return session
 
@@ -116,11 +126,20 @@ class OnnxEngine(Engine):
         return library.InferenceSession(
             self._source if isinstance(self._source, bytes) else str(self._source),
             options,
-            providers=[CPU] if on_cpu else [(CUDA, cuda_options(self._captures)), CPU],
+            providers=self._providers(),
             enable_fallback=0,
             # On a CPU, the fused kernel takes longer than the sum and the norm one after the other.
             disabled_optimizers=["SkipLayerNormFusion"] if on_cpu else None,
         )
+
+    def _providers(self) -> list[Any]:
+        """List what the library may run nodes on, the first that can being taken, with its options."""
+        chain: list[Any] = [CPU]
+        if self.provider != "cpu":
+            chain.insert(0, (CUDA, cuda_options(self._captures)))
+        if self._cache is not None:
+            chain.insert(0, (TENSORRT, tensorrt_options(self.graph, self.axes, self._cache)))
+        return chain
 
     def placed_nodes(self, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
         """Run once in a session of its own; gives how many nodes ran on which of the library's providers."""

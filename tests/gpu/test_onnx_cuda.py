@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -10,10 +11,12 @@ import pytest
 
 from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.doctor import _check_graph
-from soundstorm_runtime.engines import Engines
+from soundstorm_runtime.engines import Engines, _cache, open_engines
+from soundstorm_runtime.errors import EngineError
 from soundstorm_runtime.examples import example_feeds
-from soundstorm_runtime.onnx_cuda import BoundRuns, cuda_options
+from soundstorm_runtime.onnx_cuda import CUDA, BoundRuns, cuda_options
 from soundstorm_runtime.onnx_engine import CPU, OnnxEngine
+from soundstorm_runtime.onnx_tensorrt import TENSORRT, EngineCache, tensorrt_options
 
 
 def lengths(frames, batch=1):
@@ -64,7 +67,7 @@ def test_options_are_texts_and_capture_is_asked_for():
 
 @pytest.fixture
 def pretended(step, monkeypatch):
-    """An engine that asks for CUDA, of a library that says it has it and computes on the CPU."""
+    """Sessions on a GPU, of a library that says it has one and computes on the CPU."""
     asked = []
     session = onnxruntime.InferenceSession
 
@@ -74,18 +77,19 @@ def pretended(step, monkeypatch):
         def __init__(self, source, options, providers, **others):
             asked.append(providers)
             given = dict(entry for entry in providers if isinstance(entry, tuple))
-            if Pretender.refuses and given["CUDAExecutionProvider"]["enable_cuda_graph"] == "1":
+            self.chain = [*given, CPU]
+            if Pretender.refuses and given[CUDA]["enable_cuda_graph"] == "1":
                 raise RuntimeError(Pretender.refuses)
             super().__init__(source, options, providers=[CPU], enable_fallback=0)
 
         def get_providers(self):
-            return ["CUDAExecutionProvider", CPU]
+            return self.chain
 
     def bound(library, session, graph, axes, device, captures):
         assert device == "cuda"
         return BoundRuns(library, session, graph, axes, "cpu", captures)
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Pretender)
     monkeypatch.setattr("soundstorm_runtime.onnx_engine.BoundRuns", bound)
     Pretender.asked = asked
@@ -95,11 +99,11 @@ def pretended(step, monkeypatch):
 def test_the_step_is_captured_and_the_others_are_not(step, pretended):
     engine, feeds, bundle = step
     own = OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
-    assert pretended.asked[-1] == [("CUDAExecutionProvider", cuda_options(True)), CPU]
+    assert pretended.asked[-1] == [(CUDA, cuda_options(True)), CPU]
     np.testing.assert_array_equal(own.run(feeds(77))["ids"], engine.run(feeds(77))["ids"])
     decoder = bundle.manifest.expected_graphs()["decoder"]
     OnnxEngine(decoder, bundle.graph_file("decoder"), engine.axes, provider="cuda", threads=1)
-    assert pretended.asked[-1] == [("CUDAExecutionProvider", cuda_options(False)), CPU]
+    assert pretended.asked[-1] == [(CUDA, cuda_options(False)), CPU]
 
 
 def test_where_capture_is_refused_it_is_said(step, pretended, caplog):
@@ -121,3 +125,53 @@ def test_the_share_of_nodes_on_the_gpu_is_told(step, pretended):
     assert check.problem is None
     assert check.on_gpu == 0.0  # it only pretends
     assert check.difference.agreement == 1.0
+
+
+def test_engines_that_onnx_runtime_builds_take_all_lengths_of_the_bundle(step, tmp_path):
+    engine, _, _ = step
+    options = tensorrt_options(engine.graph, engine.axes, EngineCache(tmp_path, half=True))
+    batch, frames = engine.axes["batch"], engine.axes["frames"]
+    for end in ("min", "opt", "max"):
+        sizes = {"batch": getattr(batch, end), "frames": getattr(frames, end)}
+        given = dict(entry.split(":") for entry in options[f"trt_profile_{end}_shapes"].split(","))
+        assert given["codes"] == f"{sizes['batch']}x{sizes['frames']}x3"
+        assert given["lengths"] == str(sizes["batch"])
+        assert "temperature" not in given  # its shape is fixed
+    assert options["trt_engine_cache_path"] == str(tmp_path)
+    assert options["trt_fp16_enable"] == "True"
+    assert (
+        tensorrt_options(engine.graph, engine.axes, EngineCache(tmp_path, False))["trt_fp16_enable"]
+        == "False"
+    )
+
+
+def test_a_voice_on_tensorrt_through_onnx_runtime(step, pretended):
+    engine, feeds, bundle = step
+    opened = open_engines(bundle, provider="onnx-tensorrt", precision="fp32", threads=1)
+    own = opened.by_name["step"]
+    (name, options), cuda, cpu = next(chain for chain in pretended.asked if "codes:" in str(chain[0]))
+    assert (name, cuda, cpu) == (TENSORRT, (CUDA, cuda_options(False)), CPU)
+    np.testing.assert_array_equal(own.run(feeds(77))["ids"], engine.run(feeds(77))["ids"])
+    folders = {path.name for path in (bundle.path / "engines").iterdir()}
+    assert {name.split("-")[1] for name in folders} == opened.by_name.keys()
+    assert options["trt_engine_cache_path"] in {str(bundle.path / "engines" / name) for name in folders}
+
+
+def test_other_weights_have_other_engines(step):
+    _, _, bundle = step
+    files = bundle.manifest.files
+    file = bundle.manifest.graphs["step"].file
+    others = files | {file: replace(files[file], sha256=64 * "0")}
+    changed = replace(bundle, manifest=replace(bundle.manifest, files=others))
+    for name, is_same in (("step", False), ("decoder", True)):
+        folders = [_cache(of, name, "fp32").folder for of in (bundle, changed)]
+        assert (folders[0] == folders[1]) is is_same
+        assert all(folder.is_dir() for folder in folders)
+
+
+def test_without_tensorrt_in_the_library_it_is_refused(step):
+    _, _, bundle = step
+    with pytest.raises(
+        EngineError, match=r"provider 'onnx-tensorrt' asked for, but ONNX Runtime .* has only"
+    ):
+        open_engines(bundle, provider="onnx-tensorrt")

@@ -81,7 +81,8 @@ def with_cuda(monkeypatch):
     """A machine whose library knows CUDA; gives the graphs that were opened there."""
     opened = []
 
-    def engine(graph, source, axes, *, provider, threads):
+    def engine(graph, source, axes, *, provider, threads, cache):
+        assert cache is None
         if provider == "cuda" and graph.name == engine.fails:
             raise EngineError("no driver")
         opened.append((provider, source.parent.name))
