@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -74,7 +74,9 @@ class AcousticStage(Stage):
         self.numbers = np.flatnonzero(~utterances.held_out)
         self.speaker = utterances.speaker[self.numbers]
         self.of_speaker = [np.flatnonzero(self.speaker == s) for s in range(len(utterances.speakers))]
-        self.held_out = [self._pair(n) for n in np.flatnonzero(utterances.held_out)[:24].tolist()]
+        held_out = np.flatnonzero(utterances.held_out)
+        some = np.linspace(0, len(held_out) - 1, min(24, len(held_out))).round().astype(int)
+        self.held_out = [self._pair(n) for n in held_out[some].tolist()]  # of all speakers
         self.lengths = np.full(len(self.numbers), recipe.frames)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -107,12 +109,12 @@ class AcousticStage(Stage):
         return self._loss(model, batch, self.recipe.masking), {}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the loss of held-out utterances at every level, wholly masked."""
+        """Give the loss of held-out utterances at every level, masked wholly but for prompts."""
         batch = tuple(tensor.to(device) for tensor in self.collate(self.held_out))
         scores = {}
         for level in range(self.config.levels):
             weights = tuple(float(q == level) for q in range(self.config.levels))
-            masking = Masking(level_weights=weights, prompted=0.0, fully_masked=1.0)
+            masking = replace(self.recipe.masking, level_weights=weights, fully_masked=1.0)
             scores[f"level {level}"] = self._loss(self.model, batch, masking).item()
         return scores
 
