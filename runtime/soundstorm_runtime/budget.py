@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from .acoustics import Acoustics
 from .manner import Manner
 from .speaking import Speaking
-
-T = TypeVar("T")
+from .timing import quickest
 
 _log = logging.getLogger(__name__)
 
@@ -67,15 +64,7 @@ def say_choice(milliseconds: float, calibration: Calibration, steps: Sequence[in
 def calibrate(speaking: Speaking, acoustics: Acoustics, sentence: str, manner: Manner) -> Calibration:
     """Speak a sentence in a manner of few steps, each stage twice, to see how long that takes."""
     prompt, options = manner.prompt, manner.options
-    (parts,), reading = _timed(lambda: list(speaking.read([sentence], manner)))
-    codes, stepping = _timed(lambda: acoustics.codes(parts, options, prompt))
-    _, sounding = _timed(lambda: [acoustics.audio(own, prompt) for own in codes])
+    (parts,), reading = quickest(lambda: list(speaking.read([sentence], manner)), runs=2)
+    codes, stepping = quickest(lambda: acoustics.codes(parts, options, prompt), runs=2)
+    _, sounding = quickest(lambda: [acoustics.audio(own, prompt) for own in codes], runs=2)
     return Calibration(reading, stepping / sum(options.steps), sounding)
-
-
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    """Do some work twice, the first time to warm up; gives its result and the seconds of the second."""
-    work()
-    started = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - started

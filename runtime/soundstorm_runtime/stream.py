@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from .manner import Manner
 from .pace import LENGTHS, Costs, Pace
 from .prompts import Prompt
 from .reading import Beginning, Part, Reader
+from .timing import quickest
 
 BEFORE_SECONDS = 1.0  # of codes that a block is continued from
 AHEAD_SECONDS = 0.2  # of semantic tokens after a block that it is decoded with
@@ -30,8 +29,6 @@ PROMPT_SECONDS = 3.0  # of a voice's prompt, its end, that every block has befor
 
 _SENTENCE = "The old clock in the hall strikes ten every morning."
 _RUNS = 3  # of what is timed; the best counts
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -169,19 +166,19 @@ def continued(prompt: Prompt | None, spoken: Prompt) -> Prompt | None:
 def measure(reader: Reader, acoustics: Acoustics, levels: int) -> Costs:
     """See how long the work on a sentence takes here: a fraction of a second, once for each voice."""
     seed = np.random.SeedSequence(0)
-    arrays, reading = _timed(lambda: list(next(reader.read_as_made(_SENTENCE, seed)).tokens))
+    arrays, reading = quickest(lambda: list(next(reader.read_as_made(_SENTENCE, seed)).tokens), _RUNS)
     one_by_one = len(arrays) > 1
     options = DecodeOptions((1,) * levels)
 
     def decoding(frames: int) -> tuple[np.ndarray, float]:
         tokens = np.zeros(frames // acoustics.per_token, np.int64)
-        return _timed(
-            lambda: finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options))
+        return quickest(
+            lambda: finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options)), _RUNS
         )
 
     few, many = LENGTHS[0], LENGTHS[-1]
     (_, short), (codes, long) = decoding(few), decoding(many)
-    _, sounding = _timed(lambda: acoustics.audio(codes))
+    _, sounding = quickest(lambda: acoustics.audio(codes), _RUNS)
     frame = max(0.0, long - short) / (many - few) / levels
     return Costs(
         sentence=0.0 if one_by_one else reading,
@@ -190,16 +187,6 @@ def measure(reader: Reader, acoustics: Acoustics, levels: int) -> Costs:
         step_frame=frame,
         codec_frame=sounding / many,
     )
-
-
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    """Do some work a few times; gives its result and the seconds of the quickest."""
-    taken = []
-    for _ in range(_RUNS):
-        started = time.perf_counter()
-        result = work()
-        taken.append(time.perf_counter() - started)
-    return result, min(taken)
 
 
 def chunks(work: Work) -> Iterator[np.ndarray]:
