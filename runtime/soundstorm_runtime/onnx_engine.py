@@ -22,7 +22,7 @@ Device = Literal["cpu", "cuda", "onnx-tensorrt"]
 CPU = "CPUExecutionProvider"
 
 _PROVIDERS: dict[Device, str] = {"onnx-tensorrt": TENSORRT, "cuda": CUDA, "cpu": CPU}
-NEEDS: dict[Device, str] = {
+_NEEDS: dict[Device, str] = {
     "cpu": "the installation of onnxruntime",
     "cuda": "the driver, CUDA and cuDNN",
     "onnx-tensorrt": "the driver, CUDA, cuDNN and TensorRT's libraries (libnvinfer)",
@@ -36,8 +36,9 @@ class OnnxEngine(Engine):
     """Runs a graph with ONNX Runtime.
 
     source: path of an ONNX file, or its bytes.
-    provider: 'cpu', 'cuda' or 'onnx-tensorrt'; the last one keeps its engines as `cache` says.
+    provider: 'cpu', 'cuda' or 'onnx-tensorrt'.
     threads: threads within one operator; None takes the processors this process may use, up to 8.
+    cache: where 'onnx-tensorrt' keeps the engines that it builds.
 
     Raises `EngineError` where the library is missing, the provider cannot be used, or the source is
     not this graph.
@@ -55,7 +56,7 @@ class OnnxEngine(Engine):
     ) -> None:
         super().__init__(graph, axes)
         if (provider == "onnx-tensorrt") != (cache is not None):
-            raise EngineError(f"a cache of engines goes with 'onnx-tensorrt' alone, not with {provider!r}")
+            raise EngineError("'onnx-tensorrt' and a cache of engines go together; give both, or neither")
         self._cache = cache
         self.provider: Device = provider
         self.threads = threads or default_threads()
@@ -102,7 +103,7 @@ class OnnxEngine(Engine):
         if name not in session.get_providers():
             raise EngineError(
                 f"provider '{self.provider}' was asked for, but ONNX Runtime could not start it (its reason "
-                f"is above); check {NEEDS[self.provider]}, or take --provider cpu"
+                f"is above); check {_NEEDS[self.provider]}, or take --provider cpu"
             )
         return session
 
