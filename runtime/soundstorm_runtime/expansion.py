@@ -188,6 +188,7 @@ _RULES = [
     _rule(r"(?<![\w/])(\d\d?)/(\d\d?)/(\d{4}|\d\d)(?![\w/])", _slash_date),
     _rule(rf"\b{_MONTH} (\d\d?)(?:st|nd|rd|th)?\b(?![:.,]?\d)(?:,? (\d{{4}})\b)?", _month_day),
     _rule(rf"\b(\d\d?)(?:st|nd|rd|th)?( of)? {_MONTH}(?!\w)", _day_month),
+    _rule(r"(?:(?<=\d)|(?<=[AaPp][Mm]))-(?=\d\d?(?::[0-5]\d| ?[AaPp]\.?[Mm]\b))", " to "),
     _rule(r"(?<![\w:])(\d\d?):([0-5]\d)(?::([0-5]\d))?(?: ?([AaPp])\.?[Mm]\b\.?)?(?![\w:])", _time),
     _rule(r"(?<![\w.])(\d\d?)()() ?([AaPp])\.?[Mm]\b\.?", _time),
     _rule(rf"(?<![\w.])({_NUMBER}) ?([€£¥])", r"\2\1"),
@@ -196,11 +197,14 @@ _RULES = [
     _rule(r"(?<![\w-])\d{1,15}(?:-\d{1,15}){2,}(?![\w-])", _phone),
     _rule(r"(?<![\w-])(\d{1,15})-(\d{1,15})(?![\w-])", _span),
     _rule(r"(?<![\w)])-(?=\.?\d)", "minus "),
+    _rule(r"(?<![\w.])(\d{1,15}\.\d{1,30}) ?s\b", r"\1 seconds"),
     _rule(rf"(?<![\w.])({_NUMBER}) ?({_ANY_UNIT})(?![\w/])", _unit),
     _rule(r"(?<!\w)'?(\d{1,3}0)s\b", lambda match: numbers.decade(match[1])),
     _rule(r"\b(\d{1,15}(?:,\d{3})*)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda match: numbers.ordinal(match[1])),
     _rule(r"(?<![\w/])(?:(\d{1,9}) )?(\d{1,4})/(\d{1,4})(?![\w/])", _fraction),
     _rule(r"(?<![\w.])\d{1,15}(?:\.\d{1,15}){2,}(?!\w)", lambda match: match[0].replace(".", " point ")),
+    _rule(r"\b([A-G])#", r"\1 sharp "),
+    _rule(r"\band/or\b", "and or"),
     _rule(r"#(?=\d)|\b[Nn]os?\. ?(?=\d)", "number "),
     _rule(rf"\b(?:(?P<part>{'|'.join(_PARTS)})"
           rf"|(?P<ruler>{'|'.join(_RULERS)}|(?:King|Queen|Pope|Tsar) [A-Z]\w+))"
