@@ -74,7 +74,7 @@ class Voice:
         """Load the bundle in the folder `path`.
 
         threads: threads within one operator; None takes the processors at hand, up to 8.
-        provider: 'cpu', 'cuda', 'tensorrt', or 'auto' for the best that works.
+        provider: 'cpu', 'cuda', 'onnx-tensorrt', 'tensorrt', or 'auto' for the best that works.
         precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest there that the bundle has.
         lexicon: a TOML file, or a mapping, of words to "/phones/" or to a respelling.
 
