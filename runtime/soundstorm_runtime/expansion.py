@@ -15,8 +15,7 @@ Match = re.Match[str]
 
 _NUMBER = r"\d{1,15}(?:,\d{3})*(?:\.\d{1,30})?"
 _MONTHS = ("January February March April May June July August September October November December").split()
-_MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_MONTH += r"(?:uary|ruary|ch|il|e|y|ust|tember|t|ober|ember)?\b(?:\.(?=\s))?"
+_MONTH = rf"({'|'.join([*_MONTHS, 'Sept', *(month[:3] for month in _MONTHS)])})\b(?:\.(?=\s))?"
 _ROMAN = r"(?:X{1,3}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI?)\b"
 _RULERS = (
     "Louis Henry Charles Philip George Edward Pius William Richard Ptolemy John Paul Peter "
@@ -95,8 +94,8 @@ def _day_month(match: Match) -> str:
     return f"{numbers.ordinal(match[1])}{match[2] or ''} {_month_name(match[3])}"
 
 
-def _month_name(short: str) -> str:
-    return next(month.lower() for month in _MONTHS if month.startswith(short))
+def _month_name(written: str) -> str:
+    return next(month.lower() for month in _MONTHS if month.startswith(written[:3]))
 
 
 def _time(match: Match) -> str:
@@ -211,7 +210,7 @@ _RULES = [
           rf" (?P<roman>{_ROMAN})", _chapter_or_ruler),
     _rule(r"\b(?P<word>Dr|St)\b(?:\.(?!$))?(?P<next>(?= [A-Z]))?", _saint_or_street),
     _rule(rf"\b({'|'.join(_ABBREVIATIONS)})\.", lambda match: _ABBREVIATIONS[match[1]]),
-    _rule(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.", lambda match: _month_name(match[1][:3])),
+    _rule(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.", lambda match: _month_name(match[1])),
     _rule(r"\bPh\.?D\b\.?", "p h d"),
     _rule(r"(?<![\w.])(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda match: letters(match[0])),
     _rule(r"(?<![\w'])([A-Z])\.(?= [A-Z])", lambda match: letters(match[1])),

@@ -99,8 +99,8 @@ class Lexicon:
         told = (verb and self.verbs.get(letters)) or self.words.get(letters)
         if told:
             return tuple(told.split())
-        if self._is_speakable(letters):
-            return self.rules(letters)
+        if self._is_speakable(letters) and (phones := self.rules(letters)):
+            return phones
         return tuple(phone for letter in letters for phone in self.words[letter].split())
 
     def phones(self, sentence: str) -> list[str]:

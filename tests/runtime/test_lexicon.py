@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundstorm_runtime.errors import BundleError, TextError
-from soundstorm_runtime.letter_to_sound import LetterToSound, windows
+from soundstorm_runtime.letter_to_sound import LETTERS, SILENT, LetterToSound, windows
 from soundstorm_runtime.lexicon import Lexicon
 
 SOUNDS = {letter: letter for letter in "bdfghjklmnprstvwyz"}
@@ -59,6 +59,13 @@ def test_windows_show_four_letters_to_each_side() -> None:
 )
 def test_pronounces_a_word(lexicon: Lexicon, word: str, phones: str) -> None:
     assert " ".join(lexicon.pronounce(word)) == phones
+
+
+def test_a_word_that_the_rules_leave_silent_is_spelled() -> None:
+    silent = dict.fromkeys(LETTERS, SILENT)
+    lexicon = Lexicon({"a": "ey", "b": "b iy"}, {}, LetterToSound(silent), onsets={"b"}, codas={"b"})
+    assert lexicon.pronounce("bab's") == tuple("b iy ey b iy z".split())
+    assert " ".join(lexicon.phones("A bab.")) == "pau ax b iy ey b iy pau"
 
 
 def test_a_verb_may_sound_otherwise(lexicon: Lexicon) -> None:

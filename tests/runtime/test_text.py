@@ -25,6 +25,8 @@ SPELLED = [
     ("11/22/2024", "november twenty second, twenty twenty four"),
     ("Nov. 22, 2024", "november twenty second, twenty twenty four"),
     ("the 4th of July", "the fourth of july"),
+    ("3 Sept. 1999, 1 March", "third september nineteen ninety nine, first march"),
+    ("2 of Mary's and 5 Jane", "two of mary's and five jane"),
     ("3:45 pm or 14:30 or 4:05", "three forty five p m or fourteen thirty or four oh five"),
     ("at 5 a.m. or 6pm", "at five ay m or six p m"),
     ("10:00-11:30, 9am-5pm", "ten to eleven thirty, nine ay m to five p m"),
