@@ -107,7 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
     if (
         settings.is_local and settings.token is None
     ):  # a page elsewhere must not get in by a name that it points here (DNS rebinding)
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOCAL_HOSTS)
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOCAL_HOSTS, settings.host])
     app.add_middleware(Guard, metrics=metrics)
     return app
 

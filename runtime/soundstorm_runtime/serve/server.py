@@ -12,6 +12,8 @@ from asyncio import TimerHandle
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..bundle import read_bundle
-from ..errors import OptionError
+from ..errors import EngineError, OptionError, SoundStormError
 from ..machine import default_threads
 from .app import create_app
 from .settings import BODY_SECONDS, MOST_CONNECTIONS, TOKEN_VARIABLE, Settings
@@ -130,28 +132,36 @@ def _serve_in_processes(settings: Settings, listener: socket.socket, folder: str
     shared = replace(settings, threads=threads, metrics=Path(folder))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the library looks, in the processes that start
     context = get_context("spawn")  # an engine's threads do not survive a fork
-    workers = [context.Process(target=_work, args=(shared, listener)) for _ in range(settings.workers)]
-    stop = signal.default_int_handler
-    signal.signal(signal.SIGTERM, stop)
+    failures: SimpleQueue[str] = context.SimpleQueue()
+    workers: list[SpawnProcess] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
-        for worker in workers:
-            worker.start()
+        for _ in range(settings.workers):
+            workers.append(context.Process(target=_work, args=(shared, listener, failures)))
+            workers[-1].start()
         _say_ready(settings, listener, f"{settings.workers} processes of {threads} threads")
         wait([worker.sentinel for worker in workers])
-        _log.error("a process has ended by itself; the others are stopped")
-    except KeyboardInterrupt:
+        if failures.empty():
+            raise EngineError("a process has ended by itself, and the others were stopped; start them again")
+        raise EngineError(failures.get())
+    except (KeyboardInterrupt, SystemExit):
         _log.info("stopping; what is being spoken is finished first")
-    for worker in workers:
-        if worker.is_alive():
+        raise
+    finally:
+        for worker in workers:
             worker.terminate()
-    for worker in workers:
-        worker.join()
+        for worker in workers:
+            worker.join()
 
 
-def _work(settings: Settings, listener: socket.socket) -> None:
-    """Be one of the processes."""
+def _work(settings: Settings, listener: socket.socket, failures: SimpleQueue[str]) -> None:
+    """Be one of the processes; what keeps it from serving is told by the first process, once."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all of a terminal; the first process tells us
-    _serve(settings, listener)
+    try:
+        _serve(settings, listener)
+    except SoundStormError as error:
+        failures.put(str(error))
+        sys.exit(1)

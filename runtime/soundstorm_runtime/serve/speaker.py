@@ -38,7 +38,7 @@ class Speaker:
         )
         step = BatchingEngine(
             engines.by_name["step"],
-            most=manifest.axes["batch"].max if engines.in_batches else 1,
+            most=engines.by_name["step"].axes["batch"].max if engines.in_batches else 1,
             patience=settings.batch_ms / 1000,
             company=lambda: self.jobs.working,
             before=self.jobs.check,

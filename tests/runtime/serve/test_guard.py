@@ -71,6 +71,7 @@ def test_a_body_of_another_type_is_refused(client):
 
 def test_a_name_that_points_here_is_refused(client):
     assert client().get("/health", headers={"Host": "evil.example"}).status_code == 400
+    assert client(host="127.0.0.2").get("/health", headers={"Host": "127.0.0.2:8000"}).status_code == 200
     assert client(token="secret").get("/health", headers={"Host": "voice.example"}).status_code == 200
     assert client(host="0.0.0.0").get("/health", headers={"Host": "voice.example"}).status_code == 200
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -172,6 +175,34 @@ def test_a_bundle_that_is_none_is_told_in_one_line(tmp_path, run_command, worker
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_no_process_can_start_with_is_told_in_one_line(bundle, tmp_path, run_command, workers):
+    none = tmp_path / "none.toml"
+    done = run_command("soundstorm", "serve", bundle, "--port", 0, "--workers", workers, "--lexicon", none)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert [str(none) in line for line in done.stderr.splitlines() if line.startswith("error: ")] == [True]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_with_130(bundle, start, workers):
+    with start(bundle, "--workers", workers) as served:
+        until(lambda: _answers(served.url))
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(30) == 130
+
+
+def test_a_process_that_dies_is_an_error(bundle, start):
+    with start(bundle, "--workers", 2) as served:
+        until(lambda: _answers(served.url))
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+        workers = [
+            int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+        os.kill(workers[0], signal.SIGKILL)
+        assert served.process.wait(30) == 1
 
 
 def test_without_the_extra_the_error_names_it(tmp_path, environment):
