@@ -79,7 +79,7 @@ def read_lines(text: str, name: str) -> list[Line]:
     """
     lines: list[Line] = []
     seen: dict[str, int] = {}
-    for number, row in enumerate(text.splitlines(), 1):
+    for number, row in enumerate(text.split("\n"), 1):  # a JSON string may hold other ends of lines
         if not row.strip():
             continue
         try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 
 from .errors import TextError
+from .text import check_length
 
 Split = Callable[[str], list[str]]
 
@@ -24,8 +25,9 @@ class Fragments:
         self._spoke = False
 
     def push(self, fragment: str) -> list[str]:
-        """Take a fragment; give the sentences that it completes."""
+        """Take a fragment; give the sentences that it completes. Raises `TextError` for too much at once."""
         self._text += fragment
+        check_length(self._text)
         found = self._sentences(self._text)
         # What follows tells whether a full stop ended a sentence or an abbreviation: ask for both halves.
         for cut in reversed(list(_SPACE.finditer(self._text)) if len(found) > 1 else []):

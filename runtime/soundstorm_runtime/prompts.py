@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ SUFFIX = ".npz"
 _ARRAYS = {"codes": 2, "semantic_tokens": 1}  # and how many axes each has
 _FINGERPRINT = "fingerprint"
 _LARGEST = 16 << 20  # bytes, unpacked: hours of speech
+_DAMAGES = (
+    OSError, ValueError, EOFError, MemoryError, RuntimeError,
+    zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)  # a prompt equals itself alone, and can be a key
@@ -84,7 +89,7 @@ def read_prompt(path: Path, manifest: Manifest) -> Prompt:
     """
     try:
         prompt = _read(path)
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except _DAMAGES as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BundleError(f"{path} cannot be read as a prompt ({reason}); make it again") from error
     check_prompt(prompt, manifest, str(path))

@@ -25,6 +25,7 @@ _PAUSE = 0.12  # seconds; shorter gaps are those within words
 _FRAME = 0.02  # seconds
 _RANGE = 35.0  # dB that quiet sounds of speech lie below the loudest
 _ABOVE_NOISE = 6.0  # dB
+_UNKNOWN = 1 << 62  # frames; libsndfile says the largest number for a length that it does not know
 _FLAT = 2e-5  # of the peak: a sixteen-bit step, less than even a deep tone moves at its top
 
 _log = logging.getLogger(__name__)
@@ -68,13 +69,15 @@ def read_recording(path: Path) -> Recording:
     try:
         with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
             frames = round(LOOKED_AT * file.samplerate)
-            if file.frames > frames:
+            if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
+                file.seekable = lambda: False
+            elif file.frames > frames:
                 _log.info("%s is long; its first %.0f s are looked at", path, LOOKED_AT)
             samples = file.read(min(frames, file.frames), dtype="float32", always_2d=True)
             return Recording(samples, file.samplerate, str(path))
     except OSError as error:
         raise AudioError(f"cannot read {path} ({error.strerror}); check the path") from error
-    except soundfile.SoundFileError as error:
+    except (soundfile.SoundFileError, TypeError) as error:  # the latter for bare samples, by their name
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise AudioError(
             f"{path} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"

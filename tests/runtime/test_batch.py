@@ -102,6 +102,13 @@ def test_empty_lines_are_skipped():
     assert read_lines('\n{"id": "a", "text": "Yes."}\n  \n', "x") == [Line("a", "Yes.")]
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_only_a_new_line_ends_a_line(end):
+    line = Line("a", f"Yes.{end}No.")
+    written = json.dumps({"id": line.id, "text": line.text}, ensure_ascii=False)
+    assert read_lines(f"{written}\r\n", "x") == [line]
+
+
 def test_a_voice_that_is_not_there_is_refused_before_the_work(voice, tmp_path):
     lines = write(tmp_path / "lines.jsonl", [*LINES, {"id": "x", "text": "Yes.", "voice": "awb"}])
     found = call(voice, lines, "-o", tmp_path / "out")

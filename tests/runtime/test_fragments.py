@@ -53,6 +53,11 @@ def test_what_cannot_be_spoken_is_left_out_and_nothing_at_all_is_refused():
             list(sentences_of(nothing, split_sentences))
 
 
+def test_too_much_at_once_is_refused_and_not_left_out():
+    with pytest.raises(TextError, match="text has 200001 characters, the limit is 200000"):
+        list(sentences_of(["Yes. ", "No! ", "a" * 199_997], split_sentences))
+
+
 def test_awaited_fragments_give_the_same():
     async def fragments():
         for word in TEXT.split(" "):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -80,6 +81,13 @@ def test_a_file_that_is_no_prompt_is_refused(tmp_path, manifest):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BundleError, match=f"{name} cannot be read as a prompt .*make it again"):
             read_prompt(tmp_path / name, manifest)
+    damaged = bytearray(whole)
+    for place in range(len(whole)):
+        damaged[place] ^= 0xFF
+        (tmp_path / "damaged").write_bytes(damaged)
+        damaged[place] ^= 0xFF
+        with suppress(BundleError):  # and nothing else, whichever byte it is
+            read_prompt(tmp_path / "damaged", manifest)
     with zipfile.ZipFile(tmp_path / "bomb", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("codes.npy", bytes(17 << 20))
     with pytest.raises(BundleError, match="it unpacks to 17825792 bytes, expected 16777216 at most"):

@@ -88,6 +88,17 @@ def test_every_form_that_libsndfile_knows_is_read(tmp_path, name):
     assert len(prepare(found, RATE, -20.0)) / RATE == pytest.approx(2.0, abs=0.2)
 
 
+def test_a_flac_that_does_not_tell_its_length_is_read(tmp_path, caplog):
+    soundfile.write(tmp_path / "a.flac", speech(2.0, 16_000), 16_000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0  # four bits, and four bytes, of the number of samples: 0 is "unknown"
+    content[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(content)
+    caplog.set_level(logging.INFO)
+    assert len(read_recording(tmp_path / "a.flac").samples) == 2 * 16_000
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
@@ -127,6 +138,9 @@ def test_what_is_no_sound_file_is_refused(tmp_path):
         AudioError, match=r"letter\.txt is not audio that can be read \(.+\); expected a file"
     ):
         read_recording(tmp_path / "letter.txt")
+    (tmp_path / "bare.raw").write_bytes(bytes(1000))
+    with pytest.raises(AudioError, match=r"bare\.raw is not audio that can be read"):
+        read_recording(tmp_path / "bare.raw")
     with pytest.raises(AudioError, match=r"cannot read .*none\.wav \(No such file or directory\); check"):
         read_recording(tmp_path / "none.wav")
     with pytest.raises(AudioError, match=r"cannot read .*\(Is a directory\)"):
