@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -110,7 +111,8 @@ class Setting:
     precision: PrecisionChoice = "auto"
 
     def __post_init__(self) -> None:
-        if not self.seconds or min(self.seconds) <= 0 or not self.batches or min(self.batches) < 1:
+        lengths = all(0 < seconds < math.inf for seconds in self.seconds)
+        if not (self.seconds and lengths and self.batches and min(self.batches) > 0):
             raise OptionError(
                 f"seconds are {list(self.seconds)} and batches {list(self.batches)}, expected some above 0"
             )
@@ -168,6 +170,8 @@ def cold_start(path: Path, setting: Setting, opened: Engines) -> ColdStart:
     say = [sys.executable, "-m", "soundstorm_runtime.cli", "say", str(path), COLD_TEXT, "-o", "-"]
     say += ["--provider", opened.provider, "--precision", opened.precision]
     say += ["--threads", str(setting.threads or default_threads())]
+    say += ["--voice", setting.voice] if setting.voice else []
+    say += ["--steps", ",".join(map(str, setting.steps))] if setting.steps else []
     found = [_cold_run(say) for _ in range(min(3, setting.repeats))]
     peaks = [one["peak_megabytes"] for one in found if one["peak_megabytes"] is not None]
     return ColdStart(

@@ -18,7 +18,7 @@ from .engine import Engine
 from .engines import Engines, PrecisionChoice, Provider, open_engines
 from .errors import EngineError, SoundStormError
 from .examples import example_feeds
-from .graphs import Axis
+from .graphs import Axis, Graph
 from .machine import INT8_FEATURES, Machine, this_machine
 from .manifest import Manifest
 from .onnx_engine import CPU, OnnxEngine, available_devices
@@ -34,7 +34,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "cuda-python": ("cuda-python",),
 }
 CUDA_LIBRARIES = {"driver": "cuda", "runtime": "cudart", "cuDNN": "cudnn", "TensorRT": "nvinfer"}
-LENGTHS = {"batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7}
+LENGTHS = {
+    "batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7,
+    "prompt_frames": 50, "prompt_tokens": 50,
+}  # fmt: skip
 
 
 # What an engine on a GPU is compared in: three runs, of which the last replays what the second captured.
@@ -198,6 +201,8 @@ def _check_bundle(
         return BundleCheck(str(path), precisions, None, None, None, {}, str(error))
     some = next(iter(engines.by_name.values()))
     graphs = {name: _check_graph(bundle, engines, name) for name in engines.by_name}
+    for graph in bundle.manifest.prompt_graphs().values():
+        graphs[graph.name] = _check_prompt_graph(bundle, graph, threads)
     return BundleCheck(str(path), precisions, str(some), engines.precision, engines.reason, graphs, None)
 
 
@@ -213,6 +218,17 @@ def _check_graph(bundle: Bundle, engines: Engines, name: str) -> GraphCheck:
         return GraphCheck(file, None, str(error))
     problem = _objection(bundle, engines, name, difference)
     return GraphCheck(file, milliseconds, problem, difference, _share_on_gpu(bundle, engines.by_name[name]))
+
+
+def _check_prompt_graph(bundle: Bundle, graph: Graph, threads: int | None) -> GraphCheck:
+    """Run what makes prompts of recordings: on the CPU in fp32, whatever speaks."""
+    path = bundle.graph_file(graph.name)
+    file = path.relative_to(bundle.path).as_posix()
+    try:
+        engine = OnnxEngine(graph, path, bundle.manifest.axes, threads=threads)
+        return GraphCheck(file, round(1000 * _run_once(bundle.manifest, engine), 2), None)
+    except EngineError as error:
+        return GraphCheck(file, None, str(error))
 
 
 def _share_on_gpu(bundle: Bundle, engine: Engine) -> float | None:

@@ -104,7 +104,9 @@ def choose_precision(
 
 def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) -> Engines | None:
     """Open a bundle on the GPU; None where that cannot be, with the reason in the log."""
-    if has_engines(bundle) and precision != "int8":
+    if precision == "int8":  # runs on CPUs alone
+        return None
+    if has_engines(bundle):
         try:
             return _open(bundle, "tensorrt", precision, threads)
         except EngineError as error:

@@ -22,7 +22,7 @@ def example_feeds(
         "token": manifest.semantic.vocabulary,
         "phone_index": lengths["phones"],
     }
-    filled = next(symbol for symbol in ("frames", "tokens", "phones") if symbol in _symbols(graph))
+    filled = next((symbol for symbol in ("frames", "tokens", "phones") if symbol in _symbols(graph)), "")
     if graph.name == "text_step":  # its lengths are those of what it listens to
         filled = "phones"
     feeds = {}

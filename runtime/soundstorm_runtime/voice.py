@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +206,7 @@ class Voice:
         manner = self._manners.of(
             voice, seed, self._manners.options(steps, temperature, options), speed, pause
         )
+        await asyncio.to_thread(self.warm_up)  # measures once, and may wait for another thread that does
         split, work = self.sentences, self._streams.begin(self._reader, manner, budget_ms)
         if not isinstance(text, AsyncIterable):
             sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
@@ -292,17 +295,17 @@ class Voice:
         return Speaking(self._reader, self._acoustics)
 
     def steps_within(
-        self, milliseconds: float, text: str, *, voice: str | Prompt | None = None
+        self, milliseconds: float, text: str, *, voice: str | Prompt | None = None, speed: float = 1.0
     ) -> tuple[int, ...]:
         """Return as many of the voice's own steps as let a first sentence be ready in time here.
 
         The first sentence of `text` is read and decoded with one step a level, twice, to see how long
         that takes. What is picked is said in the log; a level keeps one step, even where that is late.
         """
-        if not milliseconds > 0:
-            raise OptionError(f"the budget is {milliseconds:g} ms, expected more than 0")
+        if not 0 < milliseconds < math.inf:
+            raise OptionError(f"the budget is {milliseconds:g} ms, expected a number above 0")
         options = replace(self.options, steps=(1,) * len(self.options.steps))
-        manner = self._manners.of(voice, 0, options)
+        manner = self._manners.of(voice, 0, options, speed)
         calibration = calibrate(self._speaking, self._acoustics, self.sentences(text)[0], manner)
         steps = calibration.steps_within(milliseconds / 1000, self.options.steps)
         say_choice(milliseconds, calibration, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from types import SimpleNamespace
@@ -92,7 +93,9 @@ def test_an_engine_that_is_not_there_is_named(make_bundle, monkeypatch, tmp_path
         bench(folder, QUICK, "torch", tmp_path / "ckpt.pt")
 
 
-@pytest.mark.parametrize("options", [{"seconds": (0.0,)}, {"batches": (0,)}, {"seconds": ()}])
+@pytest.mark.parametrize(
+    "options", [{"seconds": (0.0,)}, {"seconds": (math.nan,)}, {"batches": (0,)}, {"seconds": ()}]
+)
 def test_nothing_to_measure_is_refused(options):
     with pytest.raises(OptionError, match="expected some above 0"):
         Setting(**options)
@@ -110,6 +113,9 @@ def test_a_cold_start_is_that_of_a_whole_process(make_bundle):
     found = cold_start(folder, Setting(repeats=1, threads=1), open_engines(read_bundle(folder)))
     assert 0.05 < found.first_audio <= found.seconds
     assert 20 < found.peak_megabytes < 1000
+    for setting in (Setting(repeats=1, voice="otto"), Setting(repeats=1, steps=(1,))):
+        with pytest.raises(EngineError, match=r"otto|steps"):
+            cold_start(folder, setting, open_engines(read_bundle(folder)))
     with pytest.raises(EngineError, match=r"soundstorm say ended with 1, expected 0 .*is not a bundle"):
         cold_start(folder / "none", Setting(repeats=1), open_engines(read_bundle(folder)))
 

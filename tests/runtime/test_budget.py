@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 from hypothesis import given
@@ -54,5 +55,8 @@ def test_a_voice_picks_and_says_so(make_bundle, caplog):
     with caplog.at_level(logging.INFO):
         assert voice.steps_within(0.001, "Good morning.") == (1, 1, 1)
     assert "budget: 0.001 ms cannot be held here; the fewest, steps 1,1,1, about" in caplog.text
-    with pytest.raises(OptionError, match="the budget is 0 ms, expected more than 0"):
-        voice.steps_within(0, "Good morning.")
+    for budget in (0, math.inf, math.nan):
+        with pytest.raises(OptionError, match=f"the budget is {budget} ms, expected a number above 0"):
+            voice.steps_within(budget, "Good morning.")
+    with pytest.raises(OptionError, match="speed is 9"):
+        voice.steps_within(10, "Good morning.", speed=9)

@@ -114,6 +114,11 @@ def test_auto_says_why_it_does_not_take_cuda(make_bundle, with_cuda, caplog):
     assert "no driver; using the CPU" in caplog.text
 
 
+def test_int8_by_name_is_taken_to_the_cpu(make_bundle, with_cuda):
+    opened = open_engines(read_bundle(make_bundle(variants=["int8"])), precision="int8")
+    assert (opened.provider, opened.precision) == ("cpu", "int8")
+
+
 def test_cuda_by_name_does_not_fall_back(make_bundle, with_cuda):
     with_cuda.fails = "step"
     with pytest.raises(EngineError, match="no driver"):

@@ -99,7 +99,7 @@ def say(
         audio = loaded.stream(text, steps=steps, budget_ms=budget_ms, **how)
     else:
         if budget_ms is not None:
-            steps = loaded.steps_within(budget_ms, text, voice=voice)
+            steps = loaded.steps_within(budget_ms, text, voice=voice, speed=speed)
         sentences = loaded.speak_sentences(text, steps=steps, duration=duration, **how)
         audio = _with_progress(sentences, len(loaded.sentences(text)))
     with _open_output(output, loaded.sample_rate, raw) as write:
