@@ -15,7 +15,7 @@ import hashlib
 import json
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +110,9 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     new.write_text(json.dumps(to_plain(config)))
     new.replace(settings)
     partial = folder / "utterances.partial.jsonl"
-    done = _mend_partial(partial)
-    recordings = [r for r in _recordings(config) if r.id not in done]
+    found = list(_recordings(config))
+    done = _mend_partial(partial, {recording.id: recording.text for recording in found})
+    recordings = [recording for recording in found if recording.id not in done]
     if twice := [name for name, count in Counter(r.id for r in recordings).items() if count > 1]:
         raise CorpusError(f"two recordings have the id {twice[0]!r}, expected each once; rename one of them")
     # Threads, because the work is in flite, libsndfile and soxr, all outside Python's lock.
@@ -234,10 +235,17 @@ def _check_whole(path: Path) -> None:
         raise CorpusError(f"{path} is truncated: {found} bytes, expected {size + 8}; restore the file")
 
 
-def _mend_partial(partial: Path) -> set[str]:
-    """Drop what a killed run left half written, and tell which utterances are there."""
+def _mend_partial(partial: Path, texts: Mapping[str, str]) -> set[str]:
+    """Drop what a killed run left half written, or is no longer so; tell which utterances are there.
+
+    texts: what is said in the recordings as they are now, by id.
+    """
     if not partial.exists():
         return set()
-    whole = partial.read_text().rpartition("\n")[0]
-    partial.write_text(whole + "\n" if whole else "")
-    return {utterance.id for utterance in Utterances(partial.parent, [partial])}
+    rows = {}
+    for row in partial.read_text().split("\n")[:-1]:
+        fields = json.loads(row)
+        if texts.get(fields["id"]) == fields["text"]:
+            rows[fields["id"]] = row
+    partial.write_text("".join(f"{row}\n" for row in rows.values()))
+    return set(rows)

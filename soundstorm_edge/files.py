@@ -60,7 +60,11 @@ def read_tensors(path: Path, kind: str) -> Any:
         raise CheckpointError(f"no file at {path}, expected a {kind}; check the path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is no {kind}: it holds more than tensors and plain data, or is no file of PyTorch's"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise CheckpointError(f"cannot read {path} as a {kind} ({reason}); it may be truncated") from error
     return content

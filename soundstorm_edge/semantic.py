@@ -188,7 +188,8 @@ class HubertUnits(SemanticTokenizer):
         audio = (audio - audio.mean(-1, keepdim=True)) / (audio.std(-1, keepdim=True) + 1e-7)
         # Its first window is 80 samples longer than a hop: with these, every hop has a frame.
         with torch.no_grad():
-            states = self._hubert[0](F.pad(audio, (40, 40)), output_hidden_states=True).hidden_states
+            hubert = self._hubert[0].to(audio.device)
+            states = hubert(F.pad(audio, (40, 40)), output_hidden_states=True).hidden_states
         return states[self.config.layer]
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import CorpusError
+
 POOL = 12  # batches that are sorted by length together: more pad less, and mix less
 
 
@@ -21,6 +23,11 @@ class Epochs:
     def __init__(self, lengths: np.ndarray, batch: int, seed: int, *, drop_last: bool = False) -> None:
         self.lengths, self.size, self.seed = np.asarray(lengths), batch, seed
         self.per_epoch = len(lengths) - (len(lengths) % batch if drop_last else 0)
+        if not self.per_epoch:
+            raise CorpusError(
+                f"there are {len(lengths)} samples for batches of {batch} (of all processes and accumulated "
+                "steps), expected one batch at least; add some, or make batches smaller"
+            )
         self._kept: dict[int, np.ndarray] = {}
 
     def batch(self, step: int) -> np.ndarray:

@@ -3,19 +3,21 @@
 corpus/               utterances.jsonl, audio/
 codec/                state.pt, log.jsonl
 units/                units.pt, tokens/
-acoustic/             state.pt, log.jsonl, codes/
-text/                 state.pt, log.jsonl; read/ where SoundStorm learns from what it reads
+acoustic/             state.pt, log.jsonl, codes/, sources.json
+text/                 state.pt, log.jsonl, sources.json; read/ where SoundStorm learns from what it reads
 ckpt.pt               the voice
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from soundstorm_runtime.lexicon import Lexicon
@@ -24,11 +26,12 @@ from soundstorm_runtime.prompts import Prompt
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
 from ..codec import Codec
 from ..corpus import Corpus, make_corpus
-from ..errors import CheckpointError, CorpusError, RecipeError
+from ..errors import CheckpointError, RecipeError
 from ..lexicon import shipped_lexicon
 from ..parallel_text import ParallelTextConfig, ParallelTextToSemantic
 from ..semantic import SemanticTokenizer
 from ..soundstorm import SoundStormConfig
+from ..soundstream import SoundStreamConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .acoustic import AcousticStage
 from .batches import pad
@@ -36,13 +39,14 @@ from .codec import CodecStage
 from .loop import train
 from .state import read_state, trained_weights
 from .text import TextStage, with_alphabets, with_durations
-from .tokens import Tokens, corpus_tokens, tokens_of_utterances
+from .tokens import Tokens, corpus_tokens, fingerprint, tokens_of_utterances
 from .units import fit_units, load_units
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
 
 PROMPT_SECONDS = 3.0
+SOURCES = "sources.json"
 
 
 def corpus(recipe: Recipe, folder: Path) -> Corpus:
@@ -67,6 +71,7 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
     speech = Corpus(folder / "corpus")
     fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
     trained = _trained_codec(recipe, folder)
+    _learn_from(folder / "acoustic", _sources(speech, codec=trained, units=fitted))
     codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
     tokens = _semantic_tokens(folder, speech, fitted)
     frames_per_token = trained.sample_rate // (trained.hop * fitted.rate)
@@ -79,6 +84,7 @@ def text(recipe: Recipe, folder: Path) -> None:
     """Train the text stage on the semantic tokens of the corpus."""
     speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
     fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
+    _learn_from(folder / "text", _sources(speech, units=fitted))
     tokens = _semantic_tokens(folder, speech, fitted)
     stage = TextStage(recipe.text, _text(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
     train(stage, recipe.text.optimization, folder / "text")
@@ -86,10 +92,12 @@ def text(recipe: Recipe, folder: Path) -> None:
 
 def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16", "fp32"]) -> None:
     """Join the trained stages to one checkpoint at `path`."""
-    lexicon = shipped_lexicon()
+    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
     trained = _trained_codec(recipe, folder)
     fitted = load_units(folder / "units" / "units.pt", recipe.units.model).eval()
-    prompts = _prompts(Corpus(folder / "corpus"), trained, fitted)
+    _check_sources(folder / "acoustic", _sources(speech, codec=trained, units=fitted))
+    _check_sources(folder / "text", _sources(speech, units=fitted))
+    prompts = _prompts(speech, trained, fitted)
     config = VoiceConfig(
         recipe.name,
         recipe.codec.model,
@@ -108,7 +116,7 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
 
 
 def _prompts(speech: Corpus, trained: Codec, fitted: SemanticTokenizer) -> dict[str, Prompt]:
-    """Take a held-out utterance of every speaker as the prompt, where there are several.
+    """Take an utterance of every speaker as the prompt, where there are several; a held-out one if there is.
 
     Whole and about `PROMPT_SECONDS` long: what follows a prompt begins as a sentence does.
     """
@@ -118,9 +126,8 @@ def _prompts(speech: Corpus, trained: Codec, fitted: SemanticTokenizer) -> dict[
     found = {}
     per_token = trained.sample_rate // (trained.hop * fitted.rate)
     for number, name in enumerate(utterances.speakers):
-        own = utterances.where(utterances.held_out & (utterances.speaker == number))
-        if not len(own):
-            raise CorpusError(f"speaker {name!r} has no held-out utterance to prompt with; add speech")
+        spoken = utterances.speaker == number
+        own = utterances.where(utterances.held_out & spoken) or utterances.where(spoken)
         chosen = own[int(np.abs(own.seconds - PROMPT_SECONDS).argmin())]
         audio = torch.from_numpy(speech.audio(chosen))[None]
         with torch.inference_mode():
@@ -133,7 +140,8 @@ def _prompts(speech: Corpus, trained: Codec, fitted: SemanticTokenizer) -> dict[
 def _soundstorm(recipe: Recipe) -> SoundStormConfig:
     model = recipe.codec.model
     vocabulary = recipe.units.model.vocabulary
-    return SoundStormConfig(model.levels, model.codebook_size, vocabulary, recipe.acoustic.conformer)
+    groups = model.rq_groups if isinstance(model, SoundStreamConfig) else 1
+    return SoundStormConfig(model.levels, model.codebook_size, vocabulary, recipe.acoustic.conformer, groups)
 
 
 def _text(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemanticConfig:
@@ -167,6 +175,31 @@ def _read_tokens(
 
     models = nn.ModuleDict({"text": reader, "units": fitted})  # other units, other lengths
     return tokens_of_utterances(folder / "text" / "read", speech, models, read, batch=16)
+
+
+def _sources(speech: Corpus, **models: nn.Module) -> dict[str, str]:
+    """Tell the models that a stage learns from by fingerprints."""
+    return {name: fingerprint(model, speech) for name, model in models.items()}
+
+
+def _learn_from(folder: Path, sources: Mapping[str, str]) -> None:
+    """Let a stage learn from these, and keep that; a training that began with others does not go on."""
+    if (folder / "state.pt").exists():
+        _check_sources(folder, sources)
+    elif PartialState().is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SOURCES).write_text(json.dumps(sources))
+
+
+def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:
+    """Raise `CheckpointError` where what is trained in `folder` learned from other weights."""
+    kept = json.loads((folder / SOURCES).read_text()) if (folder / SOURCES).is_file() else {}
+    for name, value in kept.items():
+        if value != sources[name]:
+            raise CheckpointError(
+                f"what is trained in {folder} learned from another {name} than the run has by now; remove "
+                f"{folder} and run 'soundstorm-train {folder.name}' again"
+            )
 
 
 def _trained_codec(recipe: Recipe, folder: Path) -> Codec:

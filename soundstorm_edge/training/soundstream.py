@@ -176,6 +176,8 @@ class SoundStreamTrainer:
         if (data_max_length is None) == (data_max_length_seconds is None):
             raise RecipeError("give one of data_max_length and data_max_length_seconds: how long a crop is")
         samples = data_max_length or int((data_max_length_seconds or 0) * rate)
+        if samples < hop:
+            raise RecipeError(f"a crop has {samples} samples, expected at least those of a frame, {hop}")
         taught, held_out = _split(dataset, val_dataset, valid_frac, random_split_seed)
         self.folder, self.soundstream = Path(results_folder), soundstream
         self.stage = SoundStreamStage(

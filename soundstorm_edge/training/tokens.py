@@ -82,9 +82,8 @@ def tokens_of_utterances(
     A killed run goes on at the shard that it was at; several processes share the work.
     """
     state = PartialState()
-    fingerprint = _fingerprint(model, corpus)
     if state.is_main_process:
-        _begin(folder, fingerprint)
+        _begin(folder, fingerprint(model, corpus))
     state.wait_for_everyone()
     shards = range(state.process_index, -(-len(corpus.utterances) // PER_SHARD), state.num_processes)
     missing = [shard for shard in shards if not _shard_path(folder, shard).exists()]
@@ -110,16 +109,16 @@ def tokens_of_utterances(
     return Tokens(folder)
 
 
-def _begin(folder: Path, fingerprint: str) -> None:
+def _begin(folder: Path, made_by: str) -> None:
     """Take away the tokens of other weights or of another corpus; they are quickly made again."""
     settings = folder / "settings.json"
-    if settings.is_file() and json.loads(settings.read_text()) == {"fingerprint": fingerprint}:
+    if settings.is_file() and json.loads(settings.read_text()) == {"fingerprint": made_by}:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for path in (settings, *folder.glob("*.npy")):
         path.unlink(missing_ok=True)
     new = settings.with_suffix(".partial")
-    new.write_text(json.dumps({"fingerprint": fingerprint}))
+    new.write_text(json.dumps({"fingerprint": made_by}))
     new.replace(settings)
 
 
@@ -143,7 +142,8 @@ def _shard_path(folder: Path, shard: int) -> Path:
     return folder / f"{shard:05}.npy"
 
 
-def _fingerprint(model: nn.Module, corpus: Corpus) -> str:
+def fingerprint(model: nn.Module, corpus: Corpus) -> str:
+    """Tell weights, which are on the CPU, and a corpus from others."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

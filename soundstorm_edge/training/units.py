@@ -28,6 +28,7 @@ from ..semantic import (
 from .loop import train
 from .optimization import Optimization
 from .stage import Stage
+from .state import read_state, trained_weights
 
 UNITS = "semantic units"
 
@@ -143,6 +144,8 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence
     if isinstance(recipe.model, PhoneticUnitsConfig):
         stage = PhoneticStage(recipe, recipe.model, corpus, symbols)
         train(stage, recipe.optimization, path.parent)
+        state = read_state(path.parent / "state.pt", stage.config, "train it again")
+        stage.model.load_state_dict(trained_weights(state))  # the averaged ones, where they are kept
         units = stage.units.eval().cpu()
     chosen = corpus.select(held_out=False)[: recipe.utterances]
     with (

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from soundstorm_edge.errors import CorpusError
 from soundstorm_edge.training.batches import Epochs, pad
 
 
@@ -39,6 +40,12 @@ def test_drop_last_leaves_out_what_is_no_whole_batch() -> None:
     epochs = Epochs(np.ones(10), 4, seed=0, drop_last=True)
     assert len(set(np.concatenate([epochs.batch(0), epochs.batch(1)]))) == 8
     assert len(set(np.concatenate([epochs.batch(2), epochs.batch(3)]))) == 8
+
+
+@pytest.mark.parametrize(("count", "drop_last"), [(0, False), (3, True)])
+def test_less_than_a_batch_is_refused(count: int, drop_last: bool) -> None:
+    with pytest.raises(CorpusError, match=f"there are {count} samples for batches of 4 .* smaller"):
+        Epochs(np.ones(count), 4, seed=0, drop_last=drop_last)
 
 
 def test_pad() -> None:

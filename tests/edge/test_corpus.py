@@ -104,6 +104,16 @@ def test_a_killed_run_goes_on(ljspeech: Path, tmp_path: Path) -> None:
     assert not (folder / "utterances.partial.jsonl").exists()
 
 
+def test_what_was_mended_or_removed_is_no_longer_in_the_corpus(ljspeech: Path, tmp_path: Path) -> None:
+    config = CorpusConfig(source="ljspeech", path=str(ljspeech))
+    folder = tmp_path / "corpus"
+    make_corpus(config, folder)
+    (folder / "utterances.jsonl").rename(folder / "utterances.partial.jsonl")  # as alignment leaves it
+    (ljspeech / "metadata.csv").write_text("LJ001-0001|In 1992|Mended.\n")
+    (mended,) = make_corpus(config, folder).utterances
+    assert (mended.id, mended.text) == ("LJ001-0001", "Mended.")
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20_000])
 

@@ -1,6 +1,7 @@
 """Phonetic units: a network that learns the phones of a corpus, and clusters of what it makes of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,15 @@ def test_units_tell_phones_apart(corpus: Corpus, tmp_path: Path) -> None:
     assert not set.intersection(*seen.values())
     kept = load_units(tmp_path / "units" / "units.pt", TINY)
     assert torch.equal(kept.centroids, units.centroids)
+
+
+def test_averaged_weights_make_the_units(corpus: Corpus, tmp_path: Path) -> None:
+    averaging = replace(recipe(2), optimization=replace(recipe(2).optimization, ema=0.9))
+    units = fit_units(averaging, corpus, tmp_path / "units.pt", tuple(PITCHES))
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    name, weight = next(iter(units.named_parameters()))
+    assert torch.equal(weight, state["ema"][f"ema_model.units.{name}"])
+    assert not torch.equal(weight, state["model"][f"units.{name}"])
 
 
 def test_targets_are_the_phones_at_their_times(corpus: Corpus) -> None:

@@ -7,6 +7,7 @@ import pytest
 from soundstorm_edge.errors import RecipeError
 from soundstorm_edge.recipe import load_recipe, shipped_recipes
 from soundstorm_edge.soundstream import SoundStreamConfig
+from soundstorm_edge.training.run import _soundstorm
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -17,12 +18,13 @@ def test_shipped_recipes_are_valid(name: str) -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        'name = "mine"\n[codec.model]\nkind = "soundstream"\nrq_num_quantizers = 4\n'
+        'name = "mine"\n[codec.model]\nkind = "soundstream"\nrq_num_quantizers = 2\nrq_groups = 2\n'
         "[decode]\nsteps = [2, 1, 1, 1]\n"
     )
     recipe = load_recipe(str(path))
     assert isinstance(recipe.codec.model, SoundStreamConfig)
     assert recipe.decode.steps == (2, 1, 1, 1)
+    assert (_soundstorm(recipe).levels, _soundstorm(recipe).groups) == (4, 2)
 
 
 @pytest.mark.parametrize(

@@ -180,5 +180,7 @@ def test_the_trainer_reads_a_folder_and_names_what_is_wrong(codec: SoundStream, 
         SoundStreamTrainer(codec, folder=tmp_path / "nowhere", data_max_length=800, **options)
     with pytest.raises(RecipeError, match="expected one of them"):
         SoundStreamTrainer(codec, data_max_length=800, **options)
+    with pytest.raises(RecipeError, match="a crop has 7 samples, expected at least those of a frame"):
+        SoundStreamTrainer(codec, folder=tmp_path, data_max_length=7, **options)
     with pytest.raises(RecipeError, match="data_max_length"):
         SoundStreamTrainer(codec, folder=tmp_path, **options)

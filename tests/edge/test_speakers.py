@@ -12,13 +12,19 @@ import torch
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.config import to_plain
 from soundstorm_edge.corpus import Corpus
-from soundstorm_edge.errors import CorpusError, RecipeError
+from soundstorm_edge.errors import CheckpointError, CorpusError, RecipeError
 from soundstorm_edge.lexicon import shipped_lexicon
 from soundstorm_edge.recipe import load_recipe
 from soundstorm_edge.text_to_semantic import TextToSemanticConfig
 from soundstorm_edge.training import run
 from soundstorm_edge.training.acoustic import AcousticRecipe, AcousticStage
-from soundstorm_edge.training.run import _prompts, _read_tokens
+from soundstorm_edge.training.run import (
+    _check_sources,
+    _learn_from,
+    _prompts,
+    _read_tokens,
+    _sources,
+)
 from soundstorm_edge.training.text import TextRecipe, TextStage
 from soundstorm_edge.training.tokens import corpus_tokens
 from soundstorm_edge.utterances import Utterance
@@ -132,3 +138,35 @@ def test_prompts_are_held_out_speech_of_each(corpus: Corpus, tiny_voice: VoiceMo
     assert list(prompts) == list(SPEAKERS)
     assert prompts["anna"].codes.shape == (50, 2)  # number 8, of 1 s, is nearest to three seconds
     assert prompts["otto"].semantic_tokens.shape == (55,)  # and number 9, of 1.1 s
+
+
+def test_who_has_no_held_out_speech_is_prompted_with_other(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    listing = corpus.folder / "utterances.jsonl"
+    rows = [json.loads(row) for row in listing.read_text().splitlines()]
+    for row in rows:
+        row["held_out"] = row["held_out"] and row["speaker"] == "otto"
+    listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prompts = _prompts(Corpus(corpus.folder), tiny_voice.codec, tiny_voice.units)
+    assert prompts["anna"].codes.shape == (50, 2)
+
+
+def test_a_stage_goes_on_with_what_it_learned_from_alone(
+    corpus: Corpus, tiny_voice: VoiceModels, tmp_path: Path
+) -> None:
+    folder, codec = tmp_path / "acoustic", tiny_voice.codec
+    before = _sources(corpus, codec=codec, units=tiny_voice.units)
+    _learn_from(folder, {**before, "codec": "a run that was stopped before it kept anything"})
+    _learn_from(folder, before)
+    (folder / "state.pt").touch()
+    _learn_from(folder, before)
+    weight = next(codec.parameters())
+    with torch.no_grad():
+        weight += 1
+        now = _sources(corpus, codec=codec, units=tiny_voice.units)
+        weight -= 1
+    with pytest.raises(
+        CheckpointError, match="learned from another codec than .*'soundstorm-train acoustic'"
+    ):
+        _learn_from(folder, now)
+    with pytest.raises(CheckpointError, match="learned from another codec"):
+        _check_sources(folder, now)
