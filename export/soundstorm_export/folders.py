@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +14,12 @@ from pathlib import Path
 def replacing(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder` to write to; it takes its place if all goes well, and goes if not.
 
-    What was there before stays until then. Raises `OSError` where nothing can be written.
+    What was there before stays until then; of a link, what it points to is replaced. Raises `OSError` where
+    nothing can be written.
     """
+    folder = folder.resolve()
+    if folder == Path.cwd():
+        raise OSError(errno.EBUSY, "it is the current folder", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -23,7 +28,12 @@ def replacing(folder: Path) -> Iterator[Path]:
         old = work.with_name(f"{work.name}.old")
         if folder.exists():
             folder.rename(old)
-        work.rename(folder)
+        try:
+            work.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from soundstorm_edge.checkpoint import load_voice
 from soundstorm_edge.clip_tokenizer import clip_tokenizer
 from soundstorm_edge.config import from_plain
@@ -103,15 +105,19 @@ def _foreign(files: Mapping[str, Path], facts: Facts, config: Path | None) -> Pa
     for kind, prefix in INSIDE.items():
         if kind in files and any(name.startswith(prefix) for name in state):
             raise ExportError(f"{files['soundstorm']} has its {kind} inside; leave {files[kind]} out")
+    codec: nn.Module | None = None
+    rates: dict[str, int] = {}
+    if "soundstream" in files:
+        codec = own = from_audiolm_pytorch(files["soundstream"], **facts.soundstream)
+        rates = {"codec_target_sample_hz": own.sample_rate, "codec_downsample_factor": own.hop}
     model = from_soundstorm_pytorch(
         state,
         soundstream=facts.soundstream,
         spear_tts_text_to_semantic=facts.text,
-        **facts.soundstorm,
+        **rates | facts.soundstorm,
     )
-    codec, text = model.soundstream, model.text_to_semantic
-    if "soundstream" in files:
-        codec = from_audiolm_pytorch(files["soundstream"], **facts.soundstream)
+    text = model.text_to_semantic
+    codec = model.soundstream if codec is None else codec
     if codec is None:
         raise ExportError(f"{files['soundstorm']} has no codec inside; give the file of its SoundStream, too")
     if not isinstance(codec, SoundStream):

@@ -85,7 +85,7 @@ class _Casts:
         if array.size and np.abs(array).max() > LARGEST:
             raise ExportError(
                 f"the weight {value.name} reaches {np.abs(array).max():.3g}, half precision {LARGEST:.3g}; "
-                "export without --precision fp16"
+                "export with --precision fp32 alone"
             )
         half = ir.Value(
             name=f"{value.name}.half", type=ir.TensorType(HALF), shape=value.shape,

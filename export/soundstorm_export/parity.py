@@ -133,9 +133,7 @@ def _relative_error(where: str, expected: np.ndarray, found: np.ndarray) -> np.n
 
 def _check_values(graph: Graph, facts: ParityFacts, precision: Precision, bound: Bound) -> None:
     where = f"graph '{graph.name}'" + ("" if precision == "fp32" else f" in {precision}")
-    remedy = "nothing was written" + (
-        "" if precision == "fp32" else f"; export without --precision {precision}"
-    )
+    remedy = "nothing was written" + ("" if precision == "fp32" else "; export with --precision fp32 alone")
     if facts.largest_error > bound.error:
         raise ExportError(
             f"{where} differs from PyTorch by {facts.largest_error:.2e}, expected at most "

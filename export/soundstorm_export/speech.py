@@ -64,7 +64,7 @@ def compare_speech(bundle: Bundle, precision: Variant) -> SpeechFacts:
     if lost is not None and lost_by_fp32 is not None and lost > lost_by_fp32 + MOST_WORD_ERRORS:
         raise ExportError(
             f"{precision} loses {lost:.1f} % of the words, fp32 {lost_by_fp32:.1f} %, expected at most "
-            f"{MOST_WORD_ERRORS:.0f} points more; nothing was written; export without --precision {precision}"
+            f"{MOST_WORD_ERRORS:.0f} points more; nothing was written; export with --precision fp32 alone"
         )
     return SpeechFacts(len(SENTENCES), round(distance, 3), lost, lost_by_fp32)
 

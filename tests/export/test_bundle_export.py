@@ -16,6 +16,7 @@ from soundstorm_edge.text_to_semantic import TextToSemanticConfig
 from soundstorm_export import bundle as bundle_module
 from soundstorm_export.bundle import export_bundle
 from soundstorm_export.errors import ExportError
+from soundstorm_export.folders import replacing
 from soundstorm_export.networks import networks
 from soundstorm_export.operators import check_operators
 from soundstorm_export.parity import BOUNDS, Bound
@@ -169,7 +170,7 @@ def test_a_variant_out_of_bounds_is_not_written(
     with pytest.raises(
         ExportError,
         match=r"graph 'step' in int8 differs from PyTorch by \d\.\d+e-0\d, expected at most 1e-09; "
-        "nothing was written; export without --precision int8",
+        "nothing was written; export with --precision fp32 alone",
     ):
         export_bundle(tiny_voice, tmp_path / "voice", precisions=("int8",))
     assert list(tmp_path.iterdir()) == []
@@ -197,6 +198,21 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
         assert list(tmp_path.iterdir()) == [folder]
     finally:
         folder.rename(tiny_bundle)
+
+
+def test_a_link_stays_one_and_the_current_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "voice").symlink_to("old")
+    with replacing(tmp_path / "voice") as work:
+        (work / "new").touch()
+    assert (tmp_path / "voice").is_symlink()
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "voice"]
+    monkeypatch.chdir(tmp_path / "old")
+    with pytest.raises(OSError, match="it is the current folder"), replacing(Path()):
+        pass
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tiny_voice: VoiceModels, tmp_path: Path) -> None:

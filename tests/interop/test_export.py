@@ -117,6 +117,11 @@ def test_the_codec_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     assert "has no codec inside; give the file of its SoundStream, too" in str(result.exception)
     result = run(tmp_path / "soundstream.pt", path, "-o", tmp_path / "voice", "--precision", "fp32")
     assert result.exit_code == 0, result.output
+    (tmp_path / "facts.toml").write_text(FACTS)  # the codec's file tells its rate and hop
+    told = write(tmp_path / "told.pt", **CONDITION, codec_target_sample_hz=16_000, codec_downsample_factor=8)
+    with_codec = (told, tmp_path / "soundstream.pt", "--config", tmp_path / "facts.toml")
+    result = run(*with_codec, "-o", tmp_path / "with-condition", "--precision", "fp32")
+    assert result.exit_code == 0, result.output
     inside = write(tmp_path / "inside.pt", soundstream=codec())
     result = run(inside, tmp_path / "soundstream.pt", "-o", tmp_path / "other")
     assert "inside.pt has its soundstream inside; leave" in str(result.exception)
