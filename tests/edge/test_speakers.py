@@ -165,7 +165,7 @@ def test_a_stage_goes_on_with_what_it_learned_from_alone(
         now = _sources(corpus, codec=codec, units=tiny_voice.units)
         weight -= 1
     with pytest.raises(
-        CheckpointError, match="learned from another codec than .*'soundstorm-train acoustic'"
+        CheckpointError, match=r"learned from another codec than .*'soundstorm-train acoustic'"
     ):
         _learn_from(folder, now)
     with pytest.raises(CheckpointError, match="learned from another codec"):
