@@ -107,7 +107,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     torch.save({"format": "soundstorm-edge", "model": Malicious()}, tmp_path / "a.pt")
     (tmp_path / "b.pt").write_bytes(pickle.dumps(Malicious()))
     for name in ("a.pt", "b.pt"):
-        with pytest.raises(CheckpointError, match="is no voice: it holds more than tensors and plain data"):
+        with pytest.raises(CheckpointError, match=r"cannot read .* as a voice: it holds more than tensors"):
             load_voice(tmp_path / name)
     assert not (tmp_path / "hacked").exists()
 
