@@ -62,8 +62,8 @@ def read_tensors(path: Path, kind: str) -> Any:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"cannot read {path} as a {kind}: it holds more than tensors and plain data, or was not written by "
-            "PyTorch"
+            f"cannot read {path} as a {kind}: it holds more than tensors and plain data, or was not written "
+            "by PyTorch"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
