@@ -1,25 +1,31 @@
-"""Steps as a dial between quality and speed: word errors and RTF of one voice at several steps.
+"""Steps as a dial between quality and speed: how one voice sounds, and what that takes, at several steps.
 
-The same sentences are spoken with the same seeds at every setting, in turns, and then recognised.
+The same sentences are spoken with the same seeds at every setting, in turns, and then recognised. Words are a
+coarse measure. The mel-cepstral distance from flite, which taught the voice, is a finer one: it is compared
+sentence by sentence.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
+import soxr
 
 from soundstorm_edge.checkpoint import load_voice
+from soundstorm_edge.flite import speak
 from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.command import run
 from soundstorm_runtime.engines import PrecisionChoice, open_engines
 from soundstorm_runtime.manifest import FileFacts
+from soundstorm_runtime.text import normalise
 from soundstorm_runtime.voice import Voice
 
+from .distance import mel_cepstral_distance
 from .recognition import Recogniser, WordErrors, count_errors, reference_words
 from .report import RESULTS, Circumstances, circumstances, table, write_result
 from .sentences import read_sentences, take_evenly
@@ -32,13 +38,19 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: passes of the network for a sentence, RTF, and word errors with their 95 % interval."""
+    """One setting: passes of the network for a sentence, RTF, word errors, and the distance from the teacher.
+
+    Intervals hold 95 %; `farther` is by how much the distance, in dB, is larger than at the last setting.
+    """
 
     steps: tuple[int, ...]
     passes: int
     rtf: float
     word_errors: WordErrors
     interval: tuple[float, ...]
+    distance: float
+    farther: float
+    farther_interval: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,19 @@ def settings_of(levels: int) -> list[tuple[int, ...]]:
 
 
 def measure(
-    voice: Voice, recogniser: Recogniser, texts: Sequence[str], settings: Sequence[tuple[int, ...]]
+    voice: Voice,
+    recogniser: Recogniser,
+    texts: Sequence[str],
+    settings: Sequence[tuple[int, ...]],
+    teach: Callable[[str], np.ndarray],
 ) -> tuple[Setting, ...]:
-    """Speak all texts at every setting, and recognise them."""
+    """Speak all texts at every setting, recognise them, and compare them with what `teach` makes of them."""
     voice.speak(texts[0])  # the first run of a graph takes longer
     seconds, length = dict.fromkeys(settings, 0.0), dict.fromkeys(settings, 0)
     heard: dict[tuple[int, ...], list[str]] = {steps: [] for steps in settings}
+    apart: dict[tuple[int, ...], list[float]] = {steps: [] for steps in settings}
     for text in texts:
+        taught = teach(text)
         spoken = []
         for steps in settings:
             started = time.perf_counter()
@@ -75,6 +93,8 @@ def measure(
             length[steps] += len(audio)
             words = recogniser.hear(audio, voice.sample_rate)
             heard[steps].append(" ".join(word.text for word in words))
+            apart[steps].append(mel_cepstral_distance(taught, audio, voice.sample_rate))
+    last = np.array(apart[settings[-1]])
     expected = [reference_words(text) for text in texts]
     return tuple(
         Setting(
@@ -83,6 +103,9 @@ def measure(
             rtf=round(seconds[steps] * voice.sample_rate / length[steps], 4),
             word_errors=count_errors(expected, heard[steps]),
             interval=_interval(expected, heard[steps]),
+            distance=round(float(np.mean(apart[steps])), 3),
+            farther=round(float(np.mean(apart[steps] - last)), 3),
+            farther_interval=_central(_drawn(apart[steps] - last).mean(axis=1), digits=3),
         )
         for steps in settings
     )
@@ -93,18 +116,34 @@ def _interval(expected: Sequence[str], heard: Sequence[str]) -> tuple[float, ...
     counted = [count_errors([words], [found]) for words, found in zip(expected, heard, strict=True)]
     errors = np.array([c.substitutions + c.deletions + c.insertions for c in counted])
     words = np.array([c.words for c in counted])
-    drawn = np.random.default_rng(0).integers(len(counted), size=(DRAWS, len(counted)))
-    rates = 100 * errors[drawn].sum(axis=1) / words[drawn].sum(axis=1)
-    return tuple(np.percentile(rates, (2.5, 97.5)).round(2).tolist())
+    return _central(100 * _drawn(errors).sum(axis=1) / _drawn(words).sum(axis=1), digits=2)
+
+
+def _drawn(of_sentences: np.ndarray) -> np.ndarray:
+    """Draw the sentences anew, the same ones in every call, `[DRAWS, sentences]`."""
+    count = len(of_sentences)
+    return of_sentences[np.random.default_rng(0).integers(count, size=(DRAWS, count))]
+
+
+def _central(drawn: np.ndarray, digits: int) -> tuple[float, ...]:
+    return tuple(np.percentile(drawn, (2.5, 97.5)).round(digits).tolist())
 
 
 def show(result: Dial) -> str:
     """Lay out the figures for people."""
-    rows = [["steps", "passes", "RTF", "word error rate, % [95 %]"]]
+    rows = [
+        ["steps", "passes", "RTF", "word error rate, % [95 %]", "dB from the teacher", "more than the last"]
+    ]
     for setting in result.settings:
-        low, high = setting.interval
-        errors = f"{setting.word_errors.rate:.1f} [{low:.1f}, {high:.1f}]"
-        rows.append([",".join(map(str, setting.steps)), str(setting.passes), f"{setting.rtf:.3f}", errors])
+        (low, high), (near, far) = setting.interval, setting.farther_interval
+        rows.append([
+            ",".join(map(str, setting.steps)),
+            str(setting.passes),
+            f"{setting.rtf:.3f}",
+            f"{setting.word_errors.rate:.1f} [{low:.1f}, {high:.1f}]",
+            f"{setting.distance:.2f}",
+            f"{setting.farther:+.2f} [{near:+.2f}, {far:+.2f}]",
+        ])  # fmt: skip
     return table(rows)
 
 
@@ -112,8 +151,9 @@ def show(result: Dial) -> str:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--sentences", "count", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "int8", "auto"]), default="auto", show_default=True)
+@click.option("--teacher", default="rms", show_default=True, help="The voice of flite's that speaks in it.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "dial.json", show_default=True)
-def main(checkpoint: Path, count: int, precision: PrecisionChoice, out: Path) -> None:
+def main(checkpoint: Path, count: int, precision: PrecisionChoice, teacher: str, out: Path) -> None:
     """Measure what the steps of the voice in CHECKPOINT cost, and what they give."""
     models = load_voice(checkpoint)
     texts = [sentence.text for sentence in take_evenly(read_sentences(), count)]
@@ -121,13 +161,18 @@ def main(checkpoint: Path, count: int, precision: PrecisionChoice, out: Path) ->
     engines = open_engines(bundle, provider="cpu", precision=precision)
     voice = Voice(bundle, engines.by_name, in_batches=engines.in_batches)
     settings = settings_of(bundle.manifest.audio.levels)
+
+    def teach(text: str) -> np.ndarray:
+        audio, rate, _ = speak(normalise(text), teacher)
+        return audio if rate == voice.sample_rate else soxr.resample(audio, rate, voice.sample_rate)
+
     result = Dial(
         circumstances=circumstances("dial"),
         checkpoint=FileFacts.of(checkpoint).sha256,
         voice=models.config.name,
         precision=engines.precision,
         sentences=count,
-        settings=measure(voice, Recogniser(), texts, settings),
+        settings=measure(voice, Recogniser(), texts, settings, teach),
     )
     write_result(out, result)
     click.echo(show(result))

@@ -76,18 +76,23 @@ def plot_speed(result: dict[str, Any]) -> Figure:
 
 
 def plot_dial(result: dict[str, Any]) -> Figure:
-    """Show what more steps give, in words understood, and what they cost."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    axes = figure.subplots()
+    """Show what more steps give, in words understood and in nearness to the teacher, and what they cost."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    words, distance = figure.subplots(1, 2)
     for setting in result["settings"]:
-        rate, (low, high) = setting["word_errors"]["rate"], setting["interval"]
-        label = ",".join(map(str, setting["steps"]))
-        errors = [[max(0.0, rate - low)], [max(0.0, high - rate)]]
-        axes.errorbar([setting["rtf"]], [rate], errors, fmt="o", capsize=3, label=label)
-    axes.set_xlabel(f"RTF, {result['precision']}")
-    axes.set_ylabel("word error rate, %")
-    axes.set_title(f"{result['voice']}, {result['sentences']} sentences", loc="left", fontsize=10)
-    axes.legend(title="steps of each level", fontsize=8)
+        label, rtf = ",".join(map(str, setting["steps"])), [setting["rtf"]]
+        for axes, value, (low, high) in (
+            (words, setting["word_errors"]["rate"], setting["interval"]),
+            (distance, setting["farther"], setting["farther_interval"]),
+        ):
+            errors = [[max(0.0, value - low)], [max(0.0, high - value)]]
+            axes.errorbar(rtf, [value], errors, fmt="o", capsize=3, label=label)
+    words.set_ylabel("word error rate, %")
+    distance.set_ylabel("mel-cepstral distance from the teacher,\ndB more than with the most steps")
+    for axes in (words, distance):
+        axes.set_xlabel(f"RTF, {result['precision']}")
+    words.set_title(f"{result['voice']}, {result['sentences']} sentences", loc="left", fontsize=10)
+    distance.legend(title="steps of each level", fontsize=8)
     return figure
 
 

@@ -37,8 +37,27 @@ def test_settings_have_a_number_for_each_level() -> None:
 
 def test_every_setting_speaks_every_text() -> None:
     voice, texts, settings = Voice(), ["Good morning.", "good morning"], [(1,), (4,)]
-    one, four = measure(voice, Recogniser(), texts, settings)  # type: ignore[arg-type]
+    one, four = measure(voice, Recogniser(), texts, settings, lambda text: np.zeros(4000, np.float32))  # type: ignore[arg-type]
     assert voice.asked[1:] == [(text, steps) for text in texts for steps in settings]
     assert (one.passes, four.passes) == (1, 4)
     assert one.word_errors.rate == pytest.approx(50.0)
     assert (four.word_errors.rate, four.interval) == (0.0, (0.0, 0.0))
+
+
+def test_the_distance_from_the_teacher_is_compared_sentence_by_sentence() -> None:
+    rng = np.random.default_rng(0)
+    taught = {
+        text: rng.normal(0, 0.1, 1000 * length).astype(np.float32) for length, text in enumerate("abcd", 2)
+    }
+
+    class Learner(Voice):
+        """With two passes it says what it was taught, with one it says that in a noisy place."""
+
+        def speak(self, text: str, steps: tuple[int, ...] | None = None) -> np.ndarray:
+            return taught[text] if steps == (2,) else taught[text] + rng.normal(0, 0.1, len(taught[text]))
+
+    one, two = measure(Learner(), Recogniser(), list(taught), [(1,), (2,)], taught.__getitem__)  # type: ignore[arg-type]
+    assert two.distance == two.farther == 0
+    assert one.distance == one.farther > 1
+    low, high = one.farther_interval
+    assert 0 < low < one.farther < high

@@ -41,7 +41,7 @@ HASH = "0123456789abcdef" * 4
 @pytest.fixture
 def dial():
     errors = WordErrors(100, 6, 1, 2, 9.0)
-    setting = Setting((8, 1), 9, 0.05, errors, (4.5, 13.0))
+    setting = Setting((8, 1), 9, 0.05, errors, (4.5, 13.0), 5.25, 0.03, (-0.01, 0.06))
     return Dial(circumstances("dial"), HASH, "tiny", "int8", 20, (setting,))
 
 
@@ -110,4 +110,5 @@ def test_a_table_of_markdown():
 
 def test_a_dial_is_shown_by_setting(dial):
     lines = show_dial(dial).splitlines()
-    assert lines[1].split() == ["8,1", "9", "0.050", "9.0", "[4.5,", "13.0]"]
+    assert lines[1].split()[:6] == ["8,1", "9", "0.050", "9.0", "[4.5,", "13.0]"]
+    assert lines[1].split()[6:] == ["5.25", "+0.03", "[-0.01,", "+0.06]"]
