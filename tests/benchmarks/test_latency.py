@@ -77,7 +77,7 @@ def test_borders_of_blocks_go_on_as_the_rest_does():
         audio, ends = np.concatenate(chunks), np.cumsum([len(chunk) for chunk in chunks])[:-1].tolist()
         at_chunks.append((audio, ends))
         at_blocks.append((audio, [end + delay(facts) for end in ends]))
-        cut.append((audio + np.float32(0.1) * (np.arange(len(audio)) >= ends[0]), ends[:1]))
+        cut.append((audio + np.float32(0.3) * (np.arange(len(audio)) >= ends[0]), ends[:1]))
     found, blocks = seams(at_chunks, voice.sample_rate), seams(at_blocks, voice.sample_rate)
     assert min(found.borders, blocks.borders) >= 8
     assert max(found.jump, found.flux, blocks.jump, blocks.flux) < 0.75
