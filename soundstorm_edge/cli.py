@@ -34,7 +34,9 @@ def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @version_option
 def main_group() -> None:
-    """Train a SoundStorm voice, stage by stage: corpus, codec, units, acoustic, text, assemble.
+    """Train a SoundStorm voice, stage by stage: corpus, codec, units, text, acoustic, assemble.
+
+    A recipe with [hearing] has that stage after text.
 
     Each stage goes on where it was stopped. What it makes lies in the folder of the run.
     """
@@ -64,7 +66,8 @@ def _trained(name: str, help_text: str) -> None:
         settings, folder = _settings(recipe, folder)
         given = {key: value for key, value in (("stop", steps), ("seed", seed)) if value is not None}
         part = getattr(settings, name)
-        part = dataclasses.replace(part, optimization=dataclasses.replace(part.optimization, **given))
+        if part is not None:  # the stage itself says that the recipe lacks it
+            part = dataclasses.replace(part, optimization=dataclasses.replace(part.optimization, **given))
         getattr(stages, name)(dataclasses.replace(settings, **{name: part}), folder)
 
 
@@ -78,8 +81,9 @@ def units(recipe: str, folder: Path | None) -> None:
     stages.units(*_settings(recipe, folder))
 
 
-_trained("acoustic", "Train SoundStorm on the codec's codes; needs codec and units.")
 _trained("text", "Train text to semantic tokens; needs units.")
+_trained("hearing", "Teach units to hear what the text stage reads; needs text.")
+_trained("acoustic", "Train SoundStorm on the codec's codes; needs codec and units, and hearing if there is.")
 
 
 @main_group.command()

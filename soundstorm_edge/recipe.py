@@ -14,6 +14,7 @@ from .corpus import CorpusConfig
 from .errors import RecipeError
 from .training.acoustic import AcousticRecipe
 from .training.codec import CodecRecipe
+from .training.hearing import HearingRecipe
 from .training.text import TextRecipe
 from .training.units import UnitsRecipe
 
@@ -25,7 +26,7 @@ else:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every stage's settings, and how the finished voice is decoded."""
+    """Every stage's settings, and how the finished voice is decoded; `hearing` may be left out."""
 
     name: str
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -33,6 +34,7 @@ class Recipe:
     units: UnitsRecipe = field(default_factory=UnitsRecipe)
     acoustic: AcousticRecipe = field(default_factory=AcousticRecipe)
     text: TextRecipe = field(default_factory=TextRecipe)
+    hearing: HearingRecipe | None = None
     decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
 
     def __post_init__(self) -> None:
@@ -44,6 +46,11 @@ class Recipe:
                 f"{rate} units a second do not divide the codec's {codec.sample_rate / codec.hop:g} frames a "
                 "second; change units.model.rate or the codec's hop"
             )
+        if self.hearing is not None:
+            for name in ("sample_rate", "rate", "vocabulary"):
+                asked, given = getattr(self.units.model, name), getattr(self.hearing.model, name)
+                if asked != given:
+                    raise ValueError(f"hearing.model.{name} is {given}, expected {asked} as in units.model")
         self.decode.check_levels(codec.levels)
 
 

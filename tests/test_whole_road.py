@@ -82,6 +82,19 @@ dim_head = 8
 ff_mult = 2
 """
 
+HEARING = """
+[hearing]
+frames = 30
+[hearing.model]
+kind = "phonetic"
+vocabulary = 12
+mels = 20
+dim = 16
+depth = 1
+width = 8
+[hearing.optimization]
+"""
+
 # Which sentences are held out hangs on their text: of these, some are and some are not.
 SENTENCES = (
     "The ship left the harbour at dawn.",
@@ -94,7 +107,14 @@ SENTENCES = (
 
 
 def recipe(
-    source: str, codec: str, text: str, *, adversarial: float = 0, rate: int = 50, **training: int
+    source: str,
+    codec: str,
+    text: str,
+    *,
+    adversarial: float = 0,
+    rate: int = 50,
+    hearing: bool = False,
+    **training: int,
 ) -> str:
     """Write a recipe with tiny sizes."""
     optimization = TRAINING.format(**({"steps": 3, "save_every": 2} | training))
@@ -124,6 +144,7 @@ frames = 32
 [text.model]{text}
 [decode]
 steps = [2, 1]
+{HEARING + optimization if hearing else ""}
 """
 
 
@@ -133,10 +154,15 @@ LIBRITTS = 'source = "libritts"\npath = "recordings"'
 
 ROADS = [
     pytest.param(
-        recipe(FLITE, SPECTRAL, PARALLEL), ("spectral", "parallel"), id="flite", marks=pytest.mark.flite
+        recipe(FLITE, SPECTRAL, PARALLEL, hearing=True),
+        ("codec", "units", "text", "hearing", "acoustic"),
+        ("spectral", "parallel"),
+        id="flite",
+        marks=pytest.mark.flite,
     ),
     pytest.param(
         recipe(LJSPEECH, SOUNDSTREAM, AUTOREGRESSIVE, adversarial=1, rate=25),
+        ("codec", "units", "acoustic", "text"),
         ("soundstream", "autoregressive"),
         id="ljspeech",
     ),
@@ -178,13 +204,13 @@ def workplace(tmp_path, monkeypatch, run_command):
     return run
 
 
-@pytest.mark.parametrize(("text", "kinds"), ROADS)
-def test_the_whole_road(workplace, text, kinds):
+@pytest.mark.parametrize(("text", "stages", "kinds"), ROADS)
+def test_the_whole_road(workplace, text, stages, kinds):
     Path("mini.toml").write_text(text)
-    for stage in ("corpus", "codec", "units", "acoustic", "text"):
+    for stage in ("corpus", *stages):
         workplace("soundstorm-train", stage, "--recipe", "mini.toml")
     run = Path("runs/mini")
-    for stage in ("codec", "acoustic", "text"):
+    for stage in set(stages) - {"units"}:
         rows = [json.loads(line) for line in (run / stage / "log.jsonl").read_text().splitlines()]
         assert np.isfinite([row["loss"] for row in rows if "loss" in row]).all()
         assert sum(any(key.startswith("held-out") for key in row) for row in rows) == 2

@@ -3,8 +3,9 @@
 corpus/               utterances.jsonl, audio/
 codec/                state.pt, log.jsonl
 units/                units.pt, tokens/
+text/                 state.pt, log.jsonl, sources.json; read/ where others learn from what it reads
+hearing/              state.pt, log.jsonl, sources.json, tokens/, where units learn from what is read
 acoustic/             state.pt, log.jsonl, codes/, sources.json
-text/                 state.pt, log.jsonl, sources.json; read/ where SoundStorm learns from what it reads
 ckpt.pt               the voice
 """
 
@@ -29,13 +30,14 @@ from ..corpus import Corpus, make_corpus
 from ..errors import CheckpointError, RecipeError
 from ..lexicon import shipped_lexicon
 from ..parallel_text import ParallelTextConfig, ParallelTextToSemantic
-from ..semantic import SemanticTokenizer
+from ..semantic import SemanticTokenizer, build_units
 from ..soundstorm import SoundStormConfig
 from ..soundstream import SoundStreamConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .acoustic import AcousticStage
 from .batches import pad
 from .codec import CodecStage
+from .hearing import HearingStage
 from .loop import train
 from .state import read_state, trained_weights
 from .text import TextStage, with_alphabets, with_durations
@@ -63,45 +65,60 @@ def units(recipe: Recipe, folder: Path) -> None:
     """Fit the semantic units, and tokenize the corpus with them."""
     speech = Corpus(folder / "corpus")
     path, symbols = folder / "units" / "units.pt", shipped_lexicon().symbols
-    _semantic_tokens(folder, speech, fit_units(recipe.units, speech, path, symbols))
-
-
-def acoustic(recipe: Recipe, folder: Path) -> None:
-    """Train SoundStorm on the codes of the trained codec."""
-    speech = Corpus(folder / "corpus")
-    fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
-    trained = _trained_codec(recipe, folder)
-    _learn_from(folder / "acoustic", _sources(speech, codec=trained, units=fitted))
-    codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
-    tokens = _semantic_tokens(folder, speech, fitted)
-    frames_per_token = trained.sample_rate // (trained.hop * fitted.rate)
-    read = _read_tokens(recipe, folder, speech, fitted, tokens) if recipe.acoustic.read else None
-    stage = AcousticStage(recipe.acoustic, _soundstorm(recipe), speech, codes, tokens, frames_per_token, read)
-    train(stage, recipe.acoustic.optimization, folder / "acoustic")
+    fitted = fit_units(recipe.units, speech, path, symbols)
+    corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
 
 
 def text(recipe: Recipe, folder: Path) -> None:
     """Train the text stage on the semantic tokens of the corpus."""
     speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
-    fitted = load_units(folder / "units" / "units.pt", recipe.units.model)
+    fitted = _fitted_units(recipe, folder)
     _learn_from(folder / "text", _sources(speech, units=fitted))
-    tokens = _semantic_tokens(folder, speech, fitted)
+    tokens = corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
     stage = TextStage(recipe.text, _text(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
     train(stage, recipe.text.optimization, folder / "text")
+
+
+def hearing(recipe: Recipe, folder: Path) -> None:
+    """Teach units to hear what the text stage reads."""
+    if recipe.hearing is None:
+        raise RecipeError(f"recipe {recipe.name} has no [hearing]; go on without this stage")
+    speech, reader = Corpus(folder / "corpus"), _reader(recipe, folder, "hearing")
+    _learn_from(folder / "hearing", _sources(speech, text=reader))
+    stage = HearingStage(recipe.hearing, speech, _read_tokens(recipe, folder, speech, reader))
+    train(stage, recipe.hearing.optimization, folder / "hearing")
+
+
+def acoustic(recipe: Recipe, folder: Path) -> None:
+    """Train SoundStorm on the codes of the trained codec."""
+    speech = Corpus(folder / "corpus")
+    place, hearers = _units(recipe, folder)
+    trained = _trained_codec(recipe, folder)
+    _learn_from(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
+    codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
+    tokens = corpus_tokens(place / "tokens", speech, hearers, hearers.tokenize)
+    frames_per_token = trained.sample_rate // (trained.hop * hearers.rate)
+    read = None
+    if recipe.acoustic.read:
+        read = _read_tokens(recipe, folder, speech, _reader(recipe, folder, "acoustic.read"))
+    stage = AcousticStage(recipe.acoustic, _soundstorm(recipe), speech, codes, tokens, frames_per_token, read)
+    train(stage, recipe.acoustic.optimization, folder / "acoustic")
 
 
 def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16", "fp32"]) -> None:
     """Join the trained stages to one checkpoint at `path`."""
     speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
     trained = _trained_codec(recipe, folder)
-    fitted = load_units(folder / "units" / "units.pt", recipe.units.model).eval()
-    _check_sources(folder / "acoustic", _sources(speech, codec=trained, units=fitted))
-    _check_sources(folder / "text", _sources(speech, units=fitted))
-    prompts = _prompts(speech, trained, fitted)
+    _, hearers = _units(recipe, folder)
+    _check_sources(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
+    _check_sources(folder / "text", _sources(speech, units=_fitted_units(recipe, folder)))
+    if recipe.hearing is not None:
+        _check_sources(folder / "hearing", _sources(speech, text=_reader(recipe, folder, "hearing")))
+    prompts = _prompts(speech, trained, hearers)
     config = VoiceConfig(
         recipe.name,
         recipe.codec.model,
-        recipe.units.model,
+        (recipe.hearing or recipe.units).model,
         _soundstorm(recipe),
         _text(recipe, lexicon),
         recipe.decode,
@@ -109,13 +126,13 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
     )
     voice = build_voice(config, lexicon, prompts)
     voice.codec.load_state_dict(trained.state_dict())
-    voice.units.load_state_dict(fitted.state_dict())
+    voice.units.load_state_dict(hearers.state_dict())
     voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
     voice.text.load_state_dict(_trained_weights(folder / "text", config.text))
     save_voice(path, voice, precision)
 
 
-def _prompts(speech: Corpus, trained: Codec, fitted: SemanticTokenizer) -> dict[str, Prompt]:
+def _prompts(speech: Corpus, trained: Codec, units: SemanticTokenizer) -> dict[str, Prompt]:
     """Take an utterance of every speaker as the prompt, where there are several; a held-out one if there is.
 
     Whole and about `PROMPT_SECONDS` long: what follows a prompt begins as a sentence does.
@@ -124,14 +141,14 @@ def _prompts(speech: Corpus, trained: Codec, fitted: SemanticTokenizer) -> dict[
     if len(utterances.speakers) < 2:
         return {}
     found = {}
-    per_token = trained.sample_rate // (trained.hop * fitted.rate)
+    per_token = trained.sample_rate // (trained.hop * units.rate)
     for number, name in enumerate(utterances.speakers):
         spoken = utterances.speaker == number
         own = utterances.where(utterances.held_out & spoken) or utterances.where(spoken)
         chosen = own[int(np.abs(own.seconds - PROMPT_SECONDS).argmin())]
         audio = torch.from_numpy(speech.audio(chosen))[None]
         with torch.inference_mode():
-            codes, tokens = trained.tokenize(audio)[0], fitted.tokenize(audio)[0]
+            codes, tokens = trained.tokenize(audio)[0], units.tokenize(audio)[0]
         count = min(len(codes) // per_token, len(tokens))
         found[name] = Prompt(codes[: count * per_token].numpy(), tokens[:count].numpy())
     return found
@@ -149,23 +166,38 @@ def _text(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemant
     return with_alphabets(recipe.text.model, lexicon.symbols, units_config.vocabulary, units_config.rate)
 
 
-def _semantic_tokens(folder: Path, speech: Corpus, fitted: SemanticTokenizer) -> Tokens:
-    return corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
+def _fitted_units(recipe: Recipe, folder: Path) -> SemanticTokenizer:
+    return load_units(folder / "units" / "units.pt", recipe.units.model)
 
 
-def _read_tokens(
-    recipe: Recipe, folder: Path, speech: Corpus, fitted: SemanticTokenizer, tokens: Tokens
-) -> Tokens:
-    """Let the trained text stage read the corpus at the pace at which it was spoken."""
+def _units(recipe: Recipe, folder: Path) -> tuple[Path, SemanticTokenizer]:
+    """Give the units that SoundStorm learns from, and their folder: `hearing`, where the recipe has it."""
+    if recipe.hearing is None:
+        return folder / "units", _fitted_units(recipe, folder).eval()
+    weights = _trained_weights(folder / "hearing", recipe.hearing.model)
+    units = build_units(recipe.hearing.model)
+    units.load_state_dict({name.removeprefix("units."): value for name, value in weights.items()})
+    return folder / "hearing", units.eval()
+
+
+def _reader(recipe: Recipe, folder: Path, asked_by: str) -> ParallelTextToSemantic:
+    """Give the trained text stage, which reads at a given pace where it is the parallel one."""
     config = _text(recipe, shipped_lexicon())
     if not isinstance(config, ParallelTextConfig):
         raise RecipeError(
-            f"acoustic.read is {recipe.acoustic.read}, which needs text.model.kind = 'parallel'; set it, or "
-            "leave acoustic.read out"
+            f"the recipe has {asked_by}, which needs text.model.kind = 'parallel'; set it, or leave "
+            f"{asked_by} out"
         )
     reader = ParallelTextToSemantic(config)
     reader.load_state_dict(_trained_weights(folder / "text", config))
-    ids = {symbol: index for index, symbol in enumerate(config.symbols)}
+    return reader
+
+
+def _read_tokens(recipe: Recipe, folder: Path, speech: Corpus, reader: ParallelTextToSemantic) -> Tokens:
+    """Let the text stage read the corpus at the pace at which it was spoken."""
+    fitted = _fitted_units(recipe, folder)
+    tokens = corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
+    ids = {symbol: index for index, symbol in enumerate(reader.config.symbols)}
 
     def read(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
         rows = [with_durations(speech.utterances[n], tokens[n], fitted.rate, ids)[:2] for n in numbers]

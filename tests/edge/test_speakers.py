@@ -23,6 +23,7 @@ from soundstorm_edge.training.run import (
     _learn_from,
     _prompts,
     _read_tokens,
+    _reader,
     _sources,
 )
 from soundstorm_edge.training.text import TextRecipe, TextStage
@@ -105,18 +106,18 @@ def test_the_text_stage_reads_at_the_pace_of_the_speech(
         units=replace(load_recipe("flite-multi").units, model=tiny_voice.config.units),
         text=TextRecipe(tiny_voice.config.text),
         acoustic=AcousticRecipe(read=0.5),
+        hearing=None,
     )
     tokens = corpus_tokens(tmp_path / "heard", corpus, tiny_voice.units, tiny_voice.units.tokenize)
-    read = _read_tokens(recipe, tmp_path, corpus, tiny_voice.units, tokens)
+    monkeypatch.setattr(run, "_fitted_units", lambda *_: tiny_voice.units)
+    read = _read_tokens(recipe, tmp_path, corpus, _reader(recipe, tmp_path, "acoustic.read"))
     assert read.lengths.tolist() == tokens.lengths.tolist()
     pau, last = tiny_voice.config.text.symbols.index("pau"), tokens.lengths[3]
     alone = torch.tensor([[pau, pau]]), torch.tensor([2]), torch.tensor([[5, int(last) - 5]])
     assert read[3].tolist() == tiny_voice.text.read(*alone)[0].tolist()
     autoregressive = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
-    with pytest.raises(
-        RecipeError, match=r"acoustic\.read is 0\.5, which needs text\.model\.kind = 'parallel'"
-    ):
-        _read_tokens(autoregressive, tmp_path, corpus, tiny_voice.units, tokens)
+    with pytest.raises(RecipeError, match=r"acoustic\.read, which needs text\.model\.kind = 'parallel'"):
+        _reader(autoregressive, tmp_path, "acoustic.read")
 
 
 def test_a_share_is_one() -> None:
