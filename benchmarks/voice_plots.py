@@ -29,7 +29,7 @@ from .work import exported
 PLOTS = Path("benchmarks/plots")
 SENTENCE = "The farmer repaired the old tractor before the harvest began."
 MELS, HOP_SECONDS, WINDOW_SECONDS = 80, 0.01, 0.04
-STAGES = ("codec", "units", "text", "acoustic")
+STAGES = ("codec", "units", "text", "hearing", "acoustic")
 HELD_OUT = "held-out "
 
 
@@ -67,7 +67,7 @@ def plot_durations(taught: Sequence[tuple[str, float]], voice: Sequence[tuple[st
 
 def plot_training(logs: dict[str, list[dict[str, Any]]]) -> Figure:
     """Show the losses of each stage over its hours of training; dots are held-out losses."""
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
     for axes, (stage, rows) in zip(
         figure.subplots(1, len(logs), squeeze=False)[0], logs.items(), strict=True
     ):
