@@ -150,7 +150,7 @@ def test_paths_that_are_named_exist():
 
 def test_every_stage_is_shown_in_its_order():
     shown = [line[1] for line in LINES if line and line[0] == "soundstorm-train"]
-    assert shown[:6] == ["corpus", "codec", "units", "acoustic", "text", "assemble"]
+    assert shown[:6] == ["corpus", "codec", "units", "text", "acoustic", "assemble"]
     assert set(COMMANDS["soundstorm-train"].commands) == set(shown)  # type: ignore[attr-defined]
 
 
