@@ -10,30 +10,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
-import soxr
 
 from soundstorm_edge.checkpoint import load_voice
-from soundstorm_edge.flite import speak
 from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.command import run
 from soundstorm_runtime.engines import PrecisionChoice, open_engines
 from soundstorm_runtime.manifest import FileFacts
-from soundstorm_runtime.text import normalise
 from soundstorm_runtime.voice import Voice
 
+from .bootstrap import central, redraw
 from .distance import mel_cepstral_distance
 from .recognition import Recogniser, WordErrors, count_errors, reference_words
 from .report import RESULTS, Circumstances, circumstances, table, write_result
+from .roads import teach
 from .sentences import read_sentences, take_evenly
 from .work import exported
 
 # Steps of the coarsest levels; all finer ones take one.
 SETTINGS = ((1,), (2,), (4,), (8,), (8, 3), (16,), (16, 4))
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def measure(
             interval=_interval(expected, heard[steps]),
             distance=round(float(np.mean(apart[steps])), 3),
             farther=round(float(np.mean(apart[steps] - last)), 3),
-            farther_interval=_central(_drawn(apart[steps] - last).mean(axis=1), digits=3),
+            farther_interval=central(redraw(apart[steps] - last).mean(axis=1), 3),
         )
         for steps in settings
     )
@@ -116,17 +115,7 @@ def _interval(expected: Sequence[str], heard: Sequence[str]) -> tuple[float, ...
     counted = [count_errors([words], [found]) for words, found in zip(expected, heard, strict=True)]
     errors = np.array([c.substitutions + c.deletions + c.insertions for c in counted])
     words = np.array([c.words for c in counted])
-    return _central(100 * _drawn(errors).sum(axis=1) / _drawn(words).sum(axis=1), digits=2)
-
-
-def _drawn(of_sentences: np.ndarray) -> np.ndarray:
-    """Draw the sentences anew, the same ones in every call, `[DRAWS, sentences]`."""
-    count = len(of_sentences)
-    return of_sentences[np.random.default_rng(0).integers(count, size=(DRAWS, count))]
-
-
-def _central(drawn: np.ndarray, digits: int) -> tuple[float, ...]:
-    return tuple(np.percentile(drawn, (2.5, 97.5)).round(digits).tolist())
+    return central(100 * redraw(errors).sum(axis=1) / redraw(words).sum(axis=1))
 
 
 def show(result: Dial) -> str:
@@ -161,18 +150,15 @@ def main(checkpoint: Path, count: int, precision: PrecisionChoice, teacher: str,
     engines = open_engines(bundle, provider="cpu", precision=precision)
     voice = Voice(bundle, engines.by_name, in_batches=engines.in_batches)
     settings = settings_of(bundle.manifest.audio.levels)
-
-    def teach(text: str) -> np.ndarray:
-        audio, rate, _ = speak(normalise(text), teacher)
-        return audio if rate == voice.sample_rate else soxr.resample(audio, rate, voice.sample_rate)
-
     result = Dial(
         circumstances=circumstances("dial"),
         checkpoint=FileFacts.of(checkpoint).sha256,
         voice=models.config.name,
         precision=engines.precision,
         sentences=count,
-        settings=measure(voice, Recogniser(), texts, settings, teach),
+        settings=measure(
+            voice, Recogniser(), texts, settings, partial(teach, voice=teacher, sample_rate=voice.sample_rate)
+        ),
     )
     write_result(out, result)
     click.echo(show(result))

@@ -79,7 +79,7 @@ class Roads:
 
     def speak(self, text: str) -> dict[str, Spoken]:
         """Speak a sentence on every road."""
-        taught = self._teach(text)
+        taught = teach(text, self._teacher, self.sample_rate)
         spoken = {
             TEACHER: Spoken(taught),
             CODEC: Spoken(self._rebuild(taught)),
@@ -90,10 +90,6 @@ class Roads:
                 audio = voice.speak(text, voice=self._name, seed=self._seed)
             spoken[road] = Spoken(audio, complete=not warnings)
         return spoken
-
-    def _teach(self, text: str) -> np.ndarray:
-        audio, rate, _ = speak(normalise(text), self._teacher)
-        return _resample(audio, rate, self.sample_rate)
 
     def _rebuild(self, audio: np.ndarray) -> np.ndarray:
         """Encode and decode, to the same number of samples."""
@@ -111,6 +107,12 @@ class Roads:
         part = Part(tokens, np.random.default_rng(self._seed))
         (codes,) = self._acoustics.codes([part], self._options, self._prompt)
         return self._acoustics.audio(codes, self._prompt)
+
+
+def teach(text: str, voice: str, sample_rate: int) -> np.ndarray:
+    """Let flite speak what the front end spells out of `text`: float32 `[samples]` at that rate."""
+    audio, rate, _ = speak(normalise(text), voice)
+    return _resample(audio, rate, sample_rate)
 
 
 def prompts_of(models: VoiceModels) -> dict[str, Prompt]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import jiwer
 import numpy as np
 
+from .bootstrap import central, redraw
 from .listening import Measured
 from .recognition import WordErrors, count_errors
 from .report import Circumstances
 from .roads import TEACHER
 from .slips import Slips, find_slips
 from .speakers import Confusion, SpeakerClassifier
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -171,16 +170,11 @@ def _intervals(measured: Sequence[Measured], road: str) -> tuple[tuple[float, ..
     """
     own, words = _errors(measured, road)
     teacher, _ = _errors(measured, TEACHER)
-    drawn = np.random.default_rng(0).integers(len(words), size=(RESAMPLES, len(words)))
-    spoken = words[drawn].sum(axis=1) / 100
-    return _central(own[drawn].sum(axis=1) / spoken), _central((own - teacher)[drawn].sum(axis=1) / spoken)
+    spoken = redraw(words).sum(axis=1) / 100
+    return central(redraw(own).sum(axis=1) / spoken), central(redraw(own - teacher).sum(axis=1) / spoken)
 
 
 def _errors(measured: Sequence[Measured], road: str) -> tuple[np.ndarray, np.ndarray]:
     results = [jiwer.process_words(m.expected, m.hearing[road].text) for m in measured]
     errors = [r.substitutions + r.deletions + r.insertions for r in results]
     return np.array(errors), np.array([r.hits + r.substitutions + r.deletions for r in results])
-
-
-def _central(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(round(float(edge), 2) for edge in np.percentile(values, (2.5, 97.5)))

@@ -13,7 +13,7 @@ from ..conformer import ConformerConfig, frame_mask
 from ..corpus import Corpus
 from ..masking import Masking
 from ..soundstorm import SoundStorm, SoundStormConfig
-from .batches import pad
+from .batches import pad, spread_evenly
 from .optimization import Optimization
 from .stage import Stage
 
@@ -74,9 +74,8 @@ class AcousticStage(Stage):
         self.numbers = np.flatnonzero(~utterances.held_out)
         self.speaker = utterances.speaker[self.numbers]
         self.of_speaker = [np.flatnonzero(self.speaker == s) for s in range(len(utterances.speakers))]
-        held_out = np.flatnonzero(utterances.held_out)
-        some = np.linspace(0, len(held_out) - 1, min(24, len(held_out))).round().astype(int)
-        self.held_out = [self._pair(n) for n in held_out[some].tolist()]  # of all speakers
+        held_out = np.flatnonzero(utterances.held_out).tolist()
+        self.held_out = [self._pair(n) for n in spread_evenly(held_out, 24)]  # of all speakers
         self.lengths = np.full(len(self.numbers), recipe.frames)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +11,15 @@ from torch import Tensor
 
 from ..errors import CorpusError
 
+T = TypeVar("T")
+
 POOL = 12  # batches that are sorted by length together: more pad less, and mix less
+
+
+def spread_evenly(items: Sequence[T], count: int) -> list[T]:
+    """Take up to `count` of the items, from the first to the last, as far from one another as can be."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places.tolist()]
 
 
 class Epochs:

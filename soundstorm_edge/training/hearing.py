@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..corpus import Corpus
 from ..semantic import PhoneticUnits, PhoneticUnitsConfig
+from .batches import spread_evenly
 from .optimization import Optimization
 from .stage import Stage
 
@@ -48,12 +49,13 @@ class HearingStage(Stage):
         self.units = PhoneticUnits(recipe.model)
         self.model = _Listener(self.units)
         self.hop = recipe.model.sample_rate // recipe.model.rate
+        for part in (False, True):  # an error where there is nothing so long
+            corpus.lasting(recipe.frames / recipe.model.rate, held_out=part)
         self.numbers, held_out = (
             [n for n in np.flatnonzero(chosen).tolist() if self._frames(n) >= recipe.frames]
             for chosen in (~corpus.utterances.held_out, corpus.utterances.held_out)
         )
-        some = np.linspace(0, len(held_out) - 1, min(32, len(held_out))).round().astype(int)
-        self.held_out = [held_out[n] for n in some.tolist()]  # of all speakers
+        self.held_out = spread_evenly(held_out, 32)  # of all speakers
         self.lengths = np.ones(len(self.numbers))  # all crops are alike
 
     def _frames(self, number: int) -> int:

@@ -66,7 +66,7 @@ def units(recipe: Recipe, folder: Path) -> None:
     speech = Corpus(folder / "corpus")
     path, symbols = folder / "units" / "units.pt", shipped_lexicon().symbols
     fitted = fit_units(recipe.units, speech, path, symbols)
-    corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
+    _heard(folder / "units", speech, fitted)
 
 
 def text(recipe: Recipe, folder: Path) -> None:
@@ -74,7 +74,7 @@ def text(recipe: Recipe, folder: Path) -> None:
     speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
     fitted = _fitted_units(recipe, folder)
     _learn_from(folder / "text", _sources(speech, units=fitted))
-    tokens = corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
+    tokens = _heard(folder / "units", speech, fitted)
     stage = TextStage(recipe.text, _text(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
     train(stage, recipe.text.optimization, folder / "text")
 
@@ -96,7 +96,7 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
     trained = _trained_codec(recipe, folder)
     _learn_from(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
     codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
-    tokens = corpus_tokens(place / "tokens", speech, hearers, hearers.tokenize)
+    tokens = _heard(place, speech, hearers)
     frames_per_token = trained.sample_rate // (trained.hop * hearers.rate)
     read = None
     if recipe.acoustic.read:
@@ -112,8 +112,6 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
     _, hearers = _units(recipe, folder)
     _check_sources(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
     _check_sources(folder / "text", _sources(speech, units=_fitted_units(recipe, folder)))
-    if recipe.hearing is not None:
-        _check_sources(folder / "hearing", _sources(speech, text=_reader(recipe, folder, "hearing")))
     prompts = _prompts(speech, trained, hearers)
     config = VoiceConfig(
         recipe.name,
@@ -129,6 +127,8 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
     voice.units.load_state_dict(hearers.state_dict())
     voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
     voice.text.load_state_dict(_trained_weights(folder / "text", config.text))
+    if recipe.hearing is not None:
+        _check_sources(folder / "hearing", _sources(speech, text=voice.text))
     save_voice(path, voice, precision)
 
 
@@ -170,13 +170,17 @@ def _fitted_units(recipe: Recipe, folder: Path) -> SemanticTokenizer:
     return load_units(folder / "units" / "units.pt", recipe.units.model)
 
 
+def _heard(folder: Path, speech: Corpus, units: SemanticTokenizer) -> Tokens:
+    """Give the corpus as the units in `folder` hear it."""
+    return corpus_tokens(folder / "tokens", speech, units, units.tokenize)
+
+
 def _units(recipe: Recipe, folder: Path) -> tuple[Path, SemanticTokenizer]:
     """Give the units that SoundStorm learns from, and their folder: `hearing`, where the recipe has it."""
     if recipe.hearing is None:
         return folder / "units", _fitted_units(recipe, folder).eval()
-    weights = _trained_weights(folder / "hearing", recipe.hearing.model)
     units = build_units(recipe.hearing.model)
-    units.load_state_dict({name.removeprefix("units."): value for name, value in weights.items()})
+    units.load_state_dict(_trained_weights(folder / "hearing", recipe.hearing.model, "units."))
     return folder / "hearing", units.eval()
 
 
@@ -196,7 +200,7 @@ def _reader(recipe: Recipe, folder: Path, asked_by: str) -> ParallelTextToSemant
 def _read_tokens(recipe: Recipe, folder: Path, speech: Corpus, reader: ParallelTextToSemantic) -> Tokens:
     """Let the text stage read the corpus at the pace at which it was spoken."""
     fitted = _fitted_units(recipe, folder)
-    tokens = corpus_tokens(folder / "units" / "tokens", speech, fitted, fitted.tokenize)
+    tokens = _heard(folder / "units", speech, fitted)
     ids = {symbol: index for index, symbol in enumerate(reader.config.symbols)}
 
     def read(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
@@ -236,14 +240,15 @@ def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:
 
 def _trained_codec(recipe: Recipe, folder: Path) -> Codec:
     trained = build_codec(recipe.codec.model)
-    weights = _trained_weights(folder / "codec", recipe.codec.model)
-    own = {name.removeprefix("codec."): t for name, t in weights.items() if name.startswith("codec.")}
-    trained.load_state_dict(own)  # the discriminators beside it have done their work
+    # The discriminators beside it have done their work.
+    trained.load_state_dict(_trained_weights(folder / "codec", recipe.codec.model, "codec."))
     return trained.eval()
 
 
-def _trained_weights(folder: Path, config: Any) -> dict[str, Any]:
+def _trained_weights(folder: Path, config: Any, part: str = "") -> dict[str, Any]:
+    """Read what a stage has trained: of the `part` of its model alone whose names begin so."""
     if not (folder / "state.pt").exists():
         raise CheckpointError(f"nothing trained in {folder}; run 'soundstorm-train {folder.name}' first")
     remedy = "train it again, or choose another --run"
-    return trained_weights(read_state(folder / "state.pt", config, remedy))
+    weights = trained_weights(read_state(folder / "state.pt", config, remedy))
+    return {name.removeprefix(part): value for name, value in weights.items() if name.startswith(part)}

@@ -11,7 +11,7 @@ import torch
 
 from soundstorm_edge.config import to_plain
 from soundstorm_edge.corpus import Corpus
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import CorpusError, RecipeError
 from soundstorm_edge.recipe import load_recipe
 from soundstorm_edge.semantic import PhoneticUnits, PhoneticUnitsConfig
 from soundstorm_edge.training import run
@@ -90,3 +90,8 @@ def test_the_second_units_are_like_the_first(field: str, value: int) -> None:
 def test_a_recipe_without_the_stage_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"flite-rms has no \[hearing\]; go on without this stage"):
         run.hearing(load_recipe("flite-rms"), tmp_path)
+
+
+def test_crops_longer_than_any_speech_are_refused(spoken: tuple[Corpus, list[np.ndarray]]) -> None:
+    with pytest.raises(CorpusError, match=r"no training utterance lasts 20\.00 s; shorten the crops"):
+        HearingStage(replace(RECIPE, frames=1000), *spoken)
