@@ -55,7 +55,8 @@ def _is_clean(sentence: str) -> bool:
 def flite_recordings(voices: tuple[str, ...]) -> Iterator[Recording]:
     """Every sentence in every voice, with the phones that flite spoke and their end times.
 
-    The files go by topic, so the sentences are shuffled, always in the same way.
+    The files go by topic, so the sentences are shuffled, always in the same way. Each voice begins elsewhere
+    among them: where every voice speaks a part alone, all together speak more sentences.
     """
     # flite itself takes another voice for one that it does not have, and does not say so.
     known = run_flite("-lv").partition(":")[2].split()
@@ -63,10 +64,12 @@ def flite_recordings(voices: tuple[str, ...]) -> Iterator[Recording]:
         raise CorpusError(f"flite has no voice {unknown[0]!r}; give some of: {', '.join(known)}")
     sentences = fortune_sentences()
     random.Random(0).shuffle(sentences)
-    for number, sentence in enumerate(sentences):
-        for voice in voices:
+    for number in range(len(sentences)):
+        for place, voice in enumerate(voices):
+            own = (number + place * len(sentences) // len(voices)) % len(sentences)
+            sentence = sentences[own]
             yield Recording(
-                f"{voice}-{number:05d}",
+                f"{voice}-{own:05d}",
                 sentence,
                 voice,
                 lambda sentence=sentence, voice=voice: _timed(sentence, voice),  # type: ignore[misc]

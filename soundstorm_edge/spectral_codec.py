@@ -21,7 +21,11 @@ from .quantizer import Quantizer
 
 @dataclass(frozen=True)
 class SpectralCodecConfig:
-    """Sizes of the spectral codec; `window` is the span of the inverse STFT, a multiple of the hop."""
+    """Sizes of the spectral codec.
+
+    window: span of the inverse STFT in samples, a multiple of the hop; decoder_ff_mult: how many times as
+    wide as `dim` the decoder's feed-forward layers are, the encoder's being three times.
+    """
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 16_000
@@ -31,30 +35,31 @@ class SpectralCodecConfig:
     dim: int = 256
     encoder_blocks: int = 4
     decoder_blocks: int = 6
+    decoder_ff_mult: int = 3
     latent_dim: int = 128
     levels: int = 6
     codebook_size: int = 512
 
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "hop", "mels", "dim", "encoder_blocks", "decoder_blocks")
-        check_positive(self, "latent_dim", "levels", "codebook_size")
+        check_positive(self, "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
         if self.window % self.hop or self.window < 2 * self.hop:
             raise ValueError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over 7 frames, layer norm, and a feed-forward three times as wide.
+    """Depthwise convolution over 7 frames, layer norm, and a feed-forward `ff_mult` times as wide.
 
     Of the 7 frames, `lookahead` lie in the future: a decoder with little of it can stream.
     """
 
-    def __init__(self, dim: int, lookahead: int, scale: float) -> None:
+    def __init__(self, dim: int, ff_mult: int, lookahead: int, scale: float) -> None:
         super().__init__()
         self.padding = (6 - lookahead, lookahead)
         self.depthwise = nn.Conv1d(dim, dim, 7, groups=dim)
         self.norm = nn.LayerNorm(dim)
-        self.widen = nn.Linear(dim, 3 * dim)
-        self.narrow = nn.Linear(3 * dim, dim)
+        self.widen = nn.Linear(dim, ff_mult * dim)
+        self.narrow = nn.Linear(ff_mult * dim, dim)
         self.scale = nn.Parameter(torch.full((dim,), scale))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,8 +69,8 @@ class ConvNeXtBlock(nn.Module):
         return x + self.scale * y
 
 
-def _backbone(inputs: int, dim: int, blocks: int, lookahead: int) -> nn.Sequential:
-    stack = [ConvNeXtBlock(dim, lookahead, 1 / blocks) for _ in range(blocks)]
+def _backbone(inputs: int, dim: int, blocks: int, ff_mult: int, lookahead: int) -> nn.Sequential:
+    stack = [ConvNeXtBlock(dim, ff_mult, lookahead, 1 / blocks) for _ in range(blocks)]
     return nn.Sequential(nn.Linear(inputs, dim), nn.LayerNorm(dim), *stack, nn.LayerNorm(dim))
 
 
@@ -79,10 +84,12 @@ class SpectralCodec(Codec):
         self.levels, self.codebook_size = config.levels, config.codebook_size
         self.bins = config.window // 2 + 1
         self.mel = LogMel(config.sample_rate, config.hop, config.window, config.mels)
-        self.encoder = _backbone(config.mels, config.dim, config.encoder_blocks, lookahead=3)
+        self.encoder = _backbone(config.mels, config.dim, config.encoder_blocks, 3, lookahead=3)
         self.to_latent = nn.Linear(config.dim, config.latent_dim)
         self.quantizer = Quantizer(config.latent_dim, config.levels, config.codebook_size)
-        self.decoder = _backbone(config.latent_dim, config.dim, config.decoder_blocks, lookahead=1)
+        self.decoder = _backbone(
+            config.latent_dim, config.dim, config.decoder_blocks, config.decoder_ff_mult, lookahead=1
+        )
         self.head = nn.Linear(config.dim, 2 * self.bins)
         self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
 

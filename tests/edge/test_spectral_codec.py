@@ -1,5 +1,7 @@
 """The spectral codec, its quantizer and its spectra."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,14 @@ def test_little_lookahead(codec: SpectralCodec) -> None:
     reach = TINY.decoder_blocks + 2
     assert torch.equal(a[:, : (30 - reach) * 320], b[:, : (30 - reach) * 320])
     assert not torch.equal(a, b)
+
+
+def test_the_decoder_alone_is_widened() -> None:
+    narrow, wide = SpectralCodec(TINY), SpectralCodec(replace(TINY, decoder_ff_mult=5))
+    assert wide.decoder[2].widen.out_features == 5 * TINY.dim
+    assert wide.encoder[2].widen.out_features == narrow.encoder[2].widen.out_features == 3 * TINY.dim
+    with pytest.raises(ValueError, match="decoder_ff_mult"):
+        replace(TINY, decoder_ff_mult=0)
 
 
 def test_training_lowers_the_loss() -> None:
