@@ -132,7 +132,10 @@ class PhoneticUnits(SemanticTokenizer):
 
     def features(self, audio: Tensor) -> Tensor:
         """Turn audio `[batch, samples]` into `[batch, frames, width]`, each of mean 0 and deviation 1."""
-        mel = self.mel(self._pad_to_frames(audio))
+        return self.features_of(self.mel(self._pad_to_frames(audio)))
+
+    def features_of(self, mel: Tensor) -> Tensor:
+        """Do the same from log-mel spectra `[batch, frames, mels]`."""
         x = self.widen((mel - mel.mean(dim=(1, 2), keepdim=True)) / 2)
         for block in self.blocks:
             x = block(x)

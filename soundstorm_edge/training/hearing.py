@@ -103,5 +103,28 @@ class _Listener(nn.Module):
 
         They are squared distances, less what all units of a frame share, scaled for a good start.
         """
-        features, centroids = self.dropout(self.units.features(audio)), self.units.centroids
+        mel = self.units.mel(audio)
+        features = self.units.features_of(hide_bands_and_spans(mel) if self.training else mel)
+        features, centroids = self.dropout(features), self.units.centroids
         return 0.3 * (2 * features @ centroids.T - centroids.square().sum(dim=-1))
+
+
+def hide_bands_and_spans(mel: Tensor) -> Tensor:
+    """Put the mean of a sample in the place of some of its bands and frames (SpecAugment, arXiv 1904.08779).
+
+    mel: float32 `[batch, frames, mels]`. Up to a sixth of the bands, side by side, and up to 5 frames are
+    hidden, so that units lean on what surrounds a sound, too.
+    """
+    batch, frames, bands = mel.shape
+    mean = mel.mean(dim=(1, 2), keepdim=True)
+    band = _span(batch, bands, bands // 6, mel.device)[:, None, :]
+    frame = _span(batch, frames, min(5, frames), mel.device)[:, :, None]
+    return torch.where(band | frame, mean, mel)
+
+
+def _span(batch: int, size: int, longest: int, device: torch.device) -> Tensor:
+    """Mark a span of random length, 0 to `longest`, at a random place of each row: bool `[batch, size]`."""
+    length = torch.randint(longest + 1, (batch, 1), device=device)
+    start = (torch.rand(batch, 1, device=device) * (size - length + 1)).long()
+    place = torch.arange(size, device=device)
+    return (start <= place) & (place < start + length)

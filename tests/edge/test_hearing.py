@@ -15,7 +15,7 @@ from soundstorm_edge.errors import CorpusError, RecipeError
 from soundstorm_edge.recipe import load_recipe
 from soundstorm_edge.semantic import PhoneticUnits, PhoneticUnitsConfig
 from soundstorm_edge.training import run
-from soundstorm_edge.training.hearing import HearingRecipe, HearingStage
+from soundstorm_edge.training.hearing import HearingRecipe, HearingStage, hide_bands_and_spans
 from soundstorm_edge.training.loop import train
 from soundstorm_edge.training.optimization import Optimization
 from soundstorm_edge.training.state import read_state, trained_weights
@@ -42,6 +42,18 @@ def spoken(tmp_path: Path) -> tuple[Corpus, list[np.ndarray]]:
         read.append(tokens)
     (folder / "utterances.jsonl").write_text("".join(rows))
     return Corpus(folder), read
+
+
+def test_bands_and_spans_are_hidden() -> None:
+    torch.manual_seed(0)
+    mel = torch.randn(40, 50, 24)
+    hidden = hide_bands_and_spans(mel) != mel
+    bands, frames = hidden.all(dim=1), hidden.all(dim=2)
+    assert torch.equal(hidden, bands[:, None, :] | frames[:, :, None]), "nothing but whole bands and frames"
+    for marks, longest in ((bands, 4), (frames, 5)):
+        counts, begins = marks.sum(dim=1), (marks[:, 1:] & ~marks[:, :-1]).sum(dim=1) + marks[:, 0]
+        assert set(counts.tolist()) == set(range(longest + 1)), "every length comes up"
+        assert begins.max() == 1, "they lie side by side"
 
 
 def test_units_come_to_hear_what_was_read(spoken: tuple[Corpus, list[np.ndarray]], tmp_path: Path) -> None:
