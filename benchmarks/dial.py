@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from soundstorm_edge.checkpoint import load_voice
+from soundstorm_runtime.budget import fewest_steps
 from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.command import run
 from soundstorm_runtime.engines import PrecisionChoice, open_engines
@@ -31,7 +32,7 @@ from .roads import teach
 from .sentences import read_sentences, take_evenly
 from .work import exported
 
-# Steps of the coarsest levels; all finer ones take one.
+# Steps of the coarsest levels; all finer ones take one, or none where the voice leaves them out.
 SETTINGS = ((1,), (2,), (4,), (8,), (8, 3), (16,), (16, 4))
 
 
@@ -64,9 +65,10 @@ class Dial:
     settings: tuple[Setting, ...]
 
 
-def settings_of(levels: int) -> list[tuple[int, ...]]:
-    """Fill up `SETTINGS` for a voice of so many levels."""
-    return [(*coarse, *(1,) * (levels - len(coarse))) for coarse in SETTINGS if len(coarse) <= levels]
+def settings_of(own: Sequence[int]) -> list[tuple[int, ...]]:
+    """Fill up `SETTINGS` for a voice with `own` steps."""
+    fewest = fewest_steps(own)
+    return [(*coarse, *fewest[len(coarse) :]) for coarse in SETTINGS if len(coarse) <= sum(fewest)]
 
 
 def measure(
@@ -149,7 +151,7 @@ def main(checkpoint: Path, count: int, precision: PrecisionChoice, teacher: str,
     bundle = read_bundle(exported(models, checkpoint))
     engines = open_engines(bundle, provider="cpu", precision=precision)
     voice = Voice(bundle, engines.by_name, in_batches=engines.in_batches)
-    settings = settings_of(bundle.manifest.audio.levels)
+    settings = settings_of(bundle.manifest.decode.steps)
     result = Dial(
         circumstances=circumstances("dial"),
         checkpoint=FileFacts.of(checkpoint).sha256,

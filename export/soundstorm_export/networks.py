@@ -54,7 +54,7 @@ def example_feeds(
     """Draw inputs that the graph could meet, with the given lengths of its symbolic axes.
 
     The first sample of a batch fills its axis; the others may be shorter. The codes of a step are masked
-    as in decoding: those of its level in part, the finer ones wholly.
+    as in decoding: those of its level in part, the finer ones wholly; the temperature is the voice's own.
     """
     below = {  # exclusive limits of the integers
         "codes": parts.soundstorm.codebook_size,
@@ -78,7 +78,7 @@ def example_feeds(
         elif tensor.name in ("uniform", "progress"):
             array = rng.random(shape)
         elif tensor.name == "temperature":
-            array = np.ones(shape)
+            array = np.full(shape, parts.decode.temperature)
         elif tensor.dtype == "int64":
             array = rng.integers(below[tensor.name], size=shape)
         else:

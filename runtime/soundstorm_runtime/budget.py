@@ -27,15 +27,19 @@ class Calibration:
         return self.text + self.step * sum(steps) + self.codec
 
     def steps_within(self, seconds: float, own: Sequence[int]) -> tuple[int, ...]:
-        """Return as many of the voice's `own` steps as fit; a level keeps one at least."""
+        """Return as many of the voice's `own` steps as fit, as `share_steps` has it."""
         affordable = int((seconds - self.text - self.codec) / self.step)
         return share_steps(own, affordable)
 
 
 def share_steps(own: Sequence[int], total: int) -> tuple[int, ...]:
-    """Bring `own` steps per level down to `total` in all, each level in proportion and 1 at least."""
-    extra = [steps - 1 for steps in own]
-    left = min(max(total - len(own), 0), sum(extra))
+    """Bring `own` steps per level down to `total` in all, each level in proportion and 1 at least.
+
+    A level that has none is left out as it was.
+    """
+    fewest = fewest_steps(own)
+    extra = [steps - least for steps, least in zip(own, fewest, strict=True)]
+    left = min(max(total - sum(fewest), 0), sum(extra))
     exact = [left * steps / sum(extra) if left else 0.0 for steps in extra]
     shares = [int(share) for share in exact]
     # What rounding left over goes where most was cut, to the coarser level of equals.
@@ -43,7 +47,12 @@ def share_steps(own: Sequence[int], total: int) -> tuple[int, ...]:
         : left - sum(shares)
     ]:
         shares[place] += 1
-    return tuple(1 + share for share in shares)
+    return tuple(least + share for least, share in zip(fewest, shares, strict=True))
+
+
+def fewest_steps(own: Sequence[int]) -> tuple[int, ...]:
+    """Return one step for each level that has any."""
+    return tuple(min(1, steps) for steps in own)
 
 
 def say_choice(milliseconds: float, calibration: Calibration, steps: Sequence[int]) -> None:

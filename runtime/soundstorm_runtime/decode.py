@@ -33,7 +33,8 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class DecodeOptions:
     """How codes are decoded; raises `OptionError` for a value out of range.
 
-    steps: passes of the network for each level, coarse to fine; the paper takes (16, 1, 1, ...).
+    steps: passes of the network for each level, coarse to fine; the paper takes (16, 1, 1, ...). 0 leaves
+        out a level, and all finer ones: their codes are -1, which add nothing to the sound.
     schedule: the share of a level's codes that stays masked, from progress in (0, 1]; a name or a
         function that falls from 1 to 0.
     temperature: of the sampled codes; a small one takes the most likely code.
@@ -53,8 +54,12 @@ class DecodeOptions:
     can_mask_prev_unmasked: bool = False
 
     def __post_init__(self) -> None:
-        if not self.steps or min(self.steps) < 1:
-            raise OptionError(f"steps is {list(self.steps)}, expected one number of 1 or more per level")
+        passes = sum(steps > 0 for steps in self.steps)
+        if not passes or min(self.steps[:passes]) < 1 or any(self.steps[passes:]):
+            raise OptionError(
+                f"steps is {list(self.steps)}, expected one number of 1 or more per level, or 0 for the "
+                "finest, to leave them out"
+            )
         if not callable(self.schedule) and self.schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
             raise OptionError(f"schedule is {self.schedule!r}, expected one of {names}, or a function")
@@ -142,17 +147,20 @@ def decode_in_steps(
 ) -> Ticks[np.ndarray]:
     """Decode as `decode` does, and pause after every step: whoever goes on with it may as well stop."""
     options.check_levels(levels)
-    codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt)
+    order = level_order(levels, groups)
+    left_out = [level for level, steps in zip(order, options.steps, strict=True) if not steps]
+    codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt, left_out)
     if isinstance(rng, np.random.Generator):
         seeds = rng.integers(2**63, size=len(codes))
     else:
         seeds = np.concatenate([own.integers(2**63, size=1) for own in rng])
     streams = [np.random.default_rng(seed) for seed in seeds]
     feeds = {"codes": codes, "semantic_tokens": semantic_tokens, "lengths": lengths}
-    for level, steps in zip(level_order(levels, groups), options.steps, strict=True):
+    for level, steps in zip(order, options.steps, strict=True):
         yield from _decode_level(
             engine, feeds, fresh[..., level], level, steps, codebook_size, options, streams
         )
+    codes[..., left_out] = -1
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
     return codes
 
@@ -163,8 +171,9 @@ def _start(
     levels: int,
     codebook_size: int,
     prompt: np.ndarray | None,
+    left_out: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes, masked but for the prompt, and which of them are to be decoded."""
+    """Return the codes, masked but for what the prompt gives, and which of them are to be decoded."""
     if semantic_tokens.ndim != 2 or lengths.shape != semantic_tokens.shape[:1]:
         raise OptionError(
             f"semantic tokens have shape {list(semantic_tokens.shape)} and lengths {list(lengths.shape)}, "
@@ -182,12 +191,13 @@ def _start(
         raise OptionError(
             f"lengths are {lengths.tolist()}, expected {max(start, 1)} (with the prompt) to {frames} frames"
         )
-    if np.any((prompt < 0) | (prompt >= codebook_size)):
+    known = [level for level in range(prompt.shape[2]) if level not in left_out]
+    if np.any((prompt[..., known] < 0) | (prompt[..., known] >= codebook_size)):
         raise OptionError(
             f"the prompt has codes outside 0 to {codebook_size - 1}; was it made by this codec?"
         )
     codes = np.full((batch, frames, levels), codebook_size, np.int64)
-    codes[:, :start, : prompt.shape[2]] = prompt
+    codes[:, :start, known] = prompt[..., known]
     within = np.arange(frames) < lengths[:, None]
     return codes, (codes == codebook_size) & within[..., None]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .acoustics import Acoustics
-from .budget import calibrate, say_choice
+from .budget import calibrate, fewest_steps, say_choice
 from .bundle import Bundle, read_bundle
 from .decode import DecodeOptions
 from .engine import Engine
@@ -299,12 +299,13 @@ class Voice:
     ) -> tuple[int, ...]:
         """Return as many of the voice's own steps as let a first sentence be ready in time here.
 
-        The first sentence of `text` is read and decoded with one step a level, twice, to see how long
-        that takes. What is picked is said in the log; a level keeps one step, even where that is late.
+        The first sentence of `text` is read and decoded with the fewest steps, twice, to see how long
+        that takes. What is picked is said in the log; a level of the voice's own steps keeps one, even where
+        that is late.
         """
         if not 0 < milliseconds < math.inf:
             raise OptionError(f"the budget is {milliseconds:g} ms, expected a number above 0")
-        options = replace(self.options, steps=(1,) * len(self.options.steps))
+        options = replace(self.options, steps=fewest_steps(self.options.steps))
         manner = self._manners.of(voice, 0, options, speed)
         calibration = calibrate(self._speaking, self._acoustics, self.sentences(text)[0], manner)
         steps = calibration.steps_within(milliseconds / 1000, self.options.steps)

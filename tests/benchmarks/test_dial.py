@@ -30,9 +30,10 @@ class Recogniser:
 
 
 def test_settings_have_a_number_for_each_level() -> None:
-    assert settings_of(3)[:2] == [(1, 1, 1), (2, 1, 1)]
-    assert (8, 3, 1) in settings_of(3)
-    assert all(len(steps) == 1 for steps in settings_of(1))
+    assert settings_of((4, 1, 1))[:2] == [(1, 1, 1), (2, 1, 1)]
+    assert (8, 3, 1) in settings_of((4, 1, 1))
+    assert settings_of((4, 1, 0))[-1] == (16, 4, 0), "what the voice leaves out stays so"
+    assert all(len(steps) == 1 for steps in settings_of((4,)))
 
 
 def test_every_setting_speaks_every_text() -> None:

@@ -136,6 +136,24 @@ def test_the_bundle_speaks(which: str, full_bundle: Bundle, other_bundle: Bundle
     np.testing.assert_array_equal(audio, voice.speak("Good morning.", seed=3))
 
 
+@pytest.mark.parametrize("which", ["tiny", "other"])
+def test_a_level_that_is_left_out_adds_nothing(
+    which: str, tiny_voice: VoiceModels, other_voice: VoiceModels, full_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """The device decodes codes of -1 as PyTorch decodes the first levels alone, and streams the same."""
+    voice, bundle = (tiny_voice, full_bundle) if which == "tiny" else (other_voice, other_bundle)
+    codes = np.random.default_rng(0).integers(16, size=(30, 2))
+    codes[:, 1] = -1
+    device = Voice.load(bundle.path, provider="cpu", threads=1, precision="fp32")
+    with torch.inference_mode():
+        expected = voice.codec.decode_from_codebook_indices(torch.from_numpy(codes[None, :, :1]))[0]
+    whole = device._acoustics.audio(codes)
+    np.testing.assert_allclose(whole, expected.numpy().clip(-1, 1), atol=1e-4)
+    speech = [device.speak("Good morning.", steps=(2, 0)), *device.stream("Good morning.", steps=(2, 0))]
+    assert all(np.isfinite(piece).all() for piece in speech)
+    assert len(speech[0]) == sum(map(len, speech[1:]))
+
+
 def test_device_and_training_decode_the_same_codes(tiny_voice: VoiceModels, tiny_bundle: Path) -> None:
     """The same loop and random numbers around PyTorch and ONNX Runtime."""
     bundle = read_bundle(tiny_bundle)

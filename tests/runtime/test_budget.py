@@ -39,6 +39,11 @@ def test_as_many_as_are_affordable_and_no_more_than_the_voices_own(own, total):
     assert all(1 <= some <= most for some, most in zip(steps, own, strict=True))
 
 
+def test_levels_that_are_left_out_stay_so():
+    assert share_steps((8, 3, 1, 0, 0), 6) == (3, 2, 1, 0, 0)
+    assert share_steps((8, 3, 1, 0, 0), 1) == (1, 1, 1, 0, 0)
+
+
 def test_text_and_codec_are_paid_first():
     calibration = Calibration(text=0.02, step=0.01, codec=0.03)
     assert sum(calibration.steps_within(0.131, OWN)) == 8

@@ -218,6 +218,23 @@ def test_a_prompt_of_some_levels_leaves_the_others_to_be_decoded():
     assert codes.max() < CODES
 
 
+@pytest.mark.parametrize(("groups", "left_out"), [(1, [2, 3]), (2, [1, 3])])
+def test_levels_without_steps_are_left_out(groups, left_out):
+    """Neither decoded nor taken from the prompt; what is decoded is as it would be beside them."""
+    prompt = np.random.default_rng(1).integers(CODES, size=(1, 5, 4))
+    prompt[..., left_out] = -1  # as in speech that was decoded without them
+    task = plain(levels=4, groups=groups, prompt=prompt)
+    codes, seen = run({**task, "options": DecodeOptions((3, 1, 0, 0))})
+    kept = [level for level in range(4) if level not in left_out]
+    assert [int(feeds["level"][0]) for feeds in seen] == [kept[0]] * 3 + [kept[1]]
+    assert all((feeds["codes"][..., left_out] == CODES).all() for feeds in seen)
+    assert (codes[..., left_out] == -1).all()
+    np.testing.assert_array_equal(codes[:, :5, kept], prompt[..., kept])
+    whole = {**task, "prompt": prompt[..., :0], "options": DecodeOptions((3, 1, 1, 1))}
+    short = {**whole, "options": DecodeOptions((3, 1, 0, 0))}
+    np.testing.assert_array_equal(run(whole)[0][..., kept], run(short)[0][..., kept])
+
+
 def test_a_kept_code_is_judged_anew_where_it_may_be_masked_again():
     """An engine that loses its trust in what it said first: the first codes are masked again."""
 
@@ -247,7 +264,9 @@ def test_rounding_at_the_end_of_a_schedule_is_no_mistake():
     ("options", "message"),
     [
         ({"steps": ()}, r"steps is \[\], expected one number of 1 or more per level"),
-        ({"steps": (4, 0)}, r"steps is \[4, 0\]"),
+        ({"steps": (4, 0, 1)}, r"steps is \[4, 0, 1\]"),
+        ({"steps": (0, 0)}, r"steps is \[0, 0\]"),
+        ({"steps": (4, -1)}, r"steps is \[4, -1\]"),
         ({"steps": (1,), "schedule": "square"}, "schedule is 'square', expected one of cosine, linear"),
         ({"steps": (1,), "temperature": 0.0}, "temperature is 0.0, expected 0.01 to 100"),
         ({"steps": (1,), "temperature": math.nan}, "temperature is nan"),
