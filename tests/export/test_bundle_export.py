@@ -140,7 +140,7 @@ def test_the_bundle_speaks(which: str, full_bundle: Bundle, other_bundle: Bundle
 def test_a_level_that_is_left_out_adds_nothing(
     which: str, tiny_voice: VoiceModels, other_voice: VoiceModels, full_bundle: Bundle, other_bundle: Bundle
 ) -> None:
-    """The device decodes codes of -1 as PyTorch decodes the first levels alone, and streams the same."""
+    """The device decodes codes of -1 as PyTorch decodes the first levels alone; a stream is as long."""
     voice, bundle = (tiny_voice, full_bundle) if which == "tiny" else (other_voice, other_bundle)
     codes = np.random.default_rng(0).integers(16, size=(30, 2))
     codes[:, 1] = -1

@@ -34,7 +34,9 @@ threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: processors]"
 )
 steps_option = click.option(
-    "--steps", type=Steps(), help="Steps for each level, coarse to fine; more are better and slower."
+    "--steps",
+    type=Steps(),
+    help="Steps for each level, coarse to fine; more are better and slower, 0 leaves the finest out.",
 )
 temperature_option = click.option(
     "--temperature", type=float, help="Of the sampled codes; lower is steadier."
