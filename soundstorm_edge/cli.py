@@ -13,8 +13,10 @@ from accelerate import PartialState
 
 from soundstorm_runtime.command import run, version_option
 
+from .checkpoint import load_voice
 from .recipe import Recipe, load_recipe
 from .training import run as stages
+from .training.begin import begin as begin_with
 
 
 def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,7 +38,7 @@ def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def main_group() -> None:
     """Train a SoundStorm voice, stage by stage: corpus, codec, units, text, acoustic, assemble.
 
-    A recipe with [hearing] has that stage after text.
+    A recipe with [hearing] has that stage after text. A run may begin with a voice that is trained.
 
     Each stage goes on where it was stopped. What it makes lies in the folder of the run.
     """
@@ -50,6 +52,16 @@ def corpus(recipe: str, folder: Path | None) -> None:
     made = stages.corpus(settings, folder)
     hours = sum(utterance.seconds for utterance in made.utterances) / 3600
     click.echo(f"{len(made.utterances)} utterances, {hours:.2f} hours, in {made.folder}", err=True)
+
+
+@main_group.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@stage_options
+def begin(checkpoint: Path, recipe: str, folder: Path | None) -> None:
+    """Begin a run with the voice in CHECKPOINT: its stages go on from there."""
+    settings, folder = _settings(recipe, folder)
+    begin_with(settings, folder, load_voice(checkpoint))
+    click.echo(f"{folder} goes on from {checkpoint}", err=True)
 
 
 def _trained(name: str, help_text: str) -> None:

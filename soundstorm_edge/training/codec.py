@@ -47,8 +47,7 @@ class CodecStage(Stage):
         self.config, self.recipe = recipe.model, recipe
         torch.manual_seed(recipe.optimization.seed)
         self.codec = build_codec(recipe.model)
-        adversaries = Discriminators(recipe.discriminators) if recipe.adversarial else None
-        self.model = _Adversaries(self.codec, adversaries)
+        self.model = with_adversaries(self.codec, recipe)
         self.spectral_loss = SpectralLoss(self.codec.sample_rate)
         self.corpus = corpus
         self.samples = recipe.frames * self.codec.hop
@@ -94,6 +93,11 @@ class CodecStage(Stage):
         real = torch.from_numpy(self.corpus.audio(self.held_out[0], 0, self.samples))[None].to(device)
         audio = self.codec.decode_from_codebook_indices(self.codec.tokenize(real))
         return {"reconstruction": (audio[0].cpu().numpy(), self.codec.sample_rate)}
+
+
+def with_adversaries(codec: Codec, recipe: CodecRecipe) -> nn.Module:
+    """Put what a recipe trains beside the codec together with it; the names of its weights begin `codec.`."""
+    return _Adversaries(codec, Discriminators(recipe.discriminators) if recipe.adversarial else None)
 
 
 class _Adversaries(nn.Module):

@@ -136,11 +136,12 @@ class Loop:
     def load(self, path: Path, *, restore_optimizer: bool = True) -> None:
         """Go on from what `save` wrote; without its optimizer, begin at step 0 with its weights.
 
-        What an older state lacks begins anew: the averages with the weights of the next step.
+        A run that began with a voice has none. What an older state lacks begins anew: the averages with the
+        weights of the next step.
         """
         state = read_state(path, self.stage.config, "remove it or choose another --run")
         try:
-            if not restore_optimizer:
+            if not restore_optimizer or "optimizer" not in state:
                 self.stage.model.load_state_dict(trained_weights(state))
                 return
             self.stage.model.load_state_dict(state["model"])

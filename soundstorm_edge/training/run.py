@@ -75,7 +75,7 @@ def text(recipe: Recipe, folder: Path) -> None:
     fitted = _fitted_units(recipe, folder)
     _learn_from(folder / "text", _sources(speech, units=fitted))
     tokens = _heard(folder / "units", speech, fitted)
-    stage = TextStage(recipe.text, _text(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
+    stage = TextStage(recipe.text, text_config(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
     train(stage, recipe.text.optimization, folder / "text")
 
 
@@ -101,7 +101,9 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
     read = None
     if recipe.acoustic.read:
         read = _read_tokens(recipe, folder, speech, _reader(recipe, folder, "acoustic.read"))
-    stage = AcousticStage(recipe.acoustic, _soundstorm(recipe), speech, codes, tokens, frames_per_token, read)
+    stage = AcousticStage(
+        recipe.acoustic, soundstorm_config(recipe), speech, codes, tokens, frames_per_token, read
+    )
     train(stage, recipe.acoustic.optimization, folder / "acoustic")
 
 
@@ -117,8 +119,8 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
         recipe.name,
         recipe.codec.model,
         (recipe.hearing or recipe.units).model,
-        _soundstorm(recipe),
-        _text(recipe, lexicon),
+        soundstorm_config(recipe),
+        text_config(recipe, lexicon),
         recipe.decode,
         next(iter(prompts), None),
     )
@@ -154,14 +156,16 @@ def _prompts(speech: Corpus, trained: Codec, units: SemanticTokenizer) -> dict[s
     return found
 
 
-def _soundstorm(recipe: Recipe) -> SoundStormConfig:
+def soundstorm_config(recipe: Recipe) -> SoundStormConfig:
+    """Say which SoundStorm a recipe asks for: its codec and units give the alphabets."""
     model = recipe.codec.model
     vocabulary = recipe.units.model.vocabulary
     groups = model.rq_groups if isinstance(model, SoundStreamConfig) else 1
     return SoundStormConfig(model.levels, model.codebook_size, vocabulary, recipe.acoustic.conformer, groups)
 
 
-def _text(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemanticConfig:
+def text_config(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemanticConfig:
+    """Say which text stage a recipe asks for: the lexicon and the units give the alphabets."""
     units_config = recipe.units.model
     return with_alphabets(recipe.text.model, lexicon.symbols, units_config.vocabulary, units_config.rate)
 
@@ -186,7 +190,7 @@ def _units(recipe: Recipe, folder: Path) -> tuple[Path, SemanticTokenizer]:
 
 def _reader(recipe: Recipe, folder: Path, asked_by: str) -> ParallelTextToSemantic:
     """Give the trained text stage, which reads at a given pace where it is the parallel one."""
-    config = _text(recipe, shipped_lexicon())
+    config = text_config(recipe, shipped_lexicon())
     if not isinstance(config, ParallelTextConfig):
         raise RecipeError(
             f"the recipe has {asked_by}, which needs text.model.kind = 'parallel'; set it, or leave "

@@ -162,8 +162,13 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence
             f"{recipe.model.vocabulary} units; add speech or lower units.model.vocabulary"
         )
     units.fit(frames, recipe.seed)
-    save_tensors(path, UNITS, {"config": to_plain(recipe.model), "weights": units.state_dict()})
+    save_units(path, units, recipe.model)
     return units
+
+
+def save_units(path: Path, units: SemanticTokenizer, config: UnitsConfig) -> None:
+    """Write units for `load_units`."""
+    save_tensors(path, UNITS, {"config": to_plain(config), "weights": units.state_dict()})
 
 
 def load_units(path: Path, config: UnitsConfig) -> SemanticTokenizer:

@@ -7,7 +7,7 @@ import pytest
 from soundstorm_edge.errors import RecipeError
 from soundstorm_edge.recipe import load_recipe, shipped_recipes
 from soundstorm_edge.soundstream import SoundStreamConfig
-from soundstorm_edge.training.run import _soundstorm
+from soundstorm_edge.training.run import soundstorm_config
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -24,7 +24,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     recipe = load_recipe(str(path))
     assert isinstance(recipe.codec.model, SoundStreamConfig)
     assert recipe.decode.steps == (2, 1, 1, 1)
-    assert (_soundstorm(recipe).levels, _soundstorm(recipe).groups) == (4, 2)
+    assert (soundstorm_config(recipe).levels, soundstorm_config(recipe).groups) == (4, 2)
 
 
 @pytest.mark.parametrize(
