@@ -38,8 +38,7 @@ def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def main_group() -> None:
     """Train a SoundStorm voice, stage by stage: corpus, codec, units, text, acoustic, assemble.
 
-    A recipe with [hearing] has that stage after text, one with [decoder] after acoustic. A run may begin
-    with a voice that is trained.
+    A recipe with [hearing] has that stage after text. A run may begin with a voice that is trained.
 
     Each stage goes on where it was stopped. What it makes lies in the folder of the run.
     """
@@ -97,7 +96,6 @@ def units(recipe: str, folder: Path | None) -> None:
 _trained("text", "Train text to semantic tokens; needs units.")
 _trained("hearing", "Teach units to hear what the text stage reads; needs text.")
 _trained("acoustic", "Train SoundStorm on the codec's codes; needs codec and units, and hearing if there is.")
-_trained("decoder", "Teach the codec's decoder to speak what SoundStorm makes; needs acoustic.")
 
 
 @main_group.command()

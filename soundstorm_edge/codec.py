@@ -47,10 +47,6 @@ class Codec(nn.Module, ABC):
     def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
         """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""
 
-    @abstractmethod
-    def decoding_parts(self) -> list[nn.Module]:
-        """Give what turns quantized latents into sound; the codes hang on nothing of it."""
-
     @torch.no_grad()
     def tokenize(self, audio: Tensor) -> Tensor:
         """Turn audio float32 `[batch, samples]` in -1 to 1 into codes int64 `[batch, frames, levels]`.

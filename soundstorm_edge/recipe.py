@@ -14,7 +14,6 @@ from .corpus import CorpusConfig
 from .errors import RecipeError
 from .training.acoustic import AcousticRecipe
 from .training.codec import CodecRecipe
-from .training.decoder import DecoderRecipe
 from .training.hearing import HearingRecipe
 from .training.text import TextRecipe
 from .training.units import UnitsRecipe
@@ -27,7 +26,7 @@ else:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every stage's settings, and how the voice is decoded; `hearing` and `decoder` may be left out."""
+    """Every stage's settings, and how the finished voice is decoded; `hearing` may be left out."""
 
     name: str
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -36,7 +35,6 @@ class Recipe:
     acoustic: AcousticRecipe = field(default_factory=AcousticRecipe)
     text: TextRecipe = field(default_factory=TextRecipe)
     hearing: HearingRecipe | None = None
-    decoder: DecoderRecipe | None = None
     decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
 
     def __post_init__(self) -> None:

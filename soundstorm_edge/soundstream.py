@@ -181,11 +181,6 @@ class SoundStream(Codec):
             codes = rearrange(codes, "g b n q -> b n (g q)")
         return self._synthesize(self.quantizer.decode(codes))
 
-    def decoding_parts(self) -> list[nn.Module]:
-        """Give the decoder with its attention and FiLM."""
-        parts = (self.decoder_film, self.decoder_attention, self.decoder)
-        return [part for part in parts if part is not None]
-
     def latents(self, audio: Tensor) -> Tensor:
         """Encode audio float32 `[batch, samples]`, whole frames, to latents `[batch, frames, dim]`."""
         latents = rearrange(self.encoder(rearrange(audio, "b n -> b 1 n")), "b d t -> b t d")

@@ -106,10 +106,6 @@ class SpectralCodec(Codec):
         """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""
         return self._synthesize(self.spectrum(codes))
 
-    def decoding_parts(self) -> list[nn.Module]:
-        """Give the decoder and its head."""
-        return [self.decoder, self.head]
-
     def spectrum(self, codes: Tensor) -> Tensor:
         """Give the STFT, float32 `[batch, frames, 2 * bins]`: real parts, then imaginary parts.
 

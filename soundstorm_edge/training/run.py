@@ -6,7 +6,6 @@ units/                units.pt, tokens/
 text/                 state.pt, log.jsonl, sources.json; read/ where others learn from what it reads
 hearing/              state.pt, log.jsonl, sources.json, tokens/, where units learn from what is read
 acoustic/             state.pt, log.jsonl, codes/, sources.json
-decoder/              state.pt, log.jsonl, sources.json, made/, where the decoder learns from SoundStorm
 ckpt.pt               the voice
 """
 
@@ -32,13 +31,12 @@ from ..errors import CheckpointError, RecipeError
 from ..lexicon import shipped_lexicon
 from ..parallel_text import ParallelTextConfig, ParallelTextToSemantic
 from ..semantic import SemanticTokenizer, build_units
-from ..soundstorm import SoundStorm, SoundStormConfig
+from ..soundstorm import SoundStormConfig
 from ..soundstream import SoundStreamConfig
 from ..text_to_semantic import TextToSemanticConfig
 from .acoustic import AcousticStage
 from .batches import pad
 from .codec import CodecStage
-from .decoder import DecoderStage, make_again
 from .hearing import HearingStage
 from .loop import train
 from .state import read_state, trained_weights
@@ -99,7 +97,7 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
     _learn_from(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
     codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
     tokens = _heard(place, speech, hearers)
-    frames_per_token = _frames_per_token(trained, hearers)
+    frames_per_token = trained.sample_rate // (trained.hop * hearers.rate)
     read = None
     if recipe.acoustic.read:
         read = _read_tokens(recipe, folder, speech, _reader(recipe, folder, "acoustic.read"))
@@ -107,32 +105,6 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
         recipe.acoustic, soundstorm_config(recipe), speech, codes, tokens, frames_per_token, read
     )
     train(stage, recipe.acoustic.optimization, folder / "acoustic")
-
-
-def decoder(recipe: Recipe, folder: Path) -> None:
-    """Teach the codec's decoder to make speech of SoundStorm's codes."""
-    if recipe.decoder is None:
-        raise RecipeError(f"recipe {recipe.name} has no [decoder]; go on without this stage")
-    own = recipe.decoder
-    speech, trained, config = (
-        Corpus(folder / "corpus"),
-        _trained_codec(recipe, folder),
-        soundstorm_config(recipe),
-    )
-    soundstorm = SoundStorm.from_config(config)
-    soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config))
-    _learn_from(folder / "decoder", _sources(speech, codec=trained, soundstorm=soundstorm))
-    codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
-    place, hearers = _units(recipe, folder)
-    tokens = [_heard(place, speech, hearers)]
-    if recipe.acoustic.read:
-        tokens.append(_read_tokens(recipe, folder, speech, _reader(recipe, folder, "acoustic.read")))
-    made = make_again(
-        folder / "decoder" / "made", speech, trained, soundstorm, codes, tokens,
-        _frames_per_token(trained, hearers), recipe.decode, own.utterances,
-    )  # fmt: skip
-    stage = DecoderStage(own, recipe.codec.model, trained, speech, codes, made)
-    train(stage, own.optimization, folder / "decoder")
 
 
 def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16", "fp32"]) -> None:
@@ -153,13 +125,9 @@ def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16"
         next(iter(prompts), None),
     )
     voice = build_voice(config, lexicon, prompts)
-    voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
-    if recipe.decoder is not None:
-        sources = _sources(speech, codec=trained, soundstorm=voice.soundstorm)
-        _check_sources(folder / "decoder", sources)
-        trained.load_state_dict(_trained_weights(folder / "decoder", recipe.codec.model, "codec."))
     voice.codec.load_state_dict(trained.state_dict())
     voice.units.load_state_dict(hearers.state_dict())
+    voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
     voice.text.load_state_dict(_trained_weights(folder / "text", config.text))
     if recipe.hearing is not None:
         _check_sources(folder / "hearing", _sources(speech, text=voice.text))
@@ -175,7 +143,7 @@ def _prompts(speech: Corpus, trained: Codec, units: SemanticTokenizer) -> dict[s
     if len(utterances.speakers) < 2:
         return {}
     found = {}
-    per_token = _frames_per_token(trained, units)
+    per_token = trained.sample_rate // (trained.hop * units.rate)
     for number, name in enumerate(utterances.speakers):
         spoken = utterances.speaker == number
         own = utterances.where(utterances.held_out & spoken) or utterances.where(spoken)
@@ -186,10 +154,6 @@ def _prompts(speech: Corpus, trained: Codec, units: SemanticTokenizer) -> dict[s
         count = min(len(codes) // per_token, len(tokens))
         found[name] = Prompt(codes[: count * per_token].numpy(), tokens[:count].numpy())
     return found
-
-
-def _frames_per_token(trained: Codec, units: SemanticTokenizer) -> int:
-    return trained.sample_rate // (trained.hop * units.rate)
 
 
 def soundstorm_config(recipe: Recipe) -> SoundStormConfig:
