@@ -13,6 +13,7 @@ import click
 import soundstorm_runtime
 
 from .errors import SoundStormError
+from .interrupt import interruptible
 
 INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
@@ -38,25 +39,33 @@ def run(command: click.Command) -> NoReturn:
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("soundstorm_runtime").setLevel(logging.INFO)  # of other libraries, warnings alone
     try:
+        with interruptible():
+            code = _exit_code(command)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _exit_code(command: click.Command) -> int:
+    """Run a command line; what a user can do something about is told in one line."""
+    try:
         code = command.main(standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        return error.exit_code
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except SoundStormError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(1)
+        return 1
     except OSError as error:  # a full disk, a folder that cannot be written
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror or error}; check the path and the disk", err=True)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

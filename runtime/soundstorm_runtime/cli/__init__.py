@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from ..command import run, version_option
-from .batch import batch
-from .bench import bench
-from .describe import info, voices
-from .doctor import doctor
-from .prompt import prompt
-from .say import say
-from .serve import serve
+
+# The module of each command. It is imported when the command is asked for, within `run`: what a command
+# does not need does not slow its start, and Ctrl-C is heard from the start.
+_HOMES = {
+    "batch": "batch",
+    "bench": "bench",
+    "doctor": "doctor",
+    "info": "describe",
+    "prompt": "prompt",
+    "say": "say",
+    "serve": "serve",
+    "voices": "describe",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HOMES:
+            return None
+        module = import_module(f".{_HOMES[cmd_name]}", __name__)
+        return getattr(module, cmd_name)  # type: ignore[no-any-return]
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option
 def main_group() -> None:
     """Speak with an exported SoundStorm voice."""
-
-
-for command in (say, serve, batch, prompt, voices, info, doctor, bench):
-    main_group.add_command(command)
 
 
 def main() -> None:
