@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from .audio import audio_file
 from .engines import PrecisionChoice, Provider
 from .errors import TextError
+from .interrupt import leave_ctrl_c_to_parent, starting_processes
 from .machine import default_threads
 from .plain import from_plain
 from .voice import Voice
@@ -110,17 +110,14 @@ def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[S
 
     threads = job.threads or max(1, default_threads() // workers)
     # A fresh process for each: an engine's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_ctrl_c_to_parent) as pool:
-        futures = [pool.submit(_speak_chunk, job, chunk, threads) for chunk in chunks]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _leave_ctrl_c_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=leave_ctrl_c_to_parent)
+    try:
+        with starting_processes():
+            futures = [pool.submit(_speak_chunk, job, chunk, threads) for chunk in chunks]
+        for future in as_completed(futures):
+            yield from future.result()
+    finally:  # not by `with`, which would take the cancelling back and speak all that waits
+        pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=1)

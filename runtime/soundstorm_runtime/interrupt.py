@@ -1,4 +1,4 @@
-"""Ctrl-C in a command line: not lost while a library is imported, and no traceback at the end."""
+"""Ctrl-C in a command line: not lost while a library is imported, and never a traceback."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 AGAIN_SECONDS = 0.02  # how soon Ctrl-C that came during an import is seen to again
@@ -34,6 +35,30 @@ def interruptible() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def starting_processes() -> Iterator[None]:
+    """Keep Ctrl-C from the processes that are started in the block, until `leave_ctrl_c_to_parent`.
+
+    A terminal sends it to all of them, and one that is still importing would die with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has none
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets Ctrl-C through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_ctrl_c_to_parent() -> None:
+    """Ignore Ctrl-C from now on: the first process hears it, too, and tells this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _is_ours() -> bool:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click.testing
 import numpy as np
@@ -151,6 +152,33 @@ def test_ctrl_c_leaves_whole_files_and_the_rest_is_done_later(voice, tmp_path):
     for file in files:
         assert file.suffix == ".wav"
         assert soundfile.info(file).frames > 800
+
+
+def test_ctrl_c_while_the_processes_start_is_heard_by_the_first_alone(voice, tmp_path, environment):
+    """As a terminal sends it: to all of them, which have begun to import."""
+    lines = write(tmp_path / "lines.jsonl", [{"id": str(i), "text": "Yes. No. " * 20} for i in range(1000)])
+    command = [sys.executable, "-m", "soundstorm_runtime.cli", "batch", voice, lines, "-o", tmp_path / "out"]
+    with subprocess.Popen(
+        [*map(str, command), "--workers", "2"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not workers_of(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)  # until they import
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.stderr.read().decode()
+        assert process.wait(120) == 130, errors
+    assert errors.split() == ["interrupted"]
+    assert len(os.listdir(tmp_path / "out")) < 1000
+
+
+def workers_of(pid):
+    """Give the processes that one has started to work for it; the one that cleans up is none."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_the_voice_is_loaded_once_in_a_process(voice, tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ class _Commands(click.Group):
         if cmd_name not in _HOMES:
             return None
         module = import_module(f".{_HOMES[cmd_name]}", __name__)
-        return getattr(module, cmd_name)  # type: ignore[no-any-return]
+        return getattr(module, cmd_name)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

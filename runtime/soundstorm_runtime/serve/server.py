@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..bundle import read_bundle
 from ..errors import EngineError, OptionError, SoundStormError
+from ..interrupt import leave_ctrl_c_to_parent, starting_processes
 from ..machine import default_threads
 from .app import create_app
 from .settings import BODY_SECONDS, MOST_CONNECTIONS, TOKEN_VARIABLE, Settings
@@ -136,9 +137,10 @@ def _serve_in_processes(settings: Settings, listener: socket.socket, folder: str
     workers: list[SpawnProcess] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
-        for _ in range(settings.workers):
-            workers.append(context.Process(target=_work, args=(shared, listener, failures)))
-            workers[-1].start()
+        with starting_processes():
+            for _ in range(settings.workers):
+                workers.append(context.Process(target=_work, args=(shared, listener, failures)))
+                workers[-1].start()
         _say_ready(settings, listener, f"{settings.workers} processes of {threads} threads")
         wait([worker.sentinel for worker in workers])
         if failures.empty():
@@ -157,9 +159,7 @@ def _serve_in_processes(settings: Settings, listener: socket.socket, folder: str
 def _work(settings: Settings, listener: socket.socket, failures: SimpleQueue[str]) -> None:
     """Be one of the processes; what keeps it from serving is told by the first process, once."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all of a terminal; the first process tells us
+    leave_ctrl_c_to_parent()
     try:
         _serve(settings, listener)
     except SoundStormError as error:
