@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from soundstorm_edge.engine import TorchEngine
+from soundstorm_runtime.comparison import errors
 from soundstorm_runtime.graphs import Graph, Tensor
 from soundstorm_runtime.manifest import ParityFacts, Precision
 from soundstorm_runtime.onnx_engine import OnnxEngine
@@ -23,8 +24,8 @@ from .parts import Parts
 class Bound:
     """How far a graph may be from PyTorch.
 
-    error: of numbers, absolute where they are below 1, relative above. agreement: the least share of
-    integers (sampled codes, chosen tokens) that must be equal: a draw may fall between two rounded sums.
+    error: of numbers (`soundstorm_runtime.comparison.errors`). agreement: the least share of integers
+    (sampled codes, chosen tokens) that must be equal: a draw may fall between two rounded sums.
     """
 
     error: float
@@ -60,15 +61,15 @@ def check_parity(network: Network, path: Path, parts: Parts, precision: Precisio
     symbols = {axis for tensor in graph.inputs for axis in tensor.axes if isinstance(axis, str)}
     lengths = ({**c, "prompt_frames": n, "prompt_tokens": n} for c, n in zip(CASES, PROMPTS, strict=True))
     cases = tuple({s: n for s, n in case.items() if s in symbols} for case in lengths)
-    errors: list[np.ndarray] = []
+    differences: list[np.ndarray] = []
     equal: list[np.ndarray] = []
     for case in cases:
         feeds = example_feeds(graph, parts, case, rng)
         compared = _compare(graph, case, torch_engine.run(feeds), onnx_engine.run(feeds))
-        errors += compared[0]
+        differences += compared[0]
         equal += compared[1]
     bound = BOUNDS[precision]
-    numbers = np.concatenate(errors) if errors else np.zeros(1)
+    numbers = np.concatenate(differences) if differences else np.zeros(1)
     agreement = float(np.concatenate(equal).mean()) if equal else 1.0
     facts = ParityFacts(cases, float(numbers.max()), float(numbers.mean()), bound.error, agreement)
     _check_values(graph, facts, precision, bound)
@@ -79,7 +80,7 @@ def _compare(
     graph: Graph, case: Mapping[str, int], expected: dict[str, np.ndarray], found: dict[str, np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Give the errors of all numbers, and which integers are equal, flat, for each output."""
-    errors, equal = [], []
+    found_errors, equal = [], []
     same = np.ones(1, bool)
     for tensor in sorted(graph.outputs, key=lambda tensor: tensor.dtype != "int64"):
         where = f"graph '{graph.name}', output '{tensor.name}' at {_shown(case)}"
@@ -90,8 +91,10 @@ def _compare(
             equal.append(same.ravel())
         else:
             speaks_for = same if same.shape == want.shape else np.ones(1, bool)
-            errors.append((_relative_error(where, want, have) * speaks_for).ravel())
-    return errors, equal
+            if not np.isfinite(have).all():
+                raise ExportError(f"{where} has values that are not finite")
+            found_errors.append((errors(want, have) * speaks_for).ravel())
+    return found_errors, equal
 
 
 def _check_interface(graph: Graph, model: onnx.ModelProto) -> None:
@@ -122,13 +125,6 @@ def _check_shape(where: str, expected: np.ndarray, found: np.ndarray) -> None:
         raise ExportError(
             f"{where} is {found.dtype} {list(found.shape)}, expected {expected.dtype} {list(expected.shape)}"
         )
-
-
-def _relative_error(where: str, expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Give the absolute error where values are small, and the relative one where they are large."""
-    if not np.isfinite(found).all():
-        raise ExportError(f"{where} has values that are not finite")
-    return np.abs(expected - found) / np.maximum(1.0, np.abs(expected))
 
 
 def _check_values(graph: Graph, facts: ParityFacts, precision: Precision, bound: Bound) -> None:
