@@ -11,10 +11,11 @@ import click
 from soundstorm_runtime.bundle import MANIFEST_FILE, Bundle, read_bundle
 from soundstorm_runtime.command import run, version_option
 from soundstorm_runtime.manifest import Precision, SpeechFacts
+from soundstorm_runtime.precisions import fastest_on_gpu, precisions_on
 from soundstorm_runtime.tensorrt_library import open_tensorrt_library
 
 from .errors import ExportError
-from .tensorrt_builder import BuildOptions, best_precision, build_engines
+from .tensorrt_builder import BuildOptions, build_engines
 from .tensorrt_options import tensorrt_options
 
 
@@ -39,7 +40,8 @@ from .tensorrt_options import tensorrt_options
     type=click.Choice(get_args(Precision)),
     multiple=True,
     show_default="fp32, int8; with --tensorrt fp32, fp16",
-    help="May be given several times. fp32 is always there; int8 is for CPUs, fp16 for GPUs.",
+    help="May be given several times. fp32 is always there; int8 is for CPUs, fp16 for GPUs; bf16, int8-qdq "
+    "and fp8-qdq are for TensorRT.",
 )
 @tensorrt_options
 def export(
@@ -71,8 +73,8 @@ def export(
     else:
         bundle = _export(checkpoints, output or Path("voice"), config, precisions or _usual(engines))
     if engines is not None:
-        wanted: list[Precision] = [p for p in precisions if p != "int8"]
-        for precision in wanted or [best_precision(bundle)]:
+        wanted = precisions_on("tensorrt", precisions)
+        for precision in wanted or [fastest_on_gpu(bundle.manifest.precisions)]:
             folder = build_engines(bundle, precision, engines, _say, library)
             click.echo(f"engines: {folder}")
 

@@ -28,12 +28,16 @@ from soundstorm_runtime.engine_manifest import (
 )
 from soundstorm_runtime.graphs import Axis, Graph
 from soundstorm_runtime.manifest import FileFacts, Precision
+from soundstorm_runtime.precisions import precisions_on, runs_on
 from soundstorm_runtime.tensorrt_library import TensorRt, open_tensorrt_library
 
 from .errors import ExportError
 from .folders import replacing
 
 Report = Callable[[str], None]
+
+# Compute capability that a precision needs (TensorRT's support matrix); the others run on all that it takes.
+OLDEST: Mapping[Precision, tuple[int, int]] = {"bf16": (8, 0), "fp8-qdq": (8, 9)}
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,6 @@ class BuildOptions:
     workspace: int | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
-
-
-def best_precision(bundle: Bundle) -> Precision:
-    """Name the precision that a GPU is fastest in, of those that the bundle has."""
-    return "fp16" if "fp16" in bundle.manifest.precisions else "fp32"
 
 
 def profile_axes(bundle: Bundle, options: BuildOptions) -> dict[str, Axis]:
@@ -90,13 +89,15 @@ def build_engines(
     `EngineError` without a GPU or TensorRT, `ExportError` for a graph that TensorRT refuses, with its node.
     """
     options = options or BuildOptions()
-    has = [known for known in bundle.manifest.precisions if known != "int8"]  # which is for CPUs
+    has = precisions_on("tensorrt", bundle.manifest.precisions)
     if precision not in has:
+        other = precision if runs_on(precision, "tensorrt") else "fp16"
         raise ExportError(
             f"engines in {precision} were asked for, but for a GPU the bundle has {', '.join(has)}; take one "
-            "of these, or export the voice with soundstorm-export --precision fp16"
+            f"of these, or export the voice with soundstorm-export --precision {other}"
         )
     library = library or open_tensorrt_library(("tensorrt",))
+    _check_capability(precision, library)
     axes, gpu = profile_axes(bundle, options), library.cuda.gpu
     folder = bundle.path / FOLDER / folder_name(gpu.name, library.version, precision)
     cache = folder.with_name(f"{folder.name}.timing")
@@ -124,6 +125,15 @@ def build_engines(
         )
         (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder
+
+
+def _check_capability(precision: Precision, library: TensorRt) -> None:
+    found, oldest = library.cuda.gpu.compute_capability, OLDEST.get(precision, (0, 0))
+    if tuple(map(int, found.split("."))) < oldest:
+        raise ExportError(
+            f"{library.cuda.gpu.name} has compute capability {found}, {precision} needs "
+            f"{'.'.join(map(str, oldest))} or more; take --precision fp16"
+        )
 
 
 def build_plan(

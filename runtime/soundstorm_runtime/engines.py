@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,15 +11,14 @@ from .bundle import Bundle
 from .engine import Engine
 from .engine_manifest import FOLDER, sources
 from .errors import EngineError, OptionError
-from .machine import INT8_FEATURES, cpu_features
+from .machine import cpu_features
 from .manifest import Precision
 from .onnx_engine import OnnxEngine, available_devices
 from .onnx_tensorrt import EngineCache
+from .precisions import Place, PrecisionChoice, choose_precision, runs_on
 from .tensorrt_engines import has_engines, open_tensorrt
 
-Place = Literal["cpu", "cuda", "tensorrt", "onnx-tensorrt"]
-Provider = Literal["auto", "cpu", "cuda", "tensorrt", "onnx-tensorrt"]
-PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
+Provider = Literal["auto", Place]
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +50,8 @@ def open_engines(
     provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
     'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, for minutes, and keeps beside the
     bundle), or 'auto' for the best that works; it does not take the last one.
-    precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest that the bundle has for the provider.
+    precision: one that the bundle has (`soundstorm_runtime.precisions` says which runs where), or 'auto' for
+    the fastest for the provider, of those that lose next to nothing.
     threads: threads within one operator; None takes the processors at hand, up to 8.
 
     What 'auto' took is said in the log; what is asked for by name is used or refused. Raises
@@ -73,45 +72,14 @@ def open_engines(
     return found
 
 
-def choose_precision(
-    asked: PrecisionChoice, provider: Place, available: Sequence[Precision], features: Sequence[str]
-) -> tuple[Precision, str]:
-    """Return the precision to run in, and why.
-
-    available: what the bundle has. features: the processor's (`soundstorm_runtime.machine`).
-    """
-    if asked != "auto":
-        if asked not in available:
-            raise OptionError(
-                f"precision {asked!r} was asked for, but the bundle has {', '.join(available)}; take one of "
-                f"these, or export the voice with soundstorm-export --precision {asked}"
-            )
-        if asked == "int8" and provider != "cpu":
-            raise OptionError(
-                f"precision 'int8' runs on the CPU alone, not on {provider!r}; take fp16 or fp32"
-            )
-        return asked, "asked for"
-    if provider != "cpu":
-        return (
-            ("fp16", "a GPU is faster in it") if "fp16" in available else ("fp32", "the bundle has no fp16")
-        )
-    if "int8" not in available:
-        return "fp32", "the bundle has no int8"
-    if fast := [feature for feature in INT8_FEATURES if feature in features]:
-        return "int8", f"{fast[0]} makes it faster"
-    return "fp32", "this processor has no instructions for int8"
-
-
 def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) -> Engines | None:
     """Open a bundle on the GPU; None where that cannot be, with the reason in the log."""
-    if precision == "int8":  # runs on CPUs alone
-        return None
-    if has_engines(bundle):
+    if has_engines(bundle) and (precision == "auto" or runs_on(precision, "tensorrt")):
         try:
             return _open(bundle, "tensorrt", precision, threads)
         except EngineError as error:
             _log.warning("%s; not using TensorRT", error)
-    if "cuda" not in available_devices():
+    if "cuda" not in available_devices() or not (precision == "auto" or runs_on(precision, "cuda")):
         return None
     try:
         return _open(bundle, "cuda", precision, threads)

@@ -13,8 +13,8 @@ from .plain import check_positive
 LEXICON_FILE = "lexicon.txt.gz"
 TOKENIZER_FILE = "tokenizer.json"
 
-Variant = Literal["int8", "fp16"]
-Precision = Literal["fp32", "int8", "fp16"]
+Variant = Literal["int8", "fp16", "bf16", "int8-qdq", "fp8-qdq"]
+Precision = Literal["fp32", Variant]
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from .engine_manifest import (
     read_plan,
     rebuild_command,
 )
-from .errors import EngineError, OptionError
+from .errors import EngineError
 from .graphs import Graph
 from .manifest import Precision
+from .precisions import ON_GPU, check_place
 from .tensorrt_engine import TensorRtEngine
 from .tensorrt_library import TensorRt, open_tensorrt_library
-
-PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")  # faster first
 
 
 def has_engines(bundle: Bundle) -> bool:
@@ -32,11 +31,12 @@ def has_engines(bundle: Bundle) -> bool:
 def open_tensorrt(bundle: Bundle, asked: Precision | None) -> tuple[dict[str, Engine], Precision, str]:
     """Open every graph of a bundle on TensorRT; gives the engines by name, their precision, and why that one.
 
-    asked: None for the fastest that was built for this machine. Raises `EngineError` that names every fact
-    in which engines and machine differ, and the command that builds others.
+    asked: None for the fastest of `ON_GPU` that was built for this machine. Raises `EngineError` that names
+    every fact in which engines and machine differ, and the command that builds others; `OptionError` for a
+    precision that TensorRT does not run.
     """
-    if asked == "int8":
-        raise OptionError("precision 'int8' runs on the CPU alone, not on 'tensorrt'; take fp16 or fp32")
+    if asked is not None:
+        check_place(asked, "tensorrt", bundle.manifest.precisions)
     library = open_tensorrt_library()
     folder, manifest = _find(bundle, library, asked)
     runtime = library.module.Runtime(library.logger)
@@ -83,10 +83,14 @@ def _find(bundle: Bundle, library: TensorRt, asked: Precision | None) -> tuple[P
             reasons.append(f"the engines in {folder} were built for another machine: {', '.join(wrong)}")
         else:
             fitting[manifest.precision] = (folder, manifest)
-    for precision in (asked,) if asked else PRECISIONS:
+    wanted = (asked,) if asked else ON_GPU
+    for precision in wanted:
         if precision in fitting:
             return fitting[precision]
     if fitting:
-        reasons.append(f"engines are there in {', '.join(fitting)}, but not in {asked}")
+        by_name = "" if asked else f" (--precision {min(fitting)} takes those)"
+        reasons.append(
+            f"engines are there in {', '.join(fitting)}, but not in {' or '.join(wanted)}{by_name}"
+        )
     reason = "; ".join(reasons) or f"{bundle.path} has no TensorRT engines"
     raise EngineError(f"{reason}; build them here: {rebuild_command(bundle.path, asked)}")

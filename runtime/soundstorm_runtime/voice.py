@@ -77,7 +77,8 @@ class Voice:
 
         threads: threads within one operator; None takes the processors at hand, up to 8.
         provider: 'cpu', 'cuda', 'onnx-tensorrt', 'tensorrt', or 'auto' for the best that works.
-        precision: 'fp32', 'fp16', 'int8', or 'auto' for the fastest there that the bundle has.
+        precision: one that the bundle has ('fp32', 'int8', 'fp16', 'bf16', 'int8-qdq', 'fp8-qdq'), or 'auto'
+        for the fastest there of those that lose next to nothing.
         lexicon: a TOML file, or a mapping, of words to "/phones/" or to a respelling.
 
         What 'auto' took is said in the log. Raises `BundleError` for a bundle that fails a check,

@@ -52,7 +52,7 @@ def with_engines(make_bundle: Callable[..., Path], plug_in: Callable[..., Any]) 
         kind: str = "parallel", precision: Any = "fp32", options: BuildOptions = SMALL, **machine: Any
     ) -> Bundle:
         plug_in(**machine)
-        bundle = read_bundle(make_bundle(kind, variants=["fp16"] if precision == "fp16" else []))
+        bundle = read_bundle(make_bundle(kind, variants=[] if precision == "fp32" else [precision]))
         build_engines(bundle, precision, options)
         return bundle
 

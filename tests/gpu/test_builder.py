@@ -11,7 +11,7 @@ import pytest
 
 from soundstorm_export.cli import export
 from soundstorm_export.errors import ExportError
-from soundstorm_export.tensorrt_builder import BuildOptions, best_precision, build_engines, profile_axes
+from soundstorm_export.tensorrt_builder import BuildOptions, build_engines, profile_axes
 from soundstorm_runtime.bundle import read_bundle
 from soundstorm_runtime.engine_manifest import engine_folders
 from soundstorm_runtime.errors import EngineError
@@ -174,7 +174,6 @@ def test_an_input_that_becomes_a_shape_is_refused(make_bundle, plug_in):
 def test_precisions(make_bundle, plug_in):
     plug_in()
     bundle = read_bundle(make_bundle(variants=["fp16", "int8"]))
-    assert best_precision(bundle) == "fp16"
     folder = build_engines(bundle, "fp16", SMALL)
     sources = json.loads((folder / "engines.json").read_text())["engines"]
     assert list(sources["step"]["sources"]) == ["fp16/step.onnx"]
@@ -183,6 +182,20 @@ def test_precisions(make_bundle, plug_in):
         ExportError, match="engines in int8 were asked for, but for a GPU the bundle has fp32, fp16"
     ):
         build_engines(bundle, "int8", SMALL)
+    with pytest.raises(ExportError, match="or export the voice with soundstorm-export --precision int8-qdq"):
+        build_engines(bundle, "int8-qdq", SMALL)
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "needs"), [("bf16", (7, 5), "8.0"), ("fp8-qdq", (8, 7), "8.9")]
+)
+def test_a_card_that_is_too_old_for_a_precision_is_told(make_bundle, plug_in, precision, capability, needs):
+    bundle = read_bundle(make_bundle(variants=[precision]))
+    plug_in().cuda.capability = capability
+    with pytest.raises(ExportError, match=f"{precision} needs {needs} or more; take --precision fp16"):
+        build_engines(bundle, precision, SMALL)
+    plug_in()
+    assert build_engines(bundle, precision, SMALL).name.endswith(precision)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +243,7 @@ def test_the_command_builds_into_a_bundle(make_bundle, plug_in):
     assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-11.4.0.106-fp16\n"
     assert "building the engine of step in fp16 on NVIDIA Fake 1" in found.stderr
     assert "step: Building Engine, step 1 of 2" in found.stderr
-    found = command(folder, "--tensorrt", "--precision", "fp32")
+    found = command(folder, "--tensorrt", "--precision", "fp32", "--precision", "int8")  # that is for CPUs
     assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-11.4.0.106-fp32\n"
 
 

@@ -214,7 +214,7 @@ def test_a_manifest_that_is_no_json(with_engines):
 
 def test_int8_is_for_cpus(with_engines):
     bundle = with_engines()
-    with pytest.raises(OptionError, match="precision 'int8' runs on the CPU alone, not on 'tensorrt'"):
+    with pytest.raises(OptionError, match="precision 'int8' runs on cpu, not on 'tensorrt'; take fp32, or"):
         Voice.load(bundle.path, provider="tensorrt", precision="int8")
 
 
@@ -224,6 +224,17 @@ def test_a_precision_that_was_not_built(with_engines):
         EngineError, match=f"engines are there in fp32, but not in fp16; build .*{AGAIN} --precision fp16"
     ):
         open_engines(bundle, provider="tensorrt", precision="fp16")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8-qdq", "fp8-qdq"])
+def test_what_loses_something_is_taken_by_name_alone(with_engines, precision):
+    bundle = with_engines(precision=precision)
+    assert open_engines(bundle, precision=precision).provider == "tensorrt"
+    assert refused(bundle).startswith(
+        f"engines are there in {precision}, but not in fp16 or fp32 (--precision {precision} takes those)"
+    )
+    build_engines(bundle, "fp32", SMALL)
+    assert open_engines(bundle).precision == "fp32"
 
 
 @pytest.mark.parametrize("broken", [{"tensorrt": None}, {"cuda.bindings.runtime": None}])

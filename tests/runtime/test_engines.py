@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import onnxruntime
@@ -10,11 +11,12 @@ import pytest
 
 from soundstorm_runtime import Voice, engines
 from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.engines import choose_precision, open_engines
+from soundstorm_runtime.engines import open_engines
 from soundstorm_runtime.errors import EngineError, OptionError
 from soundstorm_runtime.onnx_engine import OnnxEngine
+from soundstorm_runtime.precisions import choose_precision
 
-ALL = ("fp32", "int8", "fp16")
+ALL = ("fp32", "int8", "fp16", "bf16", "int8-qdq", "fp8-qdq")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,8 @@ ALL = ("fp32", "int8", "fp16")
         ("auto", "cpu", ("fp32", "fp16"), ("avx512_vnni",), ("fp32", "the bundle has no int8")),
         ("auto", "cuda", ALL, ("avx512_vnni",), ("fp16", "a GPU is faster in it")),
         ("auto", "cuda", ("fp32", "int8"), (), ("fp32", "the bundle has no fp16")),
+        ("auto", "cuda", ("fp32", "bf16", "int8-qdq"), (), ("fp32", "the bundle has no fp16")),
+        ("int8-qdq", "cpu", ALL, (), ("int8-qdq", "asked for")),
         ("fp32", "cpu", ALL, ("avx512_vnni",), ("fp32", "asked for")),
         ("int8", "cpu", ALL, (), ("int8", "asked for")),
     ],
@@ -42,8 +46,23 @@ def test_a_precision_that_is_not_there_is_refused_with_those_that_are():
         r"the voice with soundstorm-export --precision fp16",
     ):
         choose_precision("fp16", "cpu", ("fp32", "int8"), ())
-    with pytest.raises(OptionError, match="precision 'int8' runs on the CPU alone, not on 'cuda'"):
-        choose_precision("int8", "cuda", ALL, ())
+
+
+@pytest.mark.parametrize(
+    ("precision", "place", "message"),
+    [
+        ("int8", "cuda", "precision 'int8' runs on cpu, not on 'cuda'; take fp32 or fp16, or --provider cpu"),
+        ("bf16", "cpu", "precision 'bf16' runs on tensorrt, not on 'cpu'; take fp32 or int8 or fp16 or "),
+        (
+            "fp8-qdq",
+            "onnx-tensorrt",
+            "runs on tensorrt and cpu, not on 'onnx-tensorrt'; take fp32 or",
+        ),
+    ],
+)
+def test_a_precision_is_refused_where_it_does_not_run(precision, place, message):
+    with pytest.raises(OptionError, match=re.escape(message)):
+        choose_precision(precision, place, ALL, ())
 
 
 def test_the_variant_is_heard(make_bundle, monkeypatch):
@@ -119,6 +138,12 @@ def test_int8_by_name_is_taken_to_the_cpu(make_bundle, with_cuda):
     assert (opened.provider, opened.precision) == ("cpu", "int8")
 
 
+def test_what_is_for_tensorrt_alone_is_not_taken_elsewhere(make_bundle, with_cuda):
+    with pytest.raises(OptionError, match=r"precision 'bf16' runs on tensorrt, not on 'cpu'; take fp32, or"):
+        open_engines(read_bundle(make_bundle(variants=["bf16"])), precision="bf16")
+    assert not with_cuda.opened
+
+
 def test_cuda_by_name_does_not_fall_back(make_bundle, with_cuda):
     with_cuda.fails = "step"
     with pytest.raises(EngineError, match="no driver"):
@@ -129,7 +154,7 @@ def test_cuda_by_name_does_not_fall_back(make_bundle, with_cuda):
     ("options", "message"),
     [
         ({"provider": "tpu"}, "provider is 'tpu', expected one of auto, cpu, cuda"),
-        ({"precision": "int4"}, "precision is 'int4', expected one of auto, fp32, fp16, int8"),
+        ({"precision": "int4"}, "precision is 'int4', expected one of auto, fp32, int8, fp16, bf16"),
         ({"threads": 0}, "threads is 0, expected 1 or more"),
         ({"precision": "int8"}, "precision 'int8' was asked for, but the bundle has fp32"),
     ],
