@@ -20,7 +20,7 @@ from soundstorm_edge.interop.soundstorm_pytorch import from_soundstorm_pytorch
 from soundstorm_edge.soundstorm import SoundStorm, SoundStormConfig
 from soundstorm_edge.soundstream import SoundStream
 from soundstorm_edge.soundstream_config import SoundStreamConfig
-from soundstorm_export.fp16 import to_fp16
+from soundstorm_export.half import HALVES, to_half
 from soundstorm_export.networks import Network
 from soundstorm_export.simplify import simplify
 from soundstorm_export.tensorrt_builder import BuildOptions, build_plan
@@ -182,7 +182,7 @@ class Contestants:
     def _export(self, network: Network) -> None:
         model = simplify(trace_graph(network, self.feeds(network.graph, 2, 37)))
         ir.save(model, self._path(network.graph, "fp32"))
-        ir.save(to_fp16(model), self._path(network.graph, "fp16"))
+        ir.save(to_half(model, HALVES["fp16"]), self._path(network.graph, "fp16"))
 
     def _reference(self) -> Any:
         size = self.size

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import onnx_ir as ir
 
 import soundstorm_runtime
@@ -38,21 +37,19 @@ from soundstorm_runtime.manifest import (
 )
 from soundstorm_runtime.prompts import write_prompt
 
-from .cpu import DOMAIN, to_cpu, to_int8
+from .cpu import to_cpu
 from .errors import ExportError
 from .folders import replacing
-from .fp16 import to_fp16
 from .hearing import UNMEASURED, hearing_networks, measure_hearing, without_fourier
 from .networks import Network, networks
 from .operators import check_operators
-from .parity import check_parity
 from .parts import Parts
+from .proof import write_proven
 from .simplify import simplify
 from .speech import compare_speech
 from .trace import trace
+from .variants import write_variant
 
-# The step runs dozens of times for every sentence, the others once: they are not worth a change of sound.
-INT8_GRAPHS = ("step",)
 CPU_GRAPHS = ("step",)
 
 Report = Callable[[str], None]
@@ -78,22 +75,20 @@ def export_bundle(
             work = stack.enter_context(replacing(folder))
         except OSError as error:
             raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
-        manifest = _write_graphs(parts, work, [p for p in dict.fromkeys(precisions) if p != "fp32"], report)
-        bundle = _write_manifest(manifest, work)
+        bundle = _write_manifest(_write_graphs(parts, work, report), work)
         bundle.prompts()  # read_bundle has looked at their bytes alone
         bundle.spelling()
-        if manifest.hearing is not None:
+        if bundle.manifest.hearing is not None:
             report("making prompts of the voice's own speech")
-            manifest = replace(manifest, hearing=measure_hearing(bundle, parts))
-        for name in manifest.variants if parts.text is not None else ():
-            report(f"comparing the speech of {name} with that of fp32")
-            facts = replace(manifest.variants[name], speech=compare_speech(bundle, name))
-            manifest = replace(manifest, variants={**manifest.variants, name: facts})
-        _write_manifest(manifest, work)
+            hearing = measure_hearing(bundle, parts)
+            bundle = _write_manifest(replace(bundle.manifest, hearing=hearing), work)
+        for variant in dict.fromkeys(precisions):
+            if variant != "fp32":
+                bundle = _add_variant(variant, bundle, parts, report)
     return read_bundle(folder)
 
 
-def _write_graphs(parts: Parts, folder: Path, variants: Sequence[Variant], report: Report) -> Manifest:
+def _write_graphs(parts: Parts, folder: Path, report: Report) -> Manifest:
     audio, text = _audio_facts(parts), _text_facts(parts)
     semantic = _semantic_facts(parts)
     graphs = voice_graphs(audio, semantic, text)
@@ -105,14 +100,12 @@ def _write_graphs(parts: Parts, folder: Path, variants: Sequence[Variant], repor
         model = without_fourier(simplify(trace(network, parts)))
         check_operators(name, model)
         weights = f"{name}.weights" if name in CPU_GRAPHS else None  # shared with the form for CPUs
-        parity[name] = _write_proven(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
+        parity[name] = write_proven(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
     cpu = _write_cpu(pairs, parts, folder, report)
-    made = {variant: _write_variant(variant, pairs, parts, folder, report) for variant in variants}
     graphs |= {name: network.graph for name, network in hearing.items()}
     prompts = {name: f"prompts/{name}.npz" for name in parts.prompts}
     files = [f"{name}.onnx" for name in graphs] + [f"{name}.weights" for name in CPU_GRAPHS]
-    files += [file for facts in (cpu, *made.values()) for file in facts.graphs.values()]
-    files += [*prompts.values(), *_write_spelling(parts, folder)]
+    files += [*cpu.graphs.values(), *prompts.values(), *_write_spelling(parts, folder)]
     for name, file in prompts.items():
         write_prompt(folder / file, replace(parts.prompts[name], fingerprint=parts.fingerprint))
     return Manifest(
@@ -133,7 +126,6 @@ def _write_graphs(parts: Parts, folder: Path, variants: Sequence[Variant], repor
         },
         files={file: FileFacts.of(folder / file) for file in files},
         parity=parity,
-        variants=made,
         prompts=prompts,
         speaker=parts.speaker,
         fingerprint=parts.fingerprint,
@@ -154,25 +146,6 @@ def _write_spelling(parts: Parts, folder: Path) -> list[str]:
     return files
 
 
-def _write_variant(
-    variant: Variant, pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report
-) -> VariantFacts:
-    files: dict[str, str] = {}
-    parity: dict[str, ParityFacts] = {}
-    (folder / variant).mkdir()
-    for name in pairs if variant == "fp16" else INT8_GRAPHS:
-        report(f"exporting {name} in {variant}")
-        model = ir.external_data.load_to_model(ir.load(folder / f"{name}.onnx"))
-        if variant == "fp16":
-            model = to_fp16(model)
-            check_operators(name, model)
-        else:
-            model = to_int8(model)
-        files[name] = f"{variant}/{name}.onnx"
-        parity[name] = _write_proven(model, pairs[name], parts, folder / files[name], variant)
-    return VariantFacts(files, parity)
-
-
 def _write_cpu(pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report) -> VariantFacts:
     """Write the form for CPUs of fp32: graphs alone, for it has the weights of the others."""
     files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
@@ -180,30 +153,25 @@ def _write_cpu(pairs: Mapping[str, Network], parts: Parts, folder: Path, report:
     for name, file in files.items():
         report(f"exporting {name} for CPUs")
         model = to_cpu(ir.load(folder / f"{name}.onnx"))
-        parity[name] = _write_proven(model, pairs[name], parts, folder / file, "fp32")
+        parity[name] = write_proven(model, pairs[name], parts, folder / file, "fp32")
     return VariantFacts(files, parity)
 
 
-def _write_proven(
-    model: ir.Model,
-    network: Network,
-    parts: Parts,
-    path: Path,
-    precision: Precision,
-    weights: str | None = None,
-) -> ParityFacts:
-    """Write a model, and check it: by ONNX, by inference of all shapes, and by running it.
-
-    weights: the file beside it that its weights go to; None keeps them where they are.
-    """
-    ir.save(model, path, external_data=weights)
-    # ONNX knows neither the operators of ONNX Runtime nor the shapes that they give.
-    try:
-        onnx.checker.check_model(onnx.load(path), full_check=DOMAIN not in model.graph.opset_imports)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(f"graph '{network.graph.name}' in {precision} is not valid ({reason})") from error
-    return check_parity(network, path, parts, precision)
+def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report) -> Bundle:
+    """Write a variant into a bundle that has fp32, and compare how both speak."""
+    manifest = bundle.manifest
+    pairs = networks(parts, manifest.expected_graphs())
+    facts = write_variant(variant, bundle, pairs, parts, report)
+    files = {file: FileFacts.of(bundle.path / file) for file in facts.graphs.values()}
+    manifest = replace(
+        manifest, variants={**manifest.variants, variant: facts}, files={**manifest.files, **files}
+    )
+    bundle = _write_manifest(manifest, bundle.path)
+    if parts.text is None:
+        return bundle
+    report(f"comparing the speech of {variant} with that of fp32")
+    facts = replace(facts, speech=compare_speech(bundle, variant))
+    return _write_manifest(replace(manifest, variants={**manifest.variants, variant: facts}), bundle.path)
 
 
 def _write_manifest(manifest: Manifest, folder: Path) -> Bundle:

@@ -1,8 +1,7 @@
 """Forms of a graph for ONNX Runtime on CPUs, with its own operators: fused attention, and 8-bit products.
 
 In the int8 form weights are int8, symmetric, with a scale for each column; activations are quantised on
-the way, whole tensors at a time. Products of two activations, and of weights that are looked up (the heads
-of a level), stay in float32.
+the way, whole tensors at a time. All other products stay in float32.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule
 
+from .products import quantised, weight_of_product
 from .simplify import BY_HEAD, apply, constant, keep
 
 DOMAIN = "com.microsoft"
-NARROWEST = 16  # columns; a thinner product costs little, and its few outputs steer a lot
 
 
 def to_cpu(model: ir.Model) -> ir.Model:
@@ -116,11 +115,11 @@ def _product(op: Any, x: Any, weight: Any) -> Any:
 
 
 def _int8_product(op: Any, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value | None:
-    w = constant(weight)
-    if w is None or w.ndim != 2 or w.shape[1] < NARROWEST or (bias is not None and constant(bias) is None):
+    w = weight_of_product(weight)
+    if w is None or (bias is not None and constant(bias) is None):
         return None
     scale = np.maximum(np.abs(w).max(axis=0), np.finfo(np.float32).tiny).astype(np.float32) / 127
-    whole = np.clip(np.round(w / scale), -127, 127).astype(np.int8)
+    whole = quantised(w, scale, ir.DataType.INT8)
     zero = np.zeros(len(scale), np.int8)
     parts = [
         keep(op, weight, name, array) for name, array in (("int8", whole), ("scale", scale), ("zero", zero))

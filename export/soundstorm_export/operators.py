@@ -15,8 +15,8 @@ from .simplify import constant
 NEWEST_OPSET = 20
 
 _TYPES = {
-    "FLOAT": "FP32", "FLOAT16": "FP16", "BFLOAT16": "BF16", "INT8": "INT8", "UINT8": "UINT8",
-    "INT32": "INT32", "INT64": "INT64", "BOOL": "BOOL",
+    "FLOAT": "FP32", "FLOAT16": "FP16", "BFLOAT16": "BF16", "FLOAT8E4M3FN": "FP8", "INT8": "INT8",
+    "UINT8": "UINT8", "INT32": "INT32", "INT64": "INT64", "BOOL": "BOOL",
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def keep(op: Any, like: ir.Value, name: str, array: np.ndarray) -> ir.Value:
     full, graph = f"{like.name}.{name}", like.graph
     if graph is not None and full in graph.initializers:
         return graph.initializers[full]
-    return op.initializer(ir.tensor(np.ascontiguousarray(array)), name=full)
+    return op.initializer(ir.tensor(array.copy(order="C")), name=full)
 
 
 # A layer whose output is halved (the feed-forwards of a Conformer) has smaller weights in its place.

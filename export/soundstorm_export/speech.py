@@ -16,6 +16,7 @@ from soundstorm_runtime.manifest import SpeechFacts, Variant
 from soundstorm_runtime.voice import Voice
 
 from .errors import ExportError
+from .parity import cpu_engine
 
 # Heard in no training, and made of words that the recogniser knows.
 SENTENCES = (
@@ -46,7 +47,12 @@ def compare_speech(bundle: Bundle, precision: Variant) -> SpeechFacts:
     words are recognised from all stages. Raises `ExportError` where too much changes.
     """
     plain = _Speaker(bundle, open_engines(bundle, provider="cpu", precision="fp32").by_name)
-    engines = open_engines(bundle, provider="cpu", precision=precision).by_name
+    changes = {
+        name: cpu_engine(graph, bundle.graph_file(name, precision), precision)
+        for name, graph in bundle.manifest.expected_graphs().items()
+        if name in bundle.manifest.variants[precision].graphs
+    }
+    engines: dict[str, Engine] = {**plain.engines, **changes}
     same_text = {name: plain.engines[name] for name in TEXT_GRAPHS if name in engines}
     spoken, changed = plain.speak(), _Speaker(bundle, {**engines, **same_text}).speak()
     rate = bundle.manifest.audio.sample_rate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from soundstorm_export.networks import Network
 from soundstorm_export.trace import trace_graph
 from soundstorm_runtime.bundle import Bundle
 from soundstorm_runtime.graphs import step_graph
+from soundstorm_runtime.manifest import Precision
 from soundstorm_runtime.onnx_engine import OnnxEngine
 
 LEVELS, CODES, TOKENS = 2, 64, 12
@@ -31,7 +33,7 @@ Run = Callable[[ir.Model, dict[str, np.ndarray]], dict[str, np.ndarray]]
 def full_bundle(tiny_voice: VoiceModels, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The tiny voice in every precision."""
     folder = tmp_path_factory.mktemp("full") / "voice"
-    return export_bundle(tiny_voice, folder, precisions=("fp32", "int8", "fp16"))
+    return export_bundle(tiny_voice, folder, precisions=get_args(Precision))
 
 
 @pytest.fixture(scope="session")

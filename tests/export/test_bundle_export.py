@@ -14,6 +14,7 @@ from soundstorm_edge.engine import TorchEngine
 from soundstorm_edge.soundstream import SoundStreamConfig
 from soundstorm_edge.text_to_semantic import TextToSemanticConfig
 from soundstorm_export import bundle as bundle_module
+from soundstorm_export import proof
 from soundstorm_export.bundle import export_bundle
 from soundstorm_export.errors import ExportError
 from soundstorm_export.folders import replacing
@@ -28,6 +29,7 @@ from soundstorm_runtime.decode import decode
 from soundstorm_runtime.errors import BundleError
 from soundstorm_runtime.graphs import step_graph
 from soundstorm_runtime.onnx_engine import OnnxEngine
+from soundstorm_runtime.precisions import precisions_on
 from soundstorm_runtime.prompts import Prompt
 
 
@@ -77,6 +79,9 @@ def test_variants_are_proven_and_compared(full_bundle: Bundle) -> None:
     assert {name: set(facts.graphs) for name, facts in variants.items()} == {
         "int8": {"step"},
         "fp16": {"step", "decoder", "text_encoder", "text_decoder"},
+        "bf16": {"step", "decoder", "text_encoder", "text_decoder"},
+        "int8-qdq": {"step"},
+        "fp8-qdq": {"step"},
     }
     exact = full_bundle.manifest.parity["step"].largest_error
     for name, facts in variants.items():
@@ -113,8 +118,8 @@ def test_the_form_for_cpus_is_proven_and_has_the_weights_of_the_other(
         read_bundle(tmp_path / "voice").graph_file("step", on_cpu=True)
 
 
-def test_fp32_and_fp16_are_what_tensorrt_takes(full_bundle: Bundle) -> None:
-    for precision in ("fp32", "fp16"):
+def test_all_but_int8_is_what_tensorrt_takes(full_bundle: Bundle) -> None:
+    for precision in precisions_on("tensorrt", full_bundle.manifest.precisions):
         for name in full_bundle.manifest.graphs:
             check_operators(name, ir.load(full_bundle.graph_file(name, precision)))
 
@@ -124,7 +129,7 @@ def test_no_graph_tells_where_it_was_made(full_bundle: Bundle) -> None:
         assert b".py" not in (full_bundle.path / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("which", ["fp32", "int8", "fp16", "other"])
+@pytest.mark.parametrize("which", ["fp32", "int8", "fp16", "int8-qdq", "fp8-qdq", "other"])
 def test_the_bundle_speaks(which: str, full_bundle: Bundle, other_bundle: Bundle) -> None:
     bundle = other_bundle if which == "other" else full_bundle
     precision = "fp32" if which == "other" else which
@@ -173,7 +178,7 @@ def test_the_same_voice_gives_the_same_bytes(
     tiny_voice: VoiceModels, full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundle_module, "compare_speech", lambda *_: None)  # it writes no graph
-    again = export_bundle(tiny_voice, tmp_path / "voice", precisions=("fp32", "int8", "fp16"))
+    again = export_bundle(tiny_voice, tmp_path / "voice", precisions=full_bundle.manifest.precisions)
     assert again.manifest.files == full_bundle.manifest.files
     for name in again.manifest.files:
         assert (again.path / name).read_bytes() == (full_bundle.path / name).read_bytes(), name
@@ -209,7 +214,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
     tiny_bundle.rename(folder)
     try:
         before = contents(folder)
-        monkeypatch.setattr(bundle_module, "check_parity", fail)
+        monkeypatch.setattr(proof, "check_parity", fail)
         with pytest.raises(ExportError, match="on purpose"):
             export_bundle(tiny_voice, folder)
         assert contents(folder) == before

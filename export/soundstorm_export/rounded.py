@@ -1,0 +1,44 @@
+"""A bf16 graph as ONNX Runtime's CPU can run it, which lacks most of the kernels: float32 that is rounded.
+
+Every operator computes in float32, and two casts round what it gives to bfloat16; weights are the rounded
+ones. That proves the conversion: which values are rounded, that none overflows, how far the rounding
+carries. It does not prove the kernels of a GPU, which add up in another order and, where one does the work of
+several operators, round less often.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from .half import FLOAT, HALVES
+
+SHORT = HALVES["bf16"]
+
+
+def rounded(model: ir.Model) -> ir.Model:
+    """Rewrite a bf16 model in place."""
+    for weight in model.graph.initializers.values():
+        if weight.dtype == SHORT and weight.const_value is not None:
+            weight.const_value = ir.tensor(weight.const_value.numpy().astype(np.float32), name=weight.name)
+            weight.dtype = FLOAT
+    for node in list(model.graph):
+        for value in node.outputs:
+            if value.dtype == SHORT:
+                _round(model.graph, node, value)
+    return model
+
+
+def _round(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+    """Give the users of a value a float32 that bfloat16 holds; a cast has rounded its value already."""
+    users, casts, last = tuple(value.uses()), [], value
+    if node.op_type != "Cast":
+        value.dtype = FLOAT
+    for dtype in (FLOAT,) if node.op_type == "Cast" else (SHORT, FLOAT):
+        cast = ir.node("Cast", [last], {"to": dtype})
+        last = cast.outputs[0]
+        last.name, last.dtype, last.shape = f"{value.name}.{dtype.name.lower()}", dtype, value.shape
+        casts.append(cast)
+    graph.insert_after(node, casts)
+    for user, place in users:
+        user.replace_input_with(place, last)

@@ -1,0 +1,57 @@
+"""The other precisions of a voice: converted from fp32, and proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
+
+from soundstorm_runtime.bundle import Bundle
+from soundstorm_runtime.manifest import ParityFacts, Variant, VariantFacts
+
+from .calibration import calibrate
+from .cpu import to_int8
+from .half import HALVES, to_half
+from .networks import Network
+from .operators import check_operators
+from .parts import Parts
+from .proof import write_proven
+from .qdq import EIGHTS, to_qdq
+
+# The step runs dozens of times for every sentence, the others once: they are not worth a change of sound.
+EIGHT_BIT_GRAPHS = ("step",)
+
+
+def write_variant(
+    variant: Variant,
+    bundle: Bundle,
+    pairs: Mapping[str, Network],
+    parts: Parts,
+    report: Callable[[str], None],
+) -> VariantFacts:
+    """Write the graphs of a precision into a bundle that has fp32. Raises `ExportError`."""
+    files: dict[str, str] = {}
+    parity: dict[str, ParityFacts] = {}
+    convert = _converter(variant, bundle, report)
+    (bundle.path / variant).mkdir()
+    for name in pairs if variant in HALVES else EIGHT_BIT_GRAPHS:
+        report(f"exporting {name} in {variant}")
+        model = convert(ir.external_data.load_to_model(ir.load(bundle.graph_file(name))))
+        if variant != "int8":  # which is for CPUs
+            check_operators(name, model)
+        files[name] = f"{variant}/{name}.onnx"
+        parity[name] = write_proven(model, pairs[name], parts, bundle.path / files[name], variant)
+    return VariantFacts(files, parity)
+
+
+def _converter(
+    variant: Variant, bundle: Bundle, report: Callable[[str], None]
+) -> Callable[[ir.Model], ir.Model]:
+    """Choose how a simplified model in float32 becomes one in another precision."""
+    if variant in HALVES:
+        return lambda model: to_half(model, HALVES[variant])
+    if variant in EIGHTS:
+        report(f"measuring what the voice says for {variant}")
+        largest = calibrate(bundle)
+        return lambda model: to_half(to_qdq(model, EIGHTS[variant], largest), HALVES["fp16"])
+    return to_int8
