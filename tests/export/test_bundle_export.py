@@ -18,16 +18,13 @@ from soundstorm_export import proof
 from soundstorm_export.bundle import export_bundle
 from soundstorm_export.errors import ExportError
 from soundstorm_export.folders import replacing
-from soundstorm_export.networks import networks
 from soundstorm_export.operators import check_operators
 from soundstorm_export.parity import BOUNDS, Bound
-from soundstorm_export.parts import Parts
 from soundstorm_export.speech import SENTENCES
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle import Bundle, read_bundle
 from soundstorm_runtime.decode import decode
 from soundstorm_runtime.errors import BundleError
-from soundstorm_runtime.graphs import step_graph
 from soundstorm_runtime.onnx_engine import OnnxEngine
 from soundstorm_runtime.precisions import precisions_on
 from soundstorm_runtime.prompts import Prompt
@@ -187,9 +184,7 @@ def test_the_same_voice_gives_the_same_bytes(
 def test_a_variant_out_of_bounds_is_not_written(
     tiny_voice: VoiceModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_module, "networks", lambda *_: {"step": one})
     monkeypatch.setitem(BOUNDS, "int8", Bound(1e-9, 0.5))
-    one = networks(Parts.of(tiny_voice), {"step": step_graph(2)})["step"]
     with pytest.raises(
         ExportError,
         match=r"graph 'step' in int8 differs from PyTorch by \d\.\d+e-0\d, expected at most 1e-09; "
