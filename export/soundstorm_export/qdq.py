@@ -2,8 +2,8 @@
 
 What TensorRT asks of explicit quantisation: zero points of 0, scales that are positive constants of the type
 of the rest, one scale for an activation. It takes weights that are quantised already. int8 weights have a
-scale for each column; float8, with an exponent of its own, has one for each weight, since kernels of its
-products take no other.
+scale for each column; float8, with an exponent of its own, has one for a whole weight, the plainest form and
+so the likeliest to be taken. No engine has been built of either yet.
 
 Sources: TensorRT's guide to quantised types; ONNX's operators of opset 19, the first with float8.
 """
