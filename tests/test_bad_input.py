@@ -20,8 +20,8 @@ import soundfile
 import torch
 
 import soundstorm_edge.cli
-import soundstorm_export.bundle
 import soundstorm_export.cli
+import soundstorm_export.proof
 from soundstorm_edge.checkpoint import load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.training import run as stages
@@ -339,7 +339,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_checkpoint, tmp_path, monkeyp
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(soundstorm_export.bundle, "check_parity", interrupt)
+    monkeypatch.setattr(soundstorm_export.proof, "check_parity", interrupt)
     monkeypatch.setattr(
         sys, "argv", ["soundstorm-export", str(tiny_checkpoint), "-o", str(tmp_path / "voice")]
     )
