@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -123,6 +124,7 @@ def main() -> None:
         run(main_group)
     finally:
         if torch.distributed.is_initialized():
+            gc.collect()  # what still holds the group keeps its threads, which may abort Python's end
             torch.distributed.destroy_process_group()
 
 

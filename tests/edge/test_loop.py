@@ -154,6 +154,7 @@ def test_averaged_weights_are_scored_kept_and_preferred(tmp_path: Path) -> None:
 
 
 TWO_PROCESSES = """
+import gc
 import sys
 from pathlib import Path
 import torch
@@ -162,6 +163,7 @@ from test_loop import Regression, options
 from soundstorm_edge.training.loop import train
 for dropout in (0.0, 0.5):
     train(Regression(dropout=dropout), options(10, ema=0.9), Path(sys.argv[2]) / str(dropout))
+gc.collect()  # as the command line parts from the others
 torch.distributed.destroy_process_group()
 """
 
