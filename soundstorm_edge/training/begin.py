@@ -29,16 +29,10 @@ def begin(recipe: Recipe, folder: Path, voice: VoiceModels) -> None:
     A stage that is trained there goes on from them, at step 0 of its recipe; one that is not stays as it is.
     Raises `CheckpointError` where the recipe has other networks than the voice.
     """
-    hearer = recipe.hearing or recipe.units
-    lexicon = shipped_lexicon()
-    for name, wanted, found in (
-        ("codec.model", recipe.codec.model, voice.config.codec),
-        ("units.model", recipe.units.model, voice.config.units),
-        (f"{'hearing' if recipe.hearing else 'units'}.model", hearer.model, voice.config.units),
-        ("text.model", text_config(recipe, lexicon), voice.config.text),
-        ("acoustic.conformer", soundstorm_config(recipe), voice.config.soundstorm),
-    ):
-        _check_same(name, wanted, found)
+    _check_same("codec.model", recipe.codec.model, voice.config.codec)
+    _check_same("units.model", recipe.units.model, voice.config.units)
+    _check_same("text.model", text_config(recipe, shipped_lexicon()), voice.config.text)
+    _check_same("acoustic.conformer", soundstorm_config(recipe), voice.config.soundstorm)
     codec = with_adversaries(voice.codec, recipe.codec)
     stages: dict[str, tuple[object, Mapping[str, Any]]] = {
         "codec": (voice.config.codec, codec.state_dict()),
@@ -46,6 +40,7 @@ def begin(recipe: Recipe, folder: Path, voice: VoiceModels) -> None:
         "acoustic": (voice.config.soundstorm, voice.soundstorm.state_dict()),
     }
     if recipe.hearing is not None:
+        _check_same("hearing.model", recipe.hearing.model, voice.config.units)
         heard = nn.ModuleDict({"units": voice.units}).state_dict()
         stages["hearing"] = (voice.config.units, heard)
     begun = [folder / name / "state.pt" for name in stages]
