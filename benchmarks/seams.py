@@ -96,7 +96,7 @@ def delay(facts: AudioFacts) -> int:
     """Return by how many samples the sound of a stream is behind its codes."""
     if facts.lookahead is None:
         return 0
-    return facts.lookahead * facts.hop + InverseStft(facts.window, facts.hop).delay
+    return facts.lookahead * facts.hop + InverseStft(facts.window, facts.stft_hop).delay
 
 
 def measure(

@@ -23,14 +23,16 @@ from .quantizer import Quantizer
 class SpectralCodecConfig:
     """Sizes of the spectral codec.
 
-    window: span of the inverse STFT in samples, a multiple of the hop; decoder_ff_mult: how many times as
-    wide as `dim` the decoder's feed-forward layers are, the encoder's being three times.
+    window: what a frame hears and sounds in, in samples, a multiple of the hop. transforms: inverse STFTs in
+    a frame; each has this part of the window and of the hop. decoder_ff_mult: how many times as wide as `dim`
+    the decoder's feed-forward layers are, the encoder's being three times.
     """
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 16_000
     hop: int = 320
     window: int = 1280
+    transforms: int = 1
     mels: int = 80
     dim: int = 256
     encoder_blocks: int = 4
@@ -41,10 +43,12 @@ class SpectralCodecConfig:
     codebook_size: int = 512
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "mels", "dim", "encoder_blocks", "decoder_blocks")
-        check_positive(self, "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
+        check_positive(self, "sample_rate", "hop", "transforms", "mels", "dim", "encoder_blocks")
+        check_positive(self, "decoder_blocks", "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
         if self.window % self.hop or self.window < 2 * self.hop:
             raise ValueError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
+        if self.hop % self.transforms:
+            raise ValueError(f"transforms is {self.transforms}, expected a divisor of hop {self.hop}")
 
 
 class ConvNeXtBlock(nn.Module):
@@ -82,7 +86,8 @@ class SpectralCodec(Codec):
         self.config = config
         self.sample_rate, self.hop = config.sample_rate, config.hop
         self.levels, self.codebook_size = config.levels, config.codebook_size
-        self.bins = config.window // 2 + 1
+        self.window = config.window // config.transforms  # of the inverse STFT
+        self.bins = self.window // 2 + 1
         self.mel = LogMel(config.sample_rate, config.hop, config.window, config.mels)
         self.encoder = _backbone(config.mels, config.dim, config.encoder_blocks, 3, lookahead=3)
         self.to_latent = nn.Linear(config.dim, config.latent_dim)
@@ -90,8 +95,8 @@ class SpectralCodec(Codec):
         self.decoder = _backbone(
             config.latent_dim, config.dim, config.decoder_blocks, config.decoder_ff_mult, lookahead=1
         )
-        self.head = nn.Linear(config.dim, 2 * self.bins)
-        self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
+        self.head = nn.Linear(config.dim, config.transforms * 2 * self.bins)
+        self.register_buffer("hann", torch.hann_window(self.window), persistent=False)
 
     def reconstruct(self, audio: Tensor) -> CodecOutput:
         """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
@@ -107,7 +112,7 @@ class SpectralCodec(Codec):
         return self._synthesize(self.spectrum(codes))
 
     def spectrum(self, codes: Tensor) -> Tensor:
-        """Give the STFT, float32 `[batch, frames, 2 * bins]`: real parts, then imaginary parts.
+        """Give the STFT, float32 `[batch, frames, transforms * 2 * bins]`: real parts, then imaginary ones.
 
         This is what is exported: the inverse transform that follows is an FFT, which the host does four
         times faster than a matrix product inside the graph could (`benchmarks/inverse_stft.py`).
@@ -115,13 +120,15 @@ class SpectralCodec(Codec):
         return self._spectrum(self.quantizer.decode(codes))
 
     def _spectrum(self, quantized: Tensor) -> Tensor:
-        magnitude, phase = self.head(self.decoder(quantized)).chunk(2, dim=-1)
+        spectra = self.head(self.decoder(quantized)).unflatten(-1, (self.config.transforms, 2 * self.bins))
+        magnitude, phase = spectra.chunk(2, dim=-1)
         magnitude = magnitude.exp().clamp(max=1e2)  # keeps a bad frame from drowning the loss
-        return torch.cat((magnitude * phase.cos(), magnitude * phase.sin()), dim=-1)
+        return torch.cat((magnitude * phase.cos(), magnitude * phase.sin()), dim=-1).flatten(2)
 
     def _synthesize(self, spectrum: Tensor) -> Tensor:
-        """Overlap and add; frame t is centred on the middle of its hop, so that no sample is lost."""
-        window, hop = self.config.window, self.hop
+        """Overlap and add; each transform is centred on the middle of its hop: no sample is lost."""
+        window, hop = self.window, self.hop // self.config.transforms
+        spectrum = spectrum.unflatten(-1, (self.config.transforms, 2 * self.bins)).flatten(1, 2)
         batch, frames, _ = spectrum.shape
         real, imaginary = spectrum.float().chunk(2, dim=-1)
         hann: Tensor = self.hann  # type: ignore[assignment]

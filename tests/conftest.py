@@ -103,7 +103,14 @@ def tiny_voice() -> VoiceModels:
     config = VoiceConfig(
         name="tiny",
         codec=SpectralCodecConfig(
-            mels=20, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8, levels=2, codebook_size=16
+            mels=20,
+            dim=16,
+            encoder_blocks=1,
+            decoder_blocks=1,
+            latent_dim=8,
+            levels=2,
+            codebook_size=16,
+            transforms=2,
         ),
         units=SpectralUnitsConfig(vocabulary=12),
         soundstorm=SoundStormConfig(levels=2, codebook_size=16, vocabulary=12, conformer=conformer),

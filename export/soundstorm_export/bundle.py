@@ -188,10 +188,10 @@ def _audio_facts(parts: Parts) -> AudioFacts:
             state = StreamingDecoder(codec).state
         return AudioFacts("soundstream", rate, hop, 0, own.levels, own.codebook_size, groups, state=state)
     context, lookahead = reach(codec)
-    window = codec.config.window
     return AudioFacts(
-        "spectral", rate, hop, window, own.levels, own.codebook_size, groups, context, lookahead
-    )
+        "spectral", rate, hop, codec.window, own.levels, own.codebook_size, groups, context, lookahead,
+        transforms=codec.config.transforms,
+    )  # fmt: skip
 
 
 def reach(codec: SpectralCodec) -> tuple[int, int]:

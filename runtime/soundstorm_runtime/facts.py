@@ -21,7 +21,8 @@ Precision = Literal["fp32", Variant]
 class AudioFacts:
     """The codec: samples per second, samples per frame, RVQ levels, codes per level.
 
-    window: samples of the spectral codec's inverse STFT, a multiple of `hop`; 0 for SoundStream.
+    window, transforms: samples of the spectral codec's inverse STFT, 0 for SoundStream, and how many of them
+        a frame has: `hop // transforms` samples from one to the next.
     groups: of the codec's quantizers, each with its share of the levels (`decode.level_order`).
     context, lookahead: frames before and after one that its spectrum depends on; None for SoundStream, and
         where it is not known.
@@ -38,14 +39,18 @@ class AudioFacts:
     context: int | None = None
     lookahead: int | None = None
     state: tuple[tuple[int, ...], ...] = ()
+    transforms: int = 1
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups")
+        check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups", "transforms")
         if self.levels % self.groups:
             raise ValueError(f"levels is {self.levels}, expected a multiple of groups {self.groups}")
         spectral = self.codec == "spectral"
-        if spectral != (self.window >= 2 * self.hop and self.window % self.hop == 0):
-            expected = f"a multiple of hop {self.hop}, twice it or more" if spectral else "0"
+        if self.hop % self.transforms or (self.transforms > 1 and not spectral):
+            expected = f"a divisor of hop {self.hop}" if spectral else "1"
+            raise ValueError(f"transforms is {self.transforms}, expected {expected} for codec {self.codec!r}")
+        if spectral != (self.window >= 2 * self.stft_hop and self.window % self.stft_hop == 0):
+            expected = f"a multiple of hop {self.stft_hop}, twice it or more" if spectral else "0"
             raise ValueError(f"window is {self.window}, expected {expected} for codec {self.codec!r}")
         reach = [part for part in (self.context, self.lookahead) if part is not None]
         if reach and not (spectral and len(reach) == 2 and min(reach) >= 0):
@@ -55,6 +60,11 @@ class AudioFacts:
             )
         if self.state and (spectral or min(length for shape in self.state for length in shape) < 1):
             raise ValueError(f"state is {self.state}, expected lengths of 1 or more for codec 'soundstream'")
+
+    @property
+    def stft_hop(self) -> int:
+        """Samples from one inverse STFT to the next."""
+        return self.hop // self.transforms
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ def inverse_stft(spectrum: np.ndarray, window: int, hop: int) -> np.ndarray:
     """Turn float32 `[batch, frames, 2 * bins]`, real parts then imaginary ones, into audio.
 
     window: length of the Hann window, a multiple of `hop`, both in samples. Frame t is centred on the
-    middle of its hop. Returns float32 `[batch, frames * hop]`.
+    middle of its hop. Several transforms may stand side by side in a frame, each of `2 * bins`; they count
+    as so many frames. Returns float32 `[batch, frames * hop]`.
     """
     return InverseStft(window, hop).push(spectrum, last=True)
 
@@ -36,7 +37,9 @@ class InverseStft:
 
         last: whether the signal ends here, so that the rest is given, too.
         """
-        batch, frames, width = spectrum.shape
+        batch, width = len(spectrum), 2 * (self._window // 2 + 1)
+        spectrum = spectrum.reshape(batch, -1, width)
+        frames = spectrum.shape[1]
         values = np.empty((batch, frames, width // 2), np.complex64)
         values.real, values.imag = spectrum[..., : width // 2], spectrum[..., width // 2 :]
         pieces = np.fft.irfft(values, n=self._window, axis=-1).astype(np.float32, copy=False) * self._hann

@@ -77,7 +77,7 @@ def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | N
     elif text is not None:
         stage = autoregressive_text_graphs(text.layers, text.heads, text.dim_head, semantic.vocabulary)
     if audio.codec == "spectral":
-        decoder = spectral_decoder_graph(audio.levels, audio.window // 2 + 1)
+        decoder = spectral_decoder_graph(audio.levels, audio.transforms * (audio.window // 2 + 1))
     else:
         decoder = decoder_graph(audio.levels)
     pieces = (decoder_stream_graph(audio.levels, audio.state),) if audio.state else ()

@@ -61,7 +61,7 @@ class WholeSound(Sound):
             return np.zeros(0, np.float32)
         decoded = self._decoder.run({"codes": self._codes[None]})
         if self._facts.codec == "spectral":
-            return inverse_stft(decoded["spectrum"], self._facts.window, self._facts.hop)[0]
+            return inverse_stft(decoded["spectrum"], self._facts.window, self._facts.stft_hop)[0]
         return decoded["audio"][0]
 
 
@@ -76,13 +76,13 @@ class SpectralSound(Sound):
         self._decoder = decoder
         self._reach = facts.context or 0, facts.lookahead or 0
         self._before = 0  # frames of `_codes` whose spectrum was given already
-        self._inverse = InverseStft(facts.window, facts.hop)
+        self._inverse = InverseStft(facts.window, facts.stft_hop)
 
     def _decode(self, last: bool) -> np.ndarray:
         context, lookahead = self._reach
         before, after = self._before, len(self._codes) - (0 if last else lookahead)
         if after <= before:
-            spectrum = np.zeros((1, 0, self._facts.window + 2), np.float32)
+            spectrum = np.zeros((1, 0), np.float32)
         else:
             spectrum = self._decoder.run({"codes": self._codes[None]})["spectrum"][:, before:after]
             start = max(0, after - context)
@@ -115,7 +115,7 @@ def delay(facts: AudioFacts, stream: Engine | None) -> int | None:
         return 0
     if facts.lookahead is None:
         return None
-    return facts.lookahead + math.ceil((facts.window - facts.hop) / 2 / facts.hop)
+    return facts.lookahead + math.ceil((facts.window - facts.stft_hop) / 2 / facts.hop)
 
 
 def begin_sound(facts: AudioFacts, context: np.ndarray, decoder: Engine, stream: Engine | None) -> Sound:

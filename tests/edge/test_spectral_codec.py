@@ -25,10 +25,10 @@ def speech_like(batch: int, samples: int) -> torch.Tensor:
     return 0.2 * torch.stack(harmonics).sum(0)
 
 
-@pytest.fixture(scope="module")
-def codec() -> SpectralCodec:
+@pytest.fixture(scope="module", params=[1, 2])
+def codec(request: pytest.FixtureRequest) -> SpectralCodec:
     torch.manual_seed(0)
-    codec = SpectralCodec(TINY)
+    codec = SpectralCodec(replace(TINY, transforms=request.param))
     codec.reconstruct(speech_like(8, 12_800))  # the first training pass starts the codebooks
     return codec.eval()
 
@@ -44,7 +44,9 @@ def test_the_device_computes_the_same_audio(codec: SpectralCodec) -> None:
     codes = torch.randint(16, (2, 33, 3))
     with torch.no_grad():
         expected = codec.decode_from_codebook_indices(codes).numpy()
-        found = inverse_stft(codec.spectrum(codes).numpy(), 1280, 320)
+        spectrum = codec.spectrum(codes).numpy()
+    transforms = codec.config.transforms
+    found = inverse_stft(spectrum, 1280 // transforms, 320 // transforms)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert found.dtype == np.float32
 
@@ -137,6 +139,21 @@ def test_odd_audio_is_refused(codec: SpectralCodec, audio: torch.Tensor, message
 def test_a_window_must_hold_whole_hops() -> None:
     with pytest.raises(ValueError, match="window 1000 must be a multiple of hop 320"):
         SpectralCodecConfig(window=1000)
+    with pytest.raises(ValueError, match="transforms is 3, expected a divisor of hop 320"):
+        SpectralCodecConfig(transforms=3)
+
+
+def test_short_transforms_sound_in_less_time() -> None:
+    """Of a frame's sound, what reaches into its neighbours ends with the window of its own transforms."""
+    reaches = {}
+    for transforms in (1, 2, 4):
+        codec = SpectralCodec(replace(TINY, transforms=transforms))
+        spectrum = torch.zeros(1, 9, codec.head.out_features)
+        spectrum[:, 4] = 1
+        heard = codec._synthesize(spectrum)[0].abs() > 1e-6
+        assert heard[4 * 320 : 5 * 320].any()
+        reaches[transforms] = int(heard.nonzero().max()) - 5 * 320
+    assert reaches[1] > reaches[2] > reaches[4]
 
 
 def test_a_tone_lights_its_mel_band() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,10 +24,10 @@ FACTS = AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES, context=CONTEXT,
 class Decoder(Engine):
     """A spectrum of each frame that depends on frames around it, as one of convolutions does."""
 
-    def __init__(self, context=CONTEXT, lookahead=LOOKAHEAD):
-        super().__init__(spectral_decoder_graph(LEVELS, WINDOW // 2 + 1))
+    def __init__(self, context=CONTEXT, lookahead=LOOKAHEAD, bins=WINDOW // 2 + 1):
+        super().__init__(spectral_decoder_graph(LEVELS, bins))
         rng = np.random.default_rng(0)
-        self.spectra = rng.normal(size=(context + 1 + lookahead, CODES, WINDOW + 2)).astype(np.float32)
+        self.spectra = rng.normal(size=(context + 1 + lookahead, CODES, 2 * bins)).astype(np.float32)
         self.padding = (context, lookahead)
         self.frames = []
 
@@ -33,7 +35,7 @@ class Decoder(Engine):
         codes = feeds["codes"][0].sum(axis=1) % CODES
         self.frames.append(len(codes))
         seen = np.pad(codes, self.padding, constant_values=-1)
-        spectrum = np.zeros((len(codes), WINDOW + 2), np.float32)
+        spectrum = np.zeros((len(codes), self.spectra.shape[-1]), np.float32)
         for place, table in enumerate(self.spectra):
             here = seen[place : place + len(codes)]
             spectrum += np.where(here[:, None] >= 0, np.cos(table[here]) * 0.1, 0)
@@ -57,6 +59,19 @@ def test_pieces_are_the_whole(frames, cuts, context):
     whole = WholeSound(FACTS, before, Decoder()).push(codes, last=True)
     assert len(whole) == frames * HOP
     found = np.concatenate(pushed(SpectralSound(FACTS, before, Decoder()), codes, cuts))
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.lists(st.integers(0, 29), max_size=6))
+def test_pieces_of_short_transforms_are_the_whole(frames, cuts):
+    """Two transforms in a frame, side by side in the spectrum, are so many frames of half the hop."""
+    facts = replace(FACTS, window=WINDOW // 2, transforms=2)
+    decoder = Decoder(bins=2 * (WINDOW // 4 + 1))
+    whole = WholeSound(facts, drawn(0), decoder).push(drawn(frames), last=True)
+    spectrum = decoder.run({"codes": drawn(frames)[None]})["spectrum"].reshape(1, 2 * frames, WINDOW // 2 + 2)
+    np.testing.assert_array_equal(whole, inverse_stft(spectrum, WINDOW // 2, HOP // 2)[0].clip(-1, 1))
+    found = np.concatenate(pushed(SpectralSound(facts, drawn(0), decoder), drawn(frames), cuts))
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
@@ -113,6 +128,7 @@ def test_the_inverse_transform_joins_pieces(frames, cuts):
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
+        ({"transforms": 3}, "transforms is 3, expected a divisor of hop 4 for codec 'spectral'"),
         ({"context": 3}, "context is 3 and lookahead None, expected two numbers of 0 or more"),
         ({"context": -1, "lookahead": 2}, "context is -1 and lookahead 2"),
         ({"state": ((4, 2),)}, "expected lengths of 1 or more for codec 'soundstream'"),
