@@ -114,6 +114,7 @@ class SpectralCodec(Codec):
     def spectrum(self, codes: Tensor) -> Tensor:
         """Give the STFT, float32 `[batch, frames, transforms * 2 * bins]`: real parts, then imaginary ones.
 
+        Several transforms follow one another, each with both of its parts.
         This is what is exported: the inverse transform that follows is an FFT, which the host does four
         times faster than a matrix product inside the graph could (`benchmarks/inverse_stft.py`).
         """

@@ -108,8 +108,8 @@ def decoder_stream_graph(levels: int, state: Sequence[Sequence[int]]) -> Graph:
 def spectral_decoder_graph(levels: int, bins: int) -> Graph:
     """The spectral codec's decoder: codes to the STFT, real parts then imaginary ones.
 
-    bins: of all transforms of a frame, which follow one another.
-    The inverse transform follows on the host: `soundstorm_runtime.istft`.
+    bins: of all transforms of a frame, each with its own real and imaginary parts, one after another. The
+    inverse transform follows on the host: `soundstorm_runtime.istft`.
     """
     frames = ("batch", "frames")
     return Graph(
