@@ -37,6 +37,9 @@ RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_configure(config: pytest.Config) -> None:
     # Tiny networks gain nothing from more threads, and sums come out the same on every machine.
     torch.set_num_threads(1)
+    # A shell ignores Ctrl-C for what it runs in the background, and the commands tested would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "gpu: needs a GPU and TensorRT; skipped where one is absent")
     config.addinivalue_line("markers", "network: asks a package index; skipped where none answers")
     config.addinivalue_line(
