@@ -25,9 +25,9 @@ class Measured:
     """One sentence in one voice; what is a mapping is by road.
 
     spoken: the expected words and when the teacher says them, empty where these could not be aligned;
-    hearing: what the recogniser heard; complete: false where the text stage was cut off; distance:
-    mel-cepstral, to the teacher, in dB; timbre: what tells the speaker; stoi and pesq: of the codec beside
-    the teacher, the latter None where its library is not installed.
+    hearings: what the recogniser heard, once for each of `SHIFTS`; complete: false where the text stage was
+    cut off; distance: mel-cepstral, to the teacher, in dB; timbre: what tells the speaker; stoi and pesq: of
+    the codec beside the teacher, the latter None where its library is not installed.
     """
 
     voice: str
@@ -35,7 +35,7 @@ class Measured:
     text: str
     expected: str
     spoken: tuple[Word, ...]
-    hearing: dict[str, Hearing]
+    hearings: dict[str, tuple[Hearing, ...]]
     complete: dict[str, bool]
     distance: dict[str, float]
     timbre: dict[str, tuple[float, ...]]
@@ -69,7 +69,7 @@ class Listener:
             text=sentence.text,
             expected=expected,
             spoken=tuple(self._recogniser.align(taught, rate, expected)),
-            hearing=hear_each(self._recogniser, {road: s.audio for road, s in spoken.items()}, rate),
+            hearings=hear_each(self._recogniser, {road: s.audio for road, s in spoken.items()}, rate),
             complete={road: s.complete for road, s in spoken.items()},
             distance={
                 road: round(mel_cepstral_distance(taught, s.audio, rate), 3) for road, s in spoken.items()
@@ -80,13 +80,19 @@ class Listener:
         )
 
 
-def hear_each(recogniser: Recogniser, speech: dict[str, np.ndarray], rate: int) -> dict[str, Hearing]:
+def hear_each(
+    recogniser: Recogniser, speech: dict[str, np.ndarray], rate: int
+) -> dict[str, tuple[Hearing, ...]]:
     """Write down what is heard on each road; what two have in common is heard once, for it takes long."""
-    heard: dict[str, Hearing] = {}
+    heard: dict[str, tuple[Hearing, ...]] = {}
     for road, audio in speech.items():
         like = next((other for other in heard if _same(audio, speech[other])), None)
-        words = heard[like].words if like else tuple(recogniser.hear(audio, rate))
-        heard[road] = Hearing(words, round(len(audio) / rate, 3))
+        seconds = round(len(audio) / rate, 3)
+        heard[road] = (
+            heard[like]
+            if like
+            else tuple(Hearing(tuple(words), seconds) for words in recogniser.hear_shifted(audio, rate))
+        )
     return heard
 
 

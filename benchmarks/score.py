@@ -26,6 +26,7 @@ from soundstorm_runtime.manifest import FileFacts
 from soundstorm_runtime.plain import from_plain, to_plain
 
 from .listening import Listener, Measured, teacher_timbre
+from .recognition import SHIFTS
 from .report import RESULTS, circumstances, markdown, write_result
 from .roads import CODEC, SOUNDSTORM, TEACHER, TEXT, prompts_of
 from .scoring import Confusion, Score, Speaker, confusions, score_speaker
@@ -170,6 +171,7 @@ def main(
     frame = models.codec.hop / models.codec.sample_rate
     score = Score(
         circumstances=circumstances("score"),
+        hearings=len(SHIFTS),
         checkpoint=FileFacts.of(checkpoint).sha256,
         bundle=FileFacts.of(bundle / MANIFEST_FILE).sha256,
         voice=models.config.name,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jiwer
 import numpy as np
 
 from .bootstrap import central, redraw
@@ -14,15 +14,18 @@ from .listening import Measured
 from .recognition import WordErrors, count_errors
 from .report import Circumstances
 from .roads import TEACHER
-from .slips import Slips, find_slips
+from .slips import Slips, agreed_slips
 from .speakers import Confusion, SpeakerClassifier
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What the recogniser heard of a sentence on one road, and where words were skipped or added."""
+    """What the recogniser heard of a sentence on one road, and where words were skipped or added.
 
-    words: str
+    words: each wording, and in how many of the hearings it was heard.
+    """
+
+    words: dict[str, int]
     skipped: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
 
@@ -41,10 +44,10 @@ class Transcript:
 class Road:
     """One road in one voice. Intervals hold 95 % (bootstrap over the sentences).
 
-    interval: of the word error rate; over_teacher: points more than the teacher's, and their interval;
-    distance: mel-cepstral, to the teacher, in dB, the mean over sentences; duration_ratio: seconds over
-    the teacher's; slipped: sentences with skipped or added words, of those `judged`; cut_off:
-    sentences that the limit of length ended.
+    word_errors: of all hearings together; interval: of the word error rate; over_teacher: points more than
+    the teacher's, and their interval; distance: mel-cepstral, to the teacher, in dB, the mean over sentences;
+    duration_ratio: seconds over the teacher's; slipped: sentences with skipped or added words, of those
+    `judged`; cut_off: sentences that the limit of length ended.
     """
 
     word_errors: WordErrors
@@ -73,12 +76,13 @@ class Speaker:
 class Score:
     """The result.
 
-    checkpoint: its SHA-256, and of the bundle that of its manifest; seconds: this run took, not counting
-    what an earlier one had measured; prompt_seconds: by speaker; confusion: by road, where there are
-    several speakers.
+    hearings: how many times the recogniser heard every sound; checkpoint: its SHA-256, and of the bundle that
+    of its manifest; seconds: this run took, not counting what an earlier one had measured; prompt_seconds: by
+    speaker; confusion: by road, where there are several speakers.
     """
 
     circumstances: Circumstances
+    hearings: int
     checkpoint: str
     bundle: str
     voice: str
@@ -91,7 +95,7 @@ class Score:
 
 def score_speaker(measured: Sequence[Measured]) -> Speaker:
     """Score one voice."""
-    roads = tuple(measured[0].hearing)
+    roads = tuple(measured[0].hearings)
     slips = {road: _slips(measured, road) for road in roads}
     sentences = tuple(
         Transcript(m.kind, m.text, m.expected, {road: _heard(m, road, slips[road][place]) for road in roads})
@@ -117,7 +121,7 @@ def confusions(
     if len(measured) < 2:
         return {}
     classifier = SpeakerClassifier(taught)
-    roads = next(iter(measured.values()))[0].hearing
+    roads = next(iter(measured.values()))[0].hearings
     return {
         road: classifier.confusion({name: [m.timbre[road] for m in rows] for name, rows in measured.items()})
         for road in roads
@@ -126,22 +130,27 @@ def confusions(
 
 def _heard(measured: Measured, road: str, slips: Slips | None) -> Heard:
     found = slips or Slips()
-    return Heard(measured.hearing[road].text, found.skipped, found.added)
+    wordings = Counter(hearing.text for hearing in measured.hearings[road])
+    return Heard(dict(wordings), found.skipped, found.added)
 
 
 def _slips(measured: Sequence[Measured], road: str) -> list[Slips | None]:
-    tempo = statistics.median(m.hearing[road].seconds / m.hearing[TEACHER].seconds for m in measured)
+    tempo = statistics.median(_seconds(m, road) / _seconds(m, TEACHER) for m in measured)
     return [
-        find_slips(m.spoken, m.hearing[TEACHER], m.hearing[road], tempo) if m.spoken else None
+        agreed_slips(m.spoken, m.hearings[TEACHER], m.hearings[road], tempo) if m.spoken else None
         for m in measured
     ]
+
+
+def _seconds(measured: Measured, road: str) -> float:
+    return measured.hearings[road][0].seconds
 
 
 def _score_road(measured: Sequence[Measured], road: str, slips: Sequence[Slips | None]) -> Road:
     kinds = dict.fromkeys(m.kind for m in measured)
     rates, over = _intervals(measured, road)
     errors = _count(measured, road)
-    seconds, taught = (sum(m.hearing[r].seconds for m in measured) for r in (road, TEACHER))
+    seconds, taught = (sum(_seconds(m, r) for m in measured) for r in (road, TEACHER))
     return Road(
         word_errors=errors,
         word_error_rate_by_kind={
@@ -159,7 +168,8 @@ def _score_road(measured: Sequence[Measured], road: str, slips: Sequence[Slips |
 
 
 def _count(measured: Sequence[Measured], road: str) -> WordErrors:
-    return count_errors([m.expected for m in measured], [m.hearing[road].text for m in measured])
+    heard = [(m.expected, hearing.text) for m in measured for hearing in m.hearings[road]]
+    return count_errors(*zip(*heard, strict=True))
 
 
 def _intervals(measured: Sequence[Measured], road: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -175,6 +185,7 @@ def _intervals(measured: Sequence[Measured], road: str) -> tuple[tuple[float, ..
 
 
 def _errors(measured: Sequence[Measured], road: str) -> tuple[np.ndarray, np.ndarray]:
-    results = [jiwer.process_words(m.expected, m.hearing[road].text) for m in measured]
-    errors = [r.substitutions + r.deletions + r.insertions for r in results]
-    return np.array(errors), np.array([r.hits + r.substitutions + r.deletions for r in results])
+    """Count the errors, and the words, of every sentence, over all hearings."""
+    counts = [_count([m], road) for m in measured]
+    errors = [c.substitutions + c.deletions + c.insertions for c in counts]
+    return np.array(errors), np.array([c.words for c in counts])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks.recognition import (
+    SHIFTS,
     Recogniser,
     Word,
     WordErrors,
@@ -61,6 +63,18 @@ def test_flite_is_heard_and_aligned():
     assert known[1].end == pytest.approx(ends[8], abs=0.06), "close ends with its z"
     assert recogniser.align(audio, rate, "please zzxy") == [], "a word that it does not know"
     assert recogniser.hear(audio, rate) == heard, "nothing is kept from one utterance to the next"
+    assert [[word.text for word in words] for words in recogniser.hear_shifted(audio, rate)] == [
+        ["please", "close", "the", "window"]
+    ] * len(SHIFTS)
+
+
+def test_it_hears_the_same_sound_begin_elsewhere_in_its_frames(monkeypatch):
+    recogniser, sounds = Recogniser(), []
+    monkeypatch.setattr(recogniser, "hear", lambda audio, rate: sounds.append((audio, rate)))
+    recogniser.hear_shifted(np.ones(4800, np.float32), 48_000)
+    assert [(np.flatnonzero(audio)[0], len(audio), rate) for audio, rate in sounds] == [
+        (0, 1600, 16_000), (80, 1680, 16_000)
+    ]  # fmt: skip
 
 
 def test_errors_are_counted_over_all_words():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +88,11 @@ def _check_score(score):
         expected = [sentence.expected for sentence in speaker.sentences]
         for name, road in speaker.roads.items():
             heard = [sentence.heard[name] for sentence in speaker.sentences]
-            assert count_errors(expected, [h.words for h in heard]) == road.word_errors
+            assert all(sum(h.words.values()) == score.hearings for h in heard)
+            every = [
+                (e, w) for e, h in zip(expected, heard, strict=True) for w in Counter(h.words).elements()
+            ]
+            assert count_errors(*zip(*every, strict=True)) == road.word_errors
             assert sum(bool(h.skipped or h.added) for h in heard) == road.slipped
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from benchmarks import score as command
 from benchmarks.listening import Measured, hear_each
-from benchmarks.recognition import Word
+from benchmarks.recognition import Word, WordErrors
 from benchmarks.roads import CODEC, SOUNDSTORM, TEACHER, TEXT
 from benchmarks.score import Score, show
 from benchmarks.scoring import confusions, score_speaker
@@ -29,14 +29,14 @@ def hearing(words: str, tenths: int = 3) -> Hearing:
 
 
 def measured(expected: str, kind: str = "short", *, complete: bool = True, **heard: str) -> Measured:
-    by_road = {road: hearing(heard.get(road.replace(" ", "_"), expected)) for road in ROADS}
+    by_road = {road: (hearing(heard.get(road.replace(" ", "_"), expected)),) * 4 for road in ROADS}
     return Measured(
         voice="rms",
         kind=kind,
         text=expected,
         expected=expected,
         spoken=hearing(expected).words,
-        hearing=by_road,
+        hearings=by_road,
         complete={road: complete or road != TEXT for road in ROADS},
         distance={road: float(place) for place, road in enumerate(ROADS)},
         timbre=dict.fromkeys(ROADS, (0.0, 1.0)),
@@ -58,17 +58,18 @@ def test_what_two_roads_have_in_common_is_heard_once():
     class Counting:
         calls = 0
 
-        def hear(self, audio, rate):
+        def hear_shifted(self, audio, rate):
             self.calls += 1
-            return [Word(f"word {self.calls}", 0.0, 0.1)]
+            return [[Word(f"word {self.calls}", 0.0, 0.1)], [Word("late", 0.0, 0.1)]]
 
     recogniser, sound = Counting(), np.linspace(-1, 1, 1600)
     speech = {"one": sound, "like": sound + 5e-5, "other": sound + 2e-4, "shorter": sound[:800]}
     heard = hear_each(recogniser, speech, 16_000)
-    assert {road: h.text for road, h in heard.items()} == {
+    assert {road: first.text for road, (first, _) in heard.items()} == {
         "one": "word 1", "like": "word 1", "other": "word 2", "shorter": "word 3"
     }  # fmt: skip
-    assert heard["shorter"].seconds == 0.05
+    assert [late.text for _, late in heard.values()] == ["late"] * 4
+    assert [hearing.seconds for hearing in heard["shorter"]] == [0.05, 0.05]
 
 
 def test_every_stage_has_its_own_errors(sentences):
@@ -92,10 +93,20 @@ def test_skipped_words_are_those_without_time(sentences):
     assert (score_speaker(unknown).roads[TEXT].slipped, score_speaker(unknown).roads[TEXT].judged) == (0, 0)
 
 
+def test_errors_are_the_mean_of_all_hearings(sentences):
+    heard = (hearing("one two"), hearing("one two three"), hearing("one two"), hearing("won two three"))
+    sentences[0] = replace(sentences[0], hearings=sentences[0].hearings | {CODEC: heard})
+    speaker = score_speaker(sentences)
+    assert speaker.roads[CODEC].word_errors == WordErrors(40, 5, 2, 0, 17.5)
+    assert speaker.roads[CODEC].over_teacher == 7.5
+    found = speaker.sentences[0].heard[CODEC].words
+    assert found == {"one two": 2, "one two three": 1, "won two three": 1}
+
+
 def test_intervals_hold_the_rate_and_know_that_sentences_are_paired():
     rows = [measured(f"{w} b c d") for w in "efghijklmnopqrst"]
     rows = [
-        replace(m, hearing=m.hearing | {road: hearing("b c d") for road in (TEACHER, CODEC)})
+        replace(m, hearings=m.hearings | {road: (hearing("b c d"),) * 4 for road in (TEACHER, CODEC)})
         for m in rows[:8]
     ] + rows[8:]
     roads = score_speaker(rows).roads
@@ -148,7 +159,7 @@ def test_a_whole_run_and_the_next_one(tiny_checkpoint, tiny_bundle, tmp_path, mo
     first = run(1)
     assert tuple(first.speakers["rms"].roads) == ROADS
     assert first.speakers["rms"].roads[TEACHER].word_errors.rate == 0
-    assert first.speakers["rms"].sentences[0].heard[TEACHER].words == "please close the window"
+    assert first.speakers["rms"].sentences[0].heard[TEACHER].words == {"please close the window": 2}
     assert "| teacher | 0.0 [0.0, 0.0] |" in capsys.readouterr().out
     (kept,) = (tmp_path / "work").glob("*.jsonl")
     row = kept.read_text()

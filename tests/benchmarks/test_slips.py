@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.recognition import Word
-from benchmarks.slips import Hearing, Slips, find_slips
+from benchmarks.slips import Hearing, Slips, agreed_slips, find_slips
 
 
 def hearing(words: str) -> Hearing:
@@ -66,3 +66,13 @@ def test_a_fast_voice_skips_nothing_for_being_fast():
     fast = hearing("please 2 close 2 the 1 window 5")
     assert find_slips(TEACHER.words, TEACHER, fast, tempo=1.0) == Slips(skipped=("old",))
     assert find_slips(TEACHER.words, TEACHER, fast, tempo=0.5) == Slips()
+
+
+@pytest.mark.parametrize(("slipping", "slips"), [(1, Slips()), (2, Slips()), (3, Slips(skipped=("old",)))])
+def test_a_slip_is_one_that_most_hearings_find(slipping, slips):
+    whole, short = (
+        hearing("please 4 close 4 the 2 old 4 window 6"),
+        hearing("please 4 close 4 the 2 window 6"),
+    )
+    heard = [whole] * (4 - slipping) + [short] * slipping
+    assert agreed_slips(TEACHER.words, [TEACHER] * 4, heard, tempo=1.0) == slips
