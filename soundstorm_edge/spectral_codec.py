@@ -23,15 +23,17 @@ from .quantizer import Quantizer
 class SpectralCodecConfig:
     """Sizes of the spectral codec.
 
-    window: what a frame hears and sounds in, in samples, a multiple of the hop. transforms: inverse STFTs in
-    a frame; each has this part of the window and of the hop. decoder_ff_mult: how many times as wide as `dim`
-    the decoder's feed-forward layers are, the encoder's being three times.
+    window: what a frame hears and sounds in, in samples, a multiple of the hop. spectra: log-mel spectra of a
+    frame that the encoder hears; transforms: inverse STFTs of it that the decoder ends in; each of them has
+    this part of the window and of the hop. decoder_ff_mult: how many times as wide as `dim` the decoder's
+    feed-forward layers are, the encoder's being three times.
     """
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 16_000
     hop: int = 320
     window: int = 1280
+    spectra: int = 1
     transforms: int = 1
     mels: int = 80
     dim: int = 256
@@ -43,12 +45,13 @@ class SpectralCodecConfig:
     codebook_size: int = 512
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "transforms", "mels", "dim", "encoder_blocks")
+        check_positive(self, "sample_rate", "hop", "spectra", "transforms", "mels", "dim", "encoder_blocks")
         check_positive(self, "decoder_blocks", "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
         if self.window % self.hop or self.window < 2 * self.hop:
             raise ValueError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
-        if self.hop % self.transforms:
-            raise ValueError(f"transforms is {self.transforms}, expected a divisor of hop {self.hop}")
+        for name in ("spectra", "transforms"):
+            if self.hop % getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a divisor of hop {self.hop}")
 
 
 class ConvNeXtBlock(nn.Module):
@@ -88,8 +91,12 @@ class SpectralCodec(Codec):
         self.levels, self.codebook_size = config.levels, config.codebook_size
         self.window = config.window // config.transforms  # of the inverse STFT
         self.bins = self.window // 2 + 1
-        self.mel = LogMel(config.sample_rate, config.hop, config.window, config.mels)
-        self.encoder = _backbone(config.mels, config.dim, config.encoder_blocks, 3, lookahead=3)
+        self.mel = LogMel(
+            config.sample_rate, config.hop // config.spectra, config.window // config.spectra, config.mels
+        )
+        self.encoder = _backbone(
+            config.spectra * config.mels, config.dim, config.encoder_blocks, 3, lookahead=3
+        )
         self.to_latent = nn.Linear(config.dim, config.latent_dim)
         self.quantizer = Quantizer(config.latent_dim, config.levels, config.codebook_size)
         self.decoder = _backbone(
@@ -100,12 +107,16 @@ class SpectralCodec(Codec):
 
     def reconstruct(self, audio: Tensor) -> CodecOutput:
         """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
-        latents = self.to_latent(self.encoder(self.mel(audio)))
-        quantized, codes, loss = self.quantizer(latents)
+        quantized, codes, loss = self.quantizer(self.latents(audio))
         return CodecOutput(self._synthesize(self._spectrum(quantized)), codes, loss)
 
     def _encode(self, audio: Tensor) -> Tensor:
-        return self.quantizer.encode(self.to_latent(self.encoder(self.mel(audio))))
+        return self.quantizer.encode(self.latents(audio))
+
+    def latents(self, audio: Tensor) -> Tensor:
+        """Encode audio float32 `[batch, samples]`, whole frames, to latents `[batch, frames, latent_dim]`."""
+        heard = self.mel(audio).unflatten(1, (-1, self.config.spectra)).flatten(2)
+        return self.to_latent(self.encoder(heard))
 
     def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
         """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""

@@ -113,6 +113,7 @@ def tiny_voice() -> VoiceModels:
             latent_dim=8,
             levels=2,
             codebook_size=16,
+            spectra=2,
             transforms=2,
         ),
         units=SpectralUnitsConfig(vocabulary=12),

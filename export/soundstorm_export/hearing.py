@@ -154,10 +154,7 @@ def _code_excess(codec: Codec, audio: Tensor, found: Tensor, expected: Tensor) -
         return torch.zeros(1)
     if not isinstance(codec, SpectralCodec | SoundStream):
         raise ExportError(f"the codec is a {type(codec).__name__}, expected a SpectralCodec or a SoundStream")
-    if isinstance(codec, SpectralCodec):
-        latents = codec.to_latent(codec.encoder(codec.mel(audio)))[0]
-    else:
-        latents = codec.latents(audio)[0]
+    latents = codec.latents(audio)[0]
     later = differs.int().cumsum(dim=-1) - differs.int() > 0
 
     def misses(codes: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def speech_like(batch: int, samples: int) -> torch.Tensor:
 @pytest.fixture(scope="module", params=[1, 2])
 def codec(request: pytest.FixtureRequest) -> SpectralCodec:
     torch.manual_seed(0)
-    codec = SpectralCodec(replace(TINY, transforms=request.param))
+    codec = SpectralCodec(replace(TINY, spectra=request.param, transforms=request.param))
     codec.reconstruct(speech_like(8, 12_800))  # the first training pass starts the codebooks
     return codec.eval()
 
@@ -141,6 +141,20 @@ def test_a_window_must_hold_whole_hops() -> None:
         SpectralCodecConfig(window=1000)
     with pytest.raises(ValueError, match="transforms is 3, expected a divisor of hop 320"):
         SpectralCodecConfig(transforms=3)
+    with pytest.raises(ValueError, match="spectra is 6, expected a divisor of hop 320"):
+        SpectralCodecConfig(spectra=6)
+
+
+def test_short_spectra_hear_when_in_a_frame() -> None:
+    """A click early in a frame and one late in it sound alike to a long window, and not to short ones."""
+    early, late = torch.zeros(2, 1, 3200)
+    early[0, 1650], late[0, 1870] = 1.0, 1.0  # 110 samples from the middle of frame 5, on either side
+    apart = {}
+    for spectra in (1, 2):
+        codec = SpectralCodec(replace(TINY, spectra=spectra))
+        differ = (codec.mel(early) - codec.mel(late)).unflatten(1, (-1, spectra))
+        apart[spectra] = float(differ[0, 5].abs().max())
+    assert apart[1] < 0.01 < 0.5 < apart[2]
 
 
 def test_short_transforms_sound_in_less_time() -> None:
