@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..adversarial import adversarial_loss, discriminator_loss, feature_matching_loss, frozen
 from ..checkpoint import build_codec
-from ..codec import Codec
+from ..codec import Codec, CodecOutput
 from ..corpus import Corpus
 from ..discriminators import DiscriminatorConfig, Discriminators
 from ..soundstream import SoundStreamConfig
@@ -20,13 +20,16 @@ from ..spectral_loss import SpectralLoss
 from .optimization import Optimization
 from .stage import Stage
 
+CODING = ("encoder", "to_latent", "quantizer")  # what the weights that make codes begin with, in both codecs
+
 
 @dataclass(frozen=True)
 class CodecRecipe:
     """Which codec, and how it is trained.
 
     frames: length of a training crop; commitment, adversarial, features: weights of those losses, beside
-    the spectral loss. An `adversarial` of 0 trains without discriminators.
+    the spectral loss. An `adversarial` of 0 trains without discriminators. fixed_codes: the encoder and its
+    codebooks stay, and the decoder alone learns: what SoundStorm knows of the codes stays true.
     """
 
     model: SpectralCodecConfig | SoundStreamConfig = field(default_factory=SpectralCodecConfig)
@@ -34,6 +37,7 @@ class CodecRecipe:
     commitment: float = 0.25
     adversarial: float = 0.0
     features: float = 5.0
+    fixed_codes: bool = False
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     optimization: Optimization = field(default_factory=Optimization)
 
@@ -47,6 +51,9 @@ class CodecStage(Stage):
         self.config, self.recipe = recipe.model, recipe
         torch.manual_seed(recipe.optimization.seed)
         self.codec = build_codec(recipe.model)
+        if recipe.fixed_codes:
+            for name, weight in self.codec.named_parameters():
+                weight.requires_grad_(not name.startswith(CODING))
         self.model = with_adversaries(self.codec, recipe)
         self.spectral_loss = SpectralLoss(self.codec.sample_rate)
         self.corpus = corpus
@@ -97,7 +104,8 @@ class CodecStage(Stage):
 
 def with_adversaries(codec: Codec, recipe: CodecRecipe) -> nn.Module:
     """Put what a recipe trains beside the codec together with it; the names of its weights begin `codec.`."""
-    return _Adversaries(codec, Discriminators(recipe.discriminators) if recipe.adversarial else None)
+    discriminators = Discriminators(recipe.discriminators) if recipe.adversarial else None
+    return _Adversaries(codec, discriminators, fixed_codes=recipe.fixed_codes)
 
 
 class _Adversaries(nn.Module):
@@ -107,13 +115,14 @@ class _Adversaries(nn.Module):
     gradient to the codec: neither loss reaches the other's weights.
     """
 
-    def __init__(self, codec: Codec, discriminators: Discriminators | None) -> None:
+    def __init__(self, codec: Codec, discriminators: Discriminators | None, *, fixed_codes: bool) -> None:
         super().__init__()
         self.codec = codec
         self.discriminators = discriminators
+        self.fixed_codes = fixed_codes
 
     def forward(self, real: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        output = self.codec.reconstruct(real)
+        output = _decode(self.codec, real) if self.fixed_codes else self.codec.reconstruct(real)
         if self.discriminators is None:
             return output.audio, output.commitment_loss, {}
         truth = self.discriminators(real)
@@ -129,3 +138,10 @@ class _Adversaries(nn.Module):
                 "features": feature_matching_loss(truth, seen),
             },
         )
+
+
+def _decode(codec: Codec, real: Tensor) -> CodecOutput:
+    """Decode the codes of audio, which are as they will be: no level is dropped, and no codebook moves."""
+    with torch.autocast(real.device.type, enabled=False):
+        codes = codec.tokenize(real)
+    return CodecOutput(codec.decode_from_codebook_indices(codes), codes, real.new_zeros(()))

@@ -88,6 +88,20 @@ def test_a_codec_goes_on_with_new_discriminators(
     assert 0 < (after["head.weight"] - before["head.weight"]).abs().max() < 0.01
 
 
+def test_a_decoder_learns_alone_while_codes_stay(
+    recipe: Recipe, tiny_voice: VoiceModels, speech: Path, tmp_path: Path
+) -> None:
+    codec = replace(recipe.codec, frames=25, fixed_codes=True)
+    recipe = replace(recipe, codec=codec, corpus=replace(recipe.corpus, path=str(speech)))
+    begin(recipe, tmp_path, tiny_voice)
+    run.corpus(recipe, tmp_path)
+    run.codec(recipe, tmp_path)
+    before, after = tiny_voice.codec.state_dict(), run._trained_codec(recipe, tmp_path).state_dict()
+    assert all(weight.requires_grad for weight in tiny_voice.codec.parameters())
+    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"decoder", "head"}
+
+
 def test_units_that_heard_serve_both_stages(recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path) -> None:
     begin(replace(recipe, hearing=HearingRecipe(tiny_voice.config.units)), tmp_path, tiny_voice)
     heard = run._trained_weights(tmp_path / "hearing", tiny_voice.config.units, "units.")
