@@ -83,7 +83,7 @@ class Listener:
 def hear_each(
     recogniser: Recogniser, speech: dict[str, np.ndarray], rate: int
 ) -> dict[str, tuple[Hearing, ...]]:
-    """Write down what is heard on each road; what two have in common is heard once, for it takes long."""
+    """Write down what is heard on each road; what two have in common is not heard again: it takes long."""
     heard: dict[str, tuple[Hearing, ...]] = {}
     for road, audio in speech.items():
         like = next((other for other in heard if _same(audio, speech[other])), None)
