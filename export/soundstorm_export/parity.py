@@ -38,7 +38,7 @@ class Bound:
 BOUNDS: dict[Precision, Bound] = {
     "fp32": Bound(1e-3, 0.995),  # sums in another order stay well below
     "fp16": Bound(2e-2, 0.98),  # ten bits, summed over the depth of the network
-    "bf16": Bound(0.25, 0.9),  # seven bits, an eighth as fine; phases of a spectrum turn by so much
+    "bf16": Bound(0.25, 0.9),  # seven bits, an eighth as fine
     "int8": Bound(0.25, 0.9),  # seven bits; a probability may move by so much where the codes are equal
     # One scale for an activation, whatever the sentence, and the inputs here are no speech, which it was
     # measured on. Of the shipped voice 91 and 90 % of the codes are equal here, 96 and 97 % in a few steps of

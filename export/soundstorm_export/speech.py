@@ -60,7 +60,7 @@ def compare_speech(bundle: Bundle, precision: Variant) -> SpeechFacts:
     allowed = max(INAUDIBLE, MOST_OF_SEED * spectral_distance(spoken, plain.speak(seed=1), rate))
     if distance > allowed:
         raise ExportError(
-            f"{precision} moves spectra of speech by {distance:.1f} dB, expected at most {allowed:.1f} dB "
+            f"{precision} moves spectra of speech by {distance:.2f} dB, expected at most {allowed:.2f} dB "
             f"({MOST_OF_SEED} times what another seed does); nothing was written; export without "
             f"--precision {precision}"
         )
