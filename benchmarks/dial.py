@@ -17,11 +17,11 @@ import click
 import numpy as np
 
 from soundstorm_edge.checkpoint import load_voice
-from soundstorm_runtime.budget import fewest_steps
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.command import run
-from soundstorm_runtime.engines import PrecisionChoice, open_engines
-from soundstorm_runtime.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.open_engines import PrecisionChoice, open_engines
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.synthesis.calibration import fewest_steps
 from soundstorm_runtime.voice import Voice
 
 from .bootstrap import central, redraw

@@ -11,7 +11,7 @@ import torch
 from pystoi import stoi as pystoi_stoi  # type: ignore[import-untyped]
 from scipy.spatial.distance import cdist  # type: ignore[import-untyped]
 
-from soundstorm_edge.mel import LogMel
+from soundstorm_edge.nn.mel import LogMel
 
 COEFFICIENTS = 13
 MELS, WINDOW_SECONDS, HOP_SECONDS = 40, 0.025, 0.01

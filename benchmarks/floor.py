@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
-from soundstorm_edge.soundstorm import SoundStormConfig
+from soundstorm_edge.soundstorm.model import SoundStormConfig
 
 OPSET = 20
 

@@ -16,10 +16,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from soundstorm_runtime.command import run
-from soundstorm_runtime.decode import DecodeOptions, decode
-from soundstorm_runtime.engine import Engine
-from soundstorm_runtime.timing import TimedEngine
+from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode
+from soundstorm_runtime.engines.base import Engine
+from soundstorm_runtime.engines.timing import TimedEngine
+from soundstorm_runtime.support.command import run
 
 from .gpu_contestants import REFERENCE, Contestants, Size, matrix_rate
 from .harness import Spans, Timing, interleave, timing

@@ -14,24 +14,24 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from soundstorm_edge.conformer import ConformerConfig
-from soundstorm_edge.engine import TorchEngine
+from soundstorm_edge.codec.soundstream import SoundStream
+from soundstorm_edge.codec.soundstream_config import SoundStreamConfig
 from soundstorm_edge.interop.soundstorm_pytorch import from_soundstorm_pytorch
-from soundstorm_edge.soundstorm import SoundStorm, SoundStormConfig
-from soundstorm_edge.soundstream import SoundStream
-from soundstorm_edge.soundstream_config import SoundStreamConfig
-from soundstorm_export.half import HALVES, to_half
-from soundstorm_export.networks import Network
-from soundstorm_export.simplify import simplify
-from soundstorm_export.tensorrt_builder import BuildOptions, build_plan
-from soundstorm_export.trace import trace_graph
-from soundstorm_runtime.engine import Engine
+from soundstorm_edge.nn.conformer import ConformerConfig
+from soundstorm_edge.nn.torch_engine import TorchEngine
+from soundstorm_edge.soundstorm.model import SoundStorm, SoundStormConfig
+from soundstorm_export.rewrite.half import HALVES, to_half
+from soundstorm_export.rewrite.simplify import simplify
+from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_plan
+from soundstorm_export.tracing.networks import Network
+from soundstorm_export.tracing.trace import trace_graph
+from soundstorm_runtime.engines.base import Engine
+from soundstorm_runtime.engines.graphs import AXES, Axis, Graph, decoder_graph, step_graph
+from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
+from soundstorm_runtime.engines.onnx.tensorrt_provider import EngineCache
+from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
+from soundstorm_runtime.engines.tensorrt.tensorrt_engine import TensorRtEngine
 from soundstorm_runtime.errors import SoundStormError
-from soundstorm_runtime.graphs import AXES, Axis, Graph, decoder_graph, step_graph
-from soundstorm_runtime.onnx_engine import OnnxEngine
-from soundstorm_runtime.onnx_tensorrt import EngineCache
-from soundstorm_runtime.tensorrt_engine import TensorRtEngine
-from soundstorm_runtime.tensorrt_library import open_tensorrt_library
 
 REFERENCE = "soundstorm-pytorch"
 TOKENS = 500  # semantic ones, at the frame rate

@@ -19,9 +19,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from soundstorm_runtime.command import run
-from soundstorm_runtime.istft import inverse_stft
-from soundstorm_runtime.onnx_engine import default_threads
+from soundstorm_runtime.audio.inverse_stft import inverse_stft
+from soundstorm_runtime.engines.onnx.onnx_engine import default_threads
+from soundstorm_runtime.support.command import run
 
 from .report import RESULTS, Circumstances, circumstances, table, write_result
 

@@ -16,11 +16,11 @@ from unittest import mock
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle import MANIFEST_FILE, read_bundle
-from soundstorm_runtime.command import run
-from soundstorm_runtime.engine import Engine
-from soundstorm_runtime.machine import default_threads
-from soundstorm_runtime.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
+from soundstorm_runtime.engines.base import Engine
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.support.hardware import default_threads
 from soundstorm_runtime.voice import Voice
 
 from .report import RESULTS, Circumstances, circumstances, table, write_result

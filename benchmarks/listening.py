@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from soundstorm_edge.checkpoint import load_voice
-from soundstorm_edge.flite import speak
-from soundstorm_runtime.text import normalise
+from soundstorm_edge.data.flite import speak
+from soundstorm_runtime.text.sentences import normalise
 
 from .distance import mel_cepstral_distance, pesq, stoi
 from .recognition import Recogniser, Word, reference_words

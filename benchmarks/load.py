@@ -18,9 +18,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.command import run
+from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.errors import EngineError
+from soundstorm_runtime.support.command import run
 
 from .report import RESULTS, Circumstances, circumstances, table, write_result
 from .sentences import read_sentences

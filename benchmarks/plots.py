@@ -11,7 +11,7 @@ import click
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from soundstorm_runtime.command import run
+from soundstorm_runtime.support.command import run
 
 from .latency_plot import plot_latency
 from .report import RESULTS

@@ -11,7 +11,7 @@ import numpy as np
 import pocketsphinx  # type: ignore[import-untyped]
 import soxr
 
-from soundstorm_runtime.text import PAUSES, normalise
+from soundstorm_runtime.text.sentences import PAUSES, normalise
 
 SAMPLE_RATE = 16_000  # what the model was trained on
 FRAME_RATE = 100  # frames a second, in which the recogniser tells times

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from soundstorm_runtime.plain import to_plain
+from soundstorm_runtime.support.serde import to_plain
 
 RESULTS = Path("benchmarks/results")
 

@@ -22,16 +22,16 @@ import soxr
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels
-from soundstorm_edge.engine import TorchEngine
+from soundstorm_edge.data.flite import speak
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.flite import speak
-from soundstorm_export.networks import networks
-from soundstorm_export.parts import Parts
-from soundstorm_runtime.acoustics import Acoustics
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.prompts import Prompt
-from soundstorm_runtime.reading import Part
-from soundstorm_runtime.text import normalise
+from soundstorm_edge.nn.torch_engine import TorchEngine
+from soundstorm_export.tracing.networks import networks
+from soundstorm_export.voice_parts import Parts
+from soundstorm_runtime.bundle.prompts import Prompt
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.synthesis.acoustic_stage import Acoustics
+from soundstorm_runtime.synthesis.sentence_reader import Part
+from soundstorm_runtime.text.sentences import normalise
 from soundstorm_runtime.voice import Voice
 
 TEACHER, CODEC, SOUNDSTORM, TEXT = "teacher", "codec", "soundstorm", "text to speech"
@@ -124,7 +124,7 @@ def prompts_of(models: VoiceModels) -> dict[str, Prompt]:
 def _warnings() -> Iterator[list[logging.LogRecord]]:
     """Collect what the text stage warns of, which is that it cut a sentence off."""
     warnings: list[logging.LogRecord] = []
-    log = logging.getLogger("soundstorm_runtime.semantic")
+    log = logging.getLogger("soundstorm_runtime.synthesis.text_stage")
 
     def note(record: logging.LogRecord) -> bool:
         if record.levelno >= logging.WARNING:

@@ -18,12 +18,12 @@ import click
 from tqdm import tqdm
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
+from soundstorm_edge.data.flite import fortune_sentences
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.flite import fortune_sentences
-from soundstorm_runtime.bundle import MANIFEST_FILE
-from soundstorm_runtime.command import run
-from soundstorm_runtime.manifest import FileFacts
-from soundstorm_runtime.plain import from_plain, to_plain
+from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.support.serde import from_plain, to_plain
 
 from .listening import Listener, Measured, teacher_timbre
 from .recognition import SHIFTS

@@ -10,12 +10,12 @@ import click
 import numpy as np
 import torch
 
-from soundstorm_edge.mel import LogMel
-from soundstorm_runtime.bundle import MANIFEST_FILE, read_bundle
-from soundstorm_runtime.command import run
-from soundstorm_runtime.istft import InverseStft
-from soundstorm_runtime.manifest import AudioFacts, FileFacts
-from soundstorm_runtime.pace import Costs
+from soundstorm_edge.nn.mel import LogMel
+from soundstorm_runtime.audio.inverse_stft import InverseStft
+from soundstorm_runtime.bundle.manifest import AudioFacts, FileFacts
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.synthesis.block_scheduler import Costs
 from soundstorm_runtime.voice import Voice
 
 from .recognition import Recogniser, WordErrors, count_errors, reference_words

@@ -21,17 +21,17 @@ import onnxruntime
 import torch
 
 from soundstorm_edge.interop.soundstorm_pytorch import from_soundstorm_pytorch
-from soundstorm_edge.soundstorm import SoundStorm
-from soundstorm_export.cpu import to_cpu, to_int8
-from soundstorm_export.networks import Network
-from soundstorm_export.simplify import simplify
-from soundstorm_export.trace import trace_graph
-from soundstorm_runtime.command import run
-from soundstorm_runtime.decode import DecodeOptions, decode
+from soundstorm_edge.soundstorm.model import SoundStorm
+from soundstorm_export.rewrite.cpu import to_cpu, to_int8
+from soundstorm_export.rewrite.simplify import simplify
+from soundstorm_export.tracing.networks import Network
+from soundstorm_export.tracing.trace import trace_graph
+from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode
+from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import OptionError
-from soundstorm_runtime.graphs import step_graph
-from soundstorm_runtime.machine import default_threads
-from soundstorm_runtime.onnx_engine import OnnxEngine
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.support.hardware import default_threads
 
 from .floor import example_inputs, step_products
 from .harness import Spans, Timing, exponent, interleave, ratio, timing

@@ -26,8 +26,8 @@ from torch.utils.data import Dataset
 
 from soundstorm_edge import SoundStorm, SoundStormTrainer
 from soundstorm_edge.interop import from_soundstorm_pytorch
-from soundstorm_edge.masking import Hidden
-from soundstorm_runtime.command import run
+from soundstorm_edge.soundstorm.masking import Hidden
+from soundstorm_runtime.support.command import run
 
 from .report import RESULTS, Circumstances, circumstances, table, write_result
 
@@ -156,7 +156,7 @@ def compare_losses(steps: int) -> dict[str, list[float]]:
         for _ in range(steps):
             losses["soundstorm-pytorch"].append(theirs.train_step()["loss"])
             del drawn[1:]  # its own held-out score is a forward pass too
-            with mock.patch("soundstorm_edge.soundstorm.hide", return_value=drawn[0].hidden):
+            with mock.patch("soundstorm_edge.soundstorm.model.hide", return_value=drawn[0].hidden):
                 losses["soundstorm-edge"].append(own.train_step()["loss"])
             drawn.clear()
     return losses

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
-from soundstorm_edge.flite import speak
-from soundstorm_edge.mel import LogMel
-from soundstorm_edge.parallel_text import ParallelTextToSemantic
-from soundstorm_runtime.command import run
-from soundstorm_runtime.semantic import token_counts
-from soundstorm_runtime.text import normalise
+from soundstorm_edge.data.flite import speak
+from soundstorm_edge.nn.mel import LogMel
+from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.synthesis.text_stage import token_counts
+from soundstorm_runtime.text.sentences import normalise
 
 from .report import RESULTS
 from .roads import SOUNDSTORM, TEACHER, TEXT, Roads

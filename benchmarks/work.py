@@ -12,9 +12,9 @@ import soundstorm_edge
 import soundstorm_export
 import soundstorm_runtime
 from soundstorm_edge.checkpoint import VoiceModels
-from soundstorm_export.bundle import export_bundle
-from soundstorm_runtime.bundle import MANIFEST_FILE
-from soundstorm_runtime.manifest import FileFacts
+from soundstorm_export.bundle_writer import export_bundle
+from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 
 WORK = Path("build/score")
 

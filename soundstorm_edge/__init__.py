@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .conformer import Conformer
-    from .conformer_wrapper import ConformerWrapper
-    from .soundstorm import SoundStorm
-    from .soundstream import AudioLMSoundStream, MusicLMSoundStream, SoundStream
-    from .text_to_semantic import TextToSemantic
-    from .training.soundstream import SoundStreamTrainer
-    from .training.trainer import SoundStormTrainer
+    from .codec.soundstream import AudioLMSoundStream, MusicLMSoundStream, SoundStream
+    from .nn.conformer import Conformer
+    from .soundstorm.conformer_wrapper import ConformerWrapper
+    from .soundstorm.model import SoundStorm
+    from .text_to_semantic.autoregressive import TextToSemantic
+    from .training.compat.soundstorm_trainer import SoundStormTrainer
+    from .training.compat.soundstream_trainer import SoundStreamTrainer
 
 __all__ = [
     "AudioLMSoundStream",
@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AudioLMSoundStream": "soundstream",
-    "Conformer": "conformer",
-    "ConformerWrapper": "conformer_wrapper",
-    "MusicLMSoundStream": "soundstream",
-    "SoundStorm": "soundstorm",
-    "SoundStormTrainer": "training.trainer",
-    "SoundStream": "soundstream",
-    "SoundStreamTrainer": "training.soundstream",
-    "TextToSemantic": "text_to_semantic",
+    "AudioLMSoundStream": "codec.soundstream",
+    "Conformer": "nn.conformer",
+    "ConformerWrapper": "soundstorm.conformer_wrapper",
+    "MusicLMSoundStream": "codec.soundstream",
+    "SoundStorm": "soundstorm.model",
+    "SoundStormTrainer": "training.compat.soundstorm_trainer",
+    "SoundStream": "codec.soundstream",
+    "SoundStreamTrainer": "training.compat.soundstream_trainer",
+    "TextToSemantic": "text_to_semantic.autoregressive",
 }
 
 

@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soundstorm_runtime.decode import DecodeOptions
+from soundstorm_runtime.bundle.prompts import Prompt
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.errors import BundleError
-from soundstorm_runtime.lexicon import Lexicon
-from soundstorm_runtime.prompts import Prompt
+from soundstorm_runtime.text.lexicon import Lexicon
 
-from .codec import Codec
-from .config import from_plain, to_plain
+from .codec.interface import Codec
+from .codec.soundstream import SoundStream, SoundStreamConfig
+from .codec.spectral_codec import SpectralCodec, SpectralCodecConfig
 from .errors import CheckpointError, RecipeError
-from .files import load_tensors, save_tensors
-from .parallel_text import ParallelTextConfig, ParallelTextToSemantic
-from .semantic import SemanticTokenizer, UnitsConfig, build_units
-from .soundstorm import SoundStorm, SoundStormConfig
-from .soundstream import SoundStream, SoundStreamConfig
-from .spectral_codec import SpectralCodec, SpectralCodecConfig
-from .text_to_semantic import TextToSemantic, TextToSemanticConfig
+from .soundstorm.model import SoundStorm, SoundStormConfig
+from .support.config import from_plain, to_plain
+from .support.tensor_files import load_tensors, save_tensors
+from .text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
+from .text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
+from .units.semantic_units import SemanticTokenizer, UnitsConfig, build_units
 
 KIND = "voice"
 PARTS = ("codec", "units", "soundstorm", "text")

@@ -12,12 +12,12 @@ import click
 import torch
 from accelerate import PartialState
 
-from soundstorm_runtime.command import run, version_option
+from soundstorm_runtime.support.command import run, version_option
 
 from .checkpoint import load_voice
-from .recipe import Recipe, load_recipe
-from .training import run as stages
-from .training.begin import begin as begin_with
+from .training import pipeline as stages
+from .training.recipe import Recipe, load_recipe
+from .training.warm_start import begin as begin_with
 
 
 def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels, build_voice, save_voice
-from soundstorm_edge.conformer import ConformerConfig
-from soundstorm_edge.flite import FORTUNES
-from soundstorm_edge.parallel_text import ParallelTextConfig
-from soundstorm_edge.semantic import SpectralUnitsConfig
-from soundstorm_edge.soundstorm import SoundStormConfig
-from soundstorm_edge.spectral_codec import SpectralCodecConfig
-from soundstorm_edge.training.run import shipped_lexicon
-from soundstorm_export.bundle import export_bundle
-from soundstorm_runtime.decode import DecodeOptions
+from soundstorm_edge.codec.spectral_codec import SpectralCodecConfig
+from soundstorm_edge.data.flite import FORTUNES
+from soundstorm_edge.nn.conformer import ConformerConfig
+from soundstorm_edge.soundstorm.model import SoundStormConfig
+from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig
+from soundstorm_edge.training.pipeline import shipped_lexicon
+from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
+from soundstorm_export.bundle_writer import export_bundle
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
 ROOT = Path(__file__).parent.parent
 MODULES = {

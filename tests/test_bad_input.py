@@ -21,11 +21,11 @@ import torch
 
 import soundstorm_edge.cli
 import soundstorm_export.cli
-import soundstorm_export.proof
+import soundstorm_export.verify.checked_write
 from soundstorm_edge.checkpoint import load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.training import run as stages
-from soundstorm_runtime.bundle import read_bundle
+from soundstorm_edge.training import pipeline as stages
+from soundstorm_runtime.bundle.reader import read_bundle
 
 MAIN = {"soundstorm-train": soundstorm_edge.cli.main, "soundstorm-export": soundstorm_export.cli.main}
 

@@ -14,10 +14,10 @@ import pytest
 import soundfile
 import torch
 
-from soundstorm_edge.corpus import Corpus
-from soundstorm_edge.files import load_tensors
+from soundstorm_edge.data.corpus import Corpus
+from soundstorm_edge.support.tensor_files import load_tensors
 from soundstorm_edge.training.loop import STATE
-from soundstorm_runtime.bundle import read_bundle
+from soundstorm_runtime.bundle.reader import read_bundle
 
 TRAINING = "steps = {steps}\nbatch = 2\nwarmup = 1\nsave_every = {save_every}"
 CONFORMER = """

@@ -8,15 +8,15 @@ from typing import get_args
 
 import click
 
-from soundstorm_runtime.bundle import MANIFEST_FILE, Bundle, read_bundle
-from soundstorm_runtime.command import run, version_option
-from soundstorm_runtime.manifest import Precision, SpeechFacts
-from soundstorm_runtime.precisions import fastest_on_gpu, precisions_on
-from soundstorm_runtime.tensorrt_library import open_tensorrt_library
+from soundstorm_runtime.bundle.manifest import Precision, SpeechFacts
+from soundstorm_runtime.bundle.precisions import fastest_on_gpu, precisions_on
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
+from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
+from soundstorm_runtime.support.command import run, version_option
 
 from .errors import ExportError
-from .tensorrt_builder import BuildOptions, build_engines
-from .tensorrt_options import tensorrt_options
+from .tensorrt.build_options import tensorrt_options
+from .tensorrt.engine_builder import BuildOptions, build_engines
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,8 +86,8 @@ def _usual(engines: BuildOptions | None) -> tuple[Precision, ...]:
 def _export(
     checkpoints: tuple[Path, ...], output: Path, config: Path | None, precisions: tuple[Precision, ...]
 ) -> Bundle:
-    from .bundle import export_bundle
-    from .foreign import read_parts
+    from .bundle_writer import export_bundle
+    from .third_party import read_parts
 
     parts = read_parts(checkpoints, config)
     bundle = export_bundle(parts, output, _say, precisions)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 import onnx_ir as ir
 
-from soundstorm_runtime.bundle import Bundle
-from soundstorm_runtime.manifest import ParityFacts, Variant, VariantFacts
+from soundstorm_runtime.bundle.manifest import ParityFacts, Variant, VariantFacts
+from soundstorm_runtime.bundle.reader import Bundle
 
-from .calibration import calibrate
-from .cpu import to_int8
-from .half import HALVES, to_half
-from .networks import Network
-from .operators import check_operators
-from .parts import Parts
-from .proof import write_proven
-from .qdq import EIGHTS, to_qdq
+from .rewrite.activation_ranges import calibrate
+from .rewrite.cpu import to_int8
+from .rewrite.half import HALVES, to_half
+from .rewrite.qdq import EIGHTS, to_qdq
+from .tracing.networks import Network
+from .verify.checked_write import write_proven
+from .verify.operators import check_operators
+from .voice_parts import Parts
 
 # The step runs dozens of times for every sentence, the others once: they are not worth a change of sound.
 EIGHT_BIT_GRAPHS = ("step",)

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .decode import DecodeOptions
+    from .decoding.maskgit import DecodeOptions
     from .errors import SoundStormError
     from .voice import Voice
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DecodeOptions", "SoundStormError", "Voice", "__version__"]
 
-_HOMES = {"Voice": "voice", "DecodeOptions": "decode", "SoundStormError": "errors"}
+_HOMES = {"Voice": "voice", "DecodeOptions": "decoding.maskgit", "SoundStormError": "errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from .acoustics import Acoustics
-from .budget import calibrate, fewest_steps, say_choice
-from .bundle import Bundle, read_bundle
-from .decode import DecodeOptions
-from .engine import Engine
-from .engines import PrecisionChoice, Provider, open_engines
+from .audio.recording import read_recording, recording_of
+from .bundle.open_engines import PrecisionChoice, Provider, open_engines
+from .bundle.prompts import Prompt
+from .bundle.reader import Bundle, read_bundle
+from .decoding.maskgit import DecodeOptions
+from .engines.base import Engine
 from .errors import OptionError
-from .fragments import sentences_of, sentences_to_come
-from .manner import PAUSE_SECONDS, Manners, one_each
-from .pace import Costs
-from .prompt_maker import PromptMaker
-from .prompts import Prompt
-from .reading import Part, Reader
-from .recording import read_recording, recording_of
-from .speaking import Speaking, checked_tokens, sound
-from .stream import Streams, chunks, chunks_in_thread
-from .words import Pronunciations
+from .synthesis.acoustic_stage import Acoustics
+from .synthesis.block_scheduler import Costs
+from .synthesis.calibration import calibrate, fewest_steps, say_choice
+from .synthesis.options import PAUSE_SECONDS, Manners, one_each
+from .synthesis.prompt_encoder import PromptMaker
+from .synthesis.sentence_reader import Part, Reader
+from .synthesis.stream import Streams, chunks, chunks_in_thread
+from .synthesis.whole_sentences import Speaking, checked_tokens, sound
+from .text.incremental import sentences_of, sentences_to_come
+from .text.user_lexicon import Pronunciations
 
 
 class Voice:

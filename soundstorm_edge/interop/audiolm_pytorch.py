@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..codec.soundstream import SoundStream
 from ..errors import CheckpointError, RecipeError
-from ..files import read_tensors
-from ..soundstream import SoundStream
+from ..support.tensor_files import read_tensors
 from .unpickling import read_plain_pickle
 
 FIRST = "encoder.0.conv.weight"  # a weight that every SoundStream of audiolm-pytorch has

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import from_fields
-from ..conformer import ConformerConfig
-from ..conformer_wrapper import ConformerWrapper, ConformerWrapperConfig
 from ..errors import CheckpointError
-from ..files import read_tensors
-from ..soundstorm import SoundStorm, SoundStormOptions
-from ..soundstorm_config import RATES
+from ..nn.conformer import ConformerConfig
+from ..soundstorm.conformer_wrapper import ConformerWrapper, ConformerWrapperConfig
+from ..soundstorm.model import SoundStorm, SoundStormOptions
+from ..soundstorm.soundstorm_config import RATES
+from ..support.config import from_fields
+from ..support.tensor_files import read_tensors
 from .audiolm_pytorch import soundstream_from_state
 from .spear_tts_pytorch import text_to_semantic_from_state
 

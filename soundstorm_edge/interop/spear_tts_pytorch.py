@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..files import read_tensors
-from ..semantic import SemanticTokenizer
-from ..text_to_semantic import TextToSemantic
-from ..transformer import Decoder, Encoder
+from ..nn.transformer import Decoder, Encoder
+from ..support.tensor_files import read_tensors
+from ..text_to_semantic.autoregressive import TextToSemantic
+from ..units.semantic_units import SemanticTokenizer
 
 WHAT = "spear-tts-pytorch TextToSemantic"
 SOURCE, TARGET, EXIT = "source_transformer.", "target_transformer.", "to_early_exit_semantic_logits."

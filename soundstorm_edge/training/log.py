@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from accelerate import Accelerator
 
-from ..config import to_plain
+from ..support.config import to_plain
 from .optimization import Optimization
 
 

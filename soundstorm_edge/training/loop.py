@@ -19,9 +19,9 @@ from ema_pytorch import EMA
 from torch import Tensor
 from tqdm import tqdm
 
-from ..config import to_plain
 from ..errors import CheckpointError, RecipeError
-from ..files import save_tensors
+from ..support.config import to_plain
+from ..support.tensor_files import save_tensors
 from .log import Log
 from .optimization import Optimization
 from .stage import Share, Stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..config import check_positive
+from ..support.config import check_positive
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..config import from_plain, to_plain
 from ..errors import CheckpointError, RecipeError
-from ..files import load_tensors
+from ..support.config import from_plain, to_plain
+from ..support.tensor_files import load_tensors
 
 STATE = "training state"
 AVERAGE = "ema_model."  # how ema-pytorch begins the names of the averaged weights

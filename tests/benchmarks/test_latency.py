@@ -12,8 +12,8 @@ from benchmarks.latency_plot import plot_latency
 from benchmarks.report import circumstances
 from benchmarks.seams import COSTS, delay, seams
 from soundstorm_runtime import Voice
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.plain import to_plain
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.support.serde import to_plain
 
 RATE = 16_000
 SHIPPED = Path(__file__).parents[2] / "build/voice"

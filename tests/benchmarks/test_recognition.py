@@ -14,7 +14,7 @@ from benchmarks.recognition import (
     heard_words,
     reference_words,
 )
-from soundstorm_edge.flite import speak
+from soundstorm_edge.data.flite import speak
 
 
 @pytest.mark.parametrize(

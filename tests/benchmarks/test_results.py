@@ -21,8 +21,8 @@ from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
 from benchmarks.seams import Streamed
 from benchmarks.step import StepResult
-from soundstorm_runtime.bench import Bench
-from soundstorm_runtime.plain import from_plain
+from soundstorm_runtime.support.serde import from_plain
+from soundstorm_runtime.tools.benchmark import Bench
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 KEPT = sorted(RESULTS.glob("*.json"))

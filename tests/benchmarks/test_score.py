@@ -16,7 +16,7 @@ from benchmarks.roads import CODEC, SOUNDSTORM, TEACHER, TEXT
 from benchmarks.score import Score, show
 from benchmarks.scoring import confusions, score_speaker
 from benchmarks.slips import Hearing
-from soundstorm_runtime.plain import from_plain
+from soundstorm_runtime.support.serde import from_plain
 
 ROADS = (TEACHER, CODEC, SOUNDSTORM, TEXT, "bundle fp32")
 

@@ -22,11 +22,11 @@ import soundstorm_edge.cli
 import soundstorm_export.cli
 import soundstorm_runtime.cli
 from soundstorm_edge.checkpoint import save_voice
-from soundstorm_edge.recipe import load_recipe
-from soundstorm_export.foreign import read_facts
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.prompt_maker import PromptMaker
-from soundstorm_runtime.prompts import write_prompt
+from soundstorm_edge.training.recipe import load_recipe
+from soundstorm_export.third_party import read_facts
+from soundstorm_runtime.bundle.prompts import write_prompt
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.synthesis.prompt_encoder import PromptMaker
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

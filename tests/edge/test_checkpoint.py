@@ -12,7 +12,7 @@ import torch
 
 from soundstorm_edge.checkpoint import VoiceModels, build_voice, load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_runtime.prompts import Prompt
+from soundstorm_runtime.bundle.prompts import Prompt
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels
-from soundstorm_edge.conformer import ConformerConfig
-from soundstorm_edge.soundstorm import SoundStorm, SoundStormConfig
-from soundstorm_export.bundle import export_bundle
-from soundstorm_export.networks import Network
-from soundstorm_export.trace import trace_graph
-from soundstorm_runtime.bundle import Bundle
-from soundstorm_runtime.graphs import step_graph
-from soundstorm_runtime.manifest import Precision
-from soundstorm_runtime.onnx_engine import OnnxEngine
+from soundstorm_edge.nn.conformer import ConformerConfig
+from soundstorm_edge.soundstorm.model import SoundStorm, SoundStormConfig
+from soundstorm_export.bundle_writer import export_bundle
+from soundstorm_export.tracing.networks import Network
+from soundstorm_export.tracing.trace import trace_graph
+from soundstorm_runtime.bundle.manifest import Precision
+from soundstorm_runtime.bundle.reader import Bundle
+from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 
 LEVELS, CODES, TOKENS = 2, 64, 12
 DEPTH = 2

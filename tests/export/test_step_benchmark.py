@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from benchmarks import plots
 from benchmarks.floor import example_inputs, step_products
 from benchmarks.harness import Spans, exponent, interleave, ratio, timing
-from soundstorm_edge.soundstorm import SoundStorm
-from soundstorm_export.cpu import to_int8
-from soundstorm_export.networks import Network
-from soundstorm_export.simplify import simplify
+from soundstorm_edge.soundstorm.model import SoundStorm
+from soundstorm_export.rewrite.cpu import to_int8
+from soundstorm_export.rewrite.simplify import simplify
+from soundstorm_export.tracing.networks import Network
 from tests.export.conftest import DEPTH
 
 

@@ -1,8 +1,8 @@
 """Bundles and checkpoints of version 0.1.0 load, and speak as they did when they were made.
 
-`spectral` and `soundstream` are untrained voices of both codecs and both text stages. Beside each lie the semantic
-tokens, codes and audio that version 0.1.0 made of them with one thread. They are never made again: a bundle on
-somebody's device is not exported anew either.
+`spectral` and `soundstream` are untrained voices of both codecs and both text stages. Beside each lie the
+semantic tokens, codes and audio that version 0.1.0 made of them with one thread. They are never made again:
+bundles on users' devices are not exported again either.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from soundstorm_export.tensorrt_builder import BuildOptions, build_engines
-from soundstorm_runtime.bundle import Bundle, read_bundle
-from soundstorm_runtime.graphs import Axis
+from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines
+from soundstorm_runtime.bundle.reader import Bundle, read_bundle
+from soundstorm_runtime.engines.graphs import Axis
 from tests.gpu.fake_cuda import FakeCuda
 from tests.gpu.fake_tensorrt import fake_tensorrt
 from tests.runtime.conftest import make_bundle  # noqa: F401 - a fixture

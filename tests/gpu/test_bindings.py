@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from soundstorm_runtime.tensorrt_library import PACKAGES, _logger
+from soundstorm_runtime.engines.tensorrt.library import PACKAGES, _logger
 from tests.gpu import record
 from tests.gpu.recorded import API
 
@@ -27,7 +27,7 @@ USED = {
         "set_input_shape", "get_tensor_shape", "set_tensor_address", "set_device_memory", "execute_async_v3",
     },
 }  # fmt: skip
-PROBE = "from soundstorm_runtime.tensorrt_library import open_tensorrt_library as o\no()"
+PROBE = "from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library as o\no()"
 
 
 @pytest.fixture(params=PACKAGES)

@@ -11,12 +11,12 @@ import pytest
 
 from soundstorm_export.cli import export
 from soundstorm_export.errors import ExportError
-from soundstorm_export.tensorrt_builder import BuildOptions, build_engines, profile_axes
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.engine_manifest import engine_folders
+from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines, profile_axes
+from soundstorm_runtime.bundle.engine_manifest import engine_folders
+from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.graphs import Axis
-from soundstorm_runtime.manifest import FileFacts
 from tests.gpu.conftest import SMALL
 from tests.gpu.recorded import TENSORRT
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from soundstorm_runtime.cli import main_group
-from soundstorm_runtime.comparison import Difference, compare
-from soundstorm_runtime.graphs import step_graph
-from soundstorm_runtime.tensorrt_engine import TensorRtEngine
+from soundstorm_runtime.engines.comparison import Difference, compare
+from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.tensorrt.tensorrt_engine import TensorRtEngine
 from tests.gpu.fake_cuda import FakeCuda
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from soundstorm_runtime import Voice
-from soundstorm_runtime.device_array import DeviceArray
-from soundstorm_runtime.engines import open_engines
+from soundstorm_runtime.bundle.open_engines import open_engines
+from soundstorm_runtime.bundle.open_tensorrt import resident_tensors
+from soundstorm_runtime.engines.device_array import DeviceArray
+from soundstorm_runtime.engines.example_feeds import example_feeds
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.examples import example_feeds
-from soundstorm_runtime.tensorrt_engines import resident_tensors
 from tests.gpu.recorded import TENSORRT
 
 TEXT = "Good morning. The kettle is on the stove."
@@ -80,7 +80,7 @@ def test_lengths_of_one_bucket_share_a_graph_and_padding_is_not_seen(with_engine
 
 
 def test_the_graphs_used_longest_ago_are_forgotten(with_engines, monkeypatch):
-    monkeypatch.setattr("soundstorm_runtime.tensorrt_engine._MOST_LANES", 2)
+    monkeypatch.setattr("soundstorm_runtime.engines.tensorrt.tensorrt_engine._MOST_LANES", 2)
     bundle = with_engines()
     own, _ = engines_of(bundle)
     for frames in (10, 10, 100, 10, 200):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from soundstorm_export.tensorrt_builder import BuildOptions, build_engines
+from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines
 from soundstorm_runtime import Voice
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.doctor import diagnose
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.engines.graphs import Axis
+from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.graphs import Axis
-from soundstorm_runtime.tensorrt_library import open_tensorrt_library
+from soundstorm_runtime.tools.diagnosis import diagnose
 
 pytestmark = pytest.mark.gpu
 

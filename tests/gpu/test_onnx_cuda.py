@@ -9,14 +9,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.doctor import _check_graph
-from soundstorm_runtime.engines import Engines, _cache, open_engines
+from soundstorm_runtime.bundle.open_engines import Engines, _cache, open_engines
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.engines.example_feeds import example_feeds
+from soundstorm_runtime.engines.onnx.cuda_provider import CUDA, BoundRuns, cuda_options
+from soundstorm_runtime.engines.onnx.onnx_engine import CPU, OnnxEngine
+from soundstorm_runtime.engines.onnx.tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.examples import example_feeds
-from soundstorm_runtime.onnx_cuda import CUDA, BoundRuns, cuda_options
-from soundstorm_runtime.onnx_engine import CPU, OnnxEngine
-from soundstorm_runtime.onnx_tensorrt import TENSORRT, EngineCache, tensorrt_options
+from soundstorm_runtime.tools.diagnosis import _check_graph
 
 
 def lengths(frames, batch=1):
@@ -50,7 +50,7 @@ def test_bound_runs_give_what_plain_ones_give(step, captures):
 
 
 def test_shapes_used_longest_ago_are_forgotten_and_ids_never_used_again(step, monkeypatch):
-    monkeypatch.setattr("soundstorm_runtime.onnx_cuda._MOST_SHAPES", 2)
+    monkeypatch.setattr("soundstorm_runtime.engines.onnx.cuda_provider._MOST_SHAPES", 2)
     engine, feeds, _ = step
     bound = BoundRuns(onnxruntime, engine._session, engine.graph, engine.axes, "cpu", True)
     for frames in (64, 128, 192, 64):
@@ -91,7 +91,7 @@ def pretended(step, monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Pretender)
-    monkeypatch.setattr("soundstorm_runtime.onnx_engine.BoundRuns", bound)
+    monkeypatch.setattr("soundstorm_runtime.engines.onnx.onnx_engine.BoundRuns", bound)
     Pretender.asked = asked
     return Pretender
 

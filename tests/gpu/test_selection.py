@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from soundstorm_export.tensorrt_builder import BuildOptions, build_engines
+from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines
 from soundstorm_runtime import Voice
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.engines import open_engines
+from soundstorm_runtime.bundle.open_engines import open_engines
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import EngineError, OptionError
-from soundstorm_runtime.graphs import Axis
 from tests.gpu.conftest import SMALL
 
 AGAIN = "soundstorm-export .*parallel --tensorrt"

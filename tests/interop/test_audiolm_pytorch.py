@@ -12,10 +12,10 @@ import torch
 from ema_pytorch import EMA
 from torch import nn
 
+from soundstorm_edge.codec.soundstream import SoundStream
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.interop.audiolm_pytorch import from_audiolm_pytorch, soundstream_from_state
 from soundstorm_edge.interop.unpickling import read_plain_pickle
-from soundstorm_edge.soundstream import SoundStream
 from tests.interop import oracles  # noqa: F401 - before the reference
 
 from audiolm_pytorch import SoundStream as Reference  # isort: skip

@@ -17,14 +17,14 @@ from audiolm_pytorch import SoundStream  # isort: skip
 from spear_tts_pytorch import TextToSemantic  # isort: skip
 
 from soundstorm_edge.interop import from_soundstorm_pytorch
-from soundstorm_edge.text_to_semantic import TextToSemantic as Own
+from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic as Own
 from soundstorm_export.cli import export
 from soundstorm_export.errors import ExportError
-from soundstorm_export.foreign import read_parts
-from soundstorm_runtime.bundle import read_bundle
-from soundstorm_runtime.engines import open_engines
+from soundstorm_export.third_party import read_parts
+from soundstorm_runtime.bundle.open_engines import open_engines
+from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.errors import OptionError
-from soundstorm_runtime.reading import Reader
+from soundstorm_runtime.synthesis.sentence_reader import Reader
 from soundstorm_runtime.voice import Voice
 
 assert oracles  # it must come before the reference

@@ -16,7 +16,7 @@ from spear_tts_pytorch import TextToSemantic  # isort: skip
 
 from soundstorm_edge.errors import CheckpointError, RecipeError
 from soundstorm_edge.interop import from_soundstorm_pytorch
-from soundstorm_edge.soundstorm import SoundStorm
+from soundstorm_edge.soundstorm.model import SoundStorm
 
 assert oracles  # it must come before the reference
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from soundstorm_edge.errors import CheckpointError, RecipeError
 from soundstorm_edge.interop.spear_tts_pytorch import from_spear_tts_pytorch, text_to_semantic_from_state
-from soundstorm_edge.text_to_semantic import TextToSemantic
+from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from tests.interop import oracles  # noqa: F401 - before the reference is imported
 
 reference = pytest.importorskip("spear_tts_pytorch")

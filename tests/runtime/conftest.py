@@ -12,12 +12,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper, save
 
-from soundstorm_runtime.bundle import MANIFEST_FILE
-from soundstorm_runtime.decode import DecodeOptions
-from soundstorm_runtime.graphs import AXES, Graph
-from soundstorm_runtime.letter_to_sound import LetterToSound
-from soundstorm_runtime.lexicon import Lexicon
-from soundstorm_runtime.manifest import (
+from soundstorm_runtime.bundle.manifest import (
     FORMAT,
     LEXICON_FILE,
     VERSION,
@@ -36,7 +31,12 @@ from soundstorm_runtime.manifest import (
     prompt_graphs,
     voice_graphs,
 )
-from soundstorm_runtime.prompts import Prompt, write_prompt
+from soundstorm_runtime.bundle.prompts import Prompt, write_prompt
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
+from soundstorm_runtime.engines.graphs import AXES, Graph
+from soundstorm_runtime.text.letter_to_sound import LetterToSound
+from soundstorm_runtime.text.lexicon import Lexicon
 
 LEVELS, CODES, HOP, WINDOW, VOCABULARY, DIM = 3, 8, 16, 64, 10, 4
 FINGERPRINT = "0123456789abcdef"

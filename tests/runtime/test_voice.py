@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from soundstorm_runtime import DecodeOptions, SoundStormError, Voice
-from soundstorm_runtime.engine import Engine
+from soundstorm_runtime.engines.base import Engine
+from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import BundleError, EngineError, OptionError, TextError
-from soundstorm_runtime.graphs import Axis
-from soundstorm_runtime.text import MAX_CHARACTERS
+from soundstorm_runtime.text.sentences import MAX_CHARACTERS
 from soundstorm_runtime.voice import PAUSE_SECONDS
 
 TEXT = "This is the first sentence. This is a second one, and it is longer."

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from ..command import run, version_option
+from ..support.command import run, version_option
 
 # The module of each command. It is imported when the command is asked for, within `run`: what a command
 # does not need does not slow its start, and Ctrl-C is heard from the start.

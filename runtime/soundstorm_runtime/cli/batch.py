@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 import click
 
-from ..batch import Job, Line, Spoken, read_lines, speak_lines
-from ..bundle import read_bundle
-from ..engines import PrecisionChoice, Provider
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..bundle.prompts import SUFFIX, read_prompt
+from ..bundle.reader import read_bundle
 from ..errors import OptionError, TextError
-from ..prompts import SUFFIX, read_prompt
+from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
 from .options import (
     bundle_argument,
     engine_options,

@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 import click
 
-from ..bench import Bench, Case, Other, Run, Setting
-from ..bench import bench as measure
-from ..command import table
-from ..engines import PrecisionChoice, Provider
-from ..plain import to_plain
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..support.command import table
+from ..support.serde import to_plain
+from ..tools.benchmark import Bench, Case, Other, Run, Setting
+from ..tools.benchmark import bench as measure
 from .options import bundle_argument, engine_options, steps_option
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..bundle import Bundle, read_bundle
+from ..bundle.manifest import GraphFacts, Manifest, ParityFacts, SpeechFacts
+from ..bundle.reader import Bundle, read_bundle
 from ..errors import BundleError
-from ..manifest import GraphFacts, Manifest, ParityFacts, SpeechFacts
 from .options import bundle_argument
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from ..doctor import BundleCheck, Diagnosis, diagnose
-from ..engines import PrecisionChoice, Provider
-from ..plain import to_plain
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..support.serde import to_plain
+from ..tools.diagnosis import BundleCheck, Diagnosis, diagnose
 from .options import engine_options
 
 

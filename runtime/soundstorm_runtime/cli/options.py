@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, TypeVar, get_args
 
 import click
 
-from ..engines import PrecisionChoice, Provider
+from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import TextError
 
 F = TypeVar("F", bound=Callable[..., Any])

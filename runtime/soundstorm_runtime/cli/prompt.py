@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from ..bundle import Bundle, read_bundle
+from ..audio.recording import read_recording
+from ..bundle.prompts import SUFFIX, write_prompt
+from ..bundle.reader import Bundle, read_bundle
 from ..errors import OptionError
-from ..prompt_maker import PromptMaker
-from ..prompts import SUFFIX, write_prompt
-from ..recording import read_recording
+from ..synthesis.prompt_encoder import PromptMaker
 from .options import bundle_argument, threads_option
 
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
-from ..audio import Write, audio_file, wav_stream
-from ..engines import PrecisionChoice, Provider
+from ..audio.writers import Write, audio_file, wav_stream
+from ..bundle.open_engines import PrecisionChoice, Provider
 from ..voice import PAUSE_SECONDS, Voice
 from .options import (
     bundle_argument,

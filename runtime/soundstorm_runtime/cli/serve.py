@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..engines import PrecisionChoice, Provider
+from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import OptionError
-from ..machine import default_threads
+from ..support.hardware import default_threads
 from .options import bundle_argument, engine_options, lexicon_option
 
 
@@ -77,8 +77,8 @@ def serve(
     SIGTERM and Ctrl-C stop it when what is being spoken is finished.
     """
     try:
-        from ..serve.server import serve as run
-        from ..serve.settings import Settings, read_token
+        from ..server.processes import serve as run
+        from ..server.settings import Settings, read_token
     except ImportError as error:
         raise OptionError(f"serving needs more ({error}); pip install 'soundstorm-edge[serve]'") from error
     run(

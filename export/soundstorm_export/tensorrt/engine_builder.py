@@ -1,0 +1,290 @@
+"""Build TensorRT engines for the GPU at hand: bundle in, `engines/<gpu>-<TensorRT>-<precision>/` out.
+
+Imports neither PyTorch nor ONNX: it runs on the device. The precision is that of the graph: networks are
+strongly typed, which TensorRT 11 always does and 10 does when told.
+
+Sources: TensorRT's Python API (Builder, IBuilderConfig, IOptimizationProfile, OnnxParser, ITimingCache,
+IProgressMonitor) and its guide to migrating from 10 to 11, which took away the flags of precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundstorm_runtime
+from soundstorm_runtime.bundle.engine_manifest import (
+    FOLDER,
+    MANIFEST_FILE,
+    EngineFacts,
+    EnginesManifest,
+    folder_name,
+    sources,
+)
+from soundstorm_runtime.bundle.manifest import FileFacts, Precision
+from soundstorm_runtime.bundle.precisions import precisions_on, runs_on
+from soundstorm_runtime.bundle.reader import Bundle
+from soundstorm_runtime.engines.cuda_runtime import out_of_memory
+from soundstorm_runtime.engines.graphs import Axis, Graph
+from soundstorm_runtime.engines.tensorrt.library import TensorRt, open_tensorrt_library
+
+from ..errors import ExportError
+from ..folders import replacing
+
+Report = Callable[[str], None]
+
+# Compute capability that a precision needs (TensorRT's support matrix); the others run on all that it takes.
+OLDEST: Mapping[Precision, tuple[int, int]] = {"bf16": (8, 0), "fp8-qdq": (8, 9)}
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What engines are built for.
+
+    frames, batch: lengths that they take and are tuned for; None takes what the bundle has, and batches of up
+    to 4: the memory of attention grows with the batch and the square of the frames. workspace: MiB that one
+    layer may take, None for what TensorRT likes. version_compatible: newer versions of TensorRT, and its lean
+    runtime, may run them; a little slower. hardware_compatible: all cards since Ampere may; slower, and not
+    on a Jetson.
+    """
+
+    frames: Axis | None = None
+    batch: Axis | None = None
+    workspace: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+
+def profile_axes(bundle: Bundle, options: BuildOptions) -> dict[str, Axis]:
+    """Return the axes of the bundle, cut to the options. Raises `ExportError` for lengths outside them."""
+    axes = dict(bundle.manifest.axes)
+    batch = axes["batch"]
+    axes["batch"] = Axis(batch.min, batch.opt, min(batch.max, 4))
+    for symbol, wanted in (("frames", options.frames), ("batch", options.batch)):
+        limits = bundle.manifest.axes[symbol]
+        if wanted is None:
+            continue
+        if not limits.min <= wanted.min <= wanted.opt <= wanted.max <= limits.max:
+            raise ExportError(
+                f"--{symbol} is {wanted.min},{wanted.opt},{wanted.max}, expected min,opt,max that rise from "
+                f"{limits.min} to {limits.max}"
+            )
+        axes[symbol] = wanted
+    return axes
+
+
+def build_engines(
+    bundle: Bundle,
+    precision: Precision,
+    options: BuildOptions | None = None,
+    report: Report = lambda line: None,
+    library: TensorRt | None = None,
+) -> Path:
+    """Build an engine for each graph that the bundle speaks with, and put them into it; gives their folder.
+
+    An interrupted build leaves nothing but what it learnt of the timing of kernels, for the next one. Raises
+    `EngineError` without a GPU or TensorRT, `ExportError` for a graph that TensorRT refuses, with its node.
+    """
+    options = options or BuildOptions()
+    has = precisions_on("tensorrt", bundle.manifest.precisions)
+    if precision not in has:
+        other = precision if runs_on(precision, "tensorrt") else "fp16"
+        raise ExportError(
+            f"engines in {precision} were asked for, but for a GPU the bundle has {', '.join(has)}; take one "
+            f"of these, or export the voice with soundstorm-export --precision {other}"
+        )
+    library = library or open_tensorrt_library(("tensorrt",))
+    _check_capability(precision, library)
+    axes, gpu = profile_axes(bundle, options), library.cuda.gpu
+    folder = bundle.path / FOLDER / folder_name(gpu.name, library.version, precision)
+    cache = folder.with_name(f"{folder.name}.timing")
+    engines: dict[str, EngineFacts] = {}
+    with replacing(folder) as work:
+        for name, graph in bundle.manifest.expected_graphs().items():
+            report(f"building the engine of {name} in {precision} on {gpu.name}")
+            file = work / f"{name}.engine"
+            source = bundle.graph_file(name, precision)
+            file.write_bytes(build_plan(library, graph, source, axes, options, cache, report))
+            engines[name] = EngineFacts(file.name, FileFacts.of(file), sources(bundle, name, precision))
+        manifest = EnginesManifest(
+            format="soundstorm-engines",
+            version=1,
+            producer=f"soundstorm-edge {soundstorm_runtime.__version__}",
+            gpu=gpu.name,
+            compute_capability=gpu.compute_capability,
+            driver=gpu.driver,
+            tensorrt=library.version,
+            precision=precision,
+            axes=axes,
+            engines=engines,
+            version_compatible=options.version_compatible,
+            hardware_compatible=options.hardware_compatible,
+        )
+        (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    return folder
+
+
+def _check_capability(precision: Precision, library: TensorRt) -> None:
+    found, oldest = library.cuda.gpu.compute_capability, OLDEST.get(precision, (0, 0))
+    if tuple(map(int, found.split("."))) < oldest:
+        raise ExportError(
+            f"{library.cuda.gpu.name} has compute capability {found}, {precision} needs "
+            f"{'.'.join(map(str, oldest))} or more; take --precision fp16"
+        )
+
+
+def build_plan(
+    library: TensorRt,
+    graph: Graph,
+    source: Path,
+    axes: Mapping[str, Axis],
+    options: BuildOptions,
+    cache: Path,
+    report: Report = lambda line: None,
+) -> bytes:
+    """Build the engine of one graph from its ONNX file, for lengths within `axes`.
+
+    cache: file of timings, read where it is there and written. Raises `ExportError`.
+    """
+    return _Build(library, graph, source, axes, options, cache, report).plan()
+
+
+class _Build:
+    """The build of one engine; what TensorRT refers to lives as long as it."""
+
+    def __init__(
+        self,
+        library: TensorRt,
+        graph: Graph,
+        source: Path,
+        axes: Mapping[str, Axis],
+        options: BuildOptions,
+        cache: Path,
+        report: Report,
+    ) -> None:
+        self._library, self._trt = library, library.module
+        self._graph, self._source, self._axes, self._options = graph, source, axes, options
+        self._cache = cache
+        self._builder = self._trt.Builder(library.logger)
+        self._progress = _progress(self._trt, graph.name, report)
+
+    def plan(self) -> bytes:
+        """Parse, time and build."""
+        network = self._network()
+        config = self._config()
+        config.add_optimization_profile(self._profile(network))
+        timings = config.create_timing_cache(self._cache.read_bytes() if self._cache.is_file() else b"")
+        if not config.set_timing_cache(timings, False):  # of another card or version
+            timings = config.create_timing_cache(b"")
+            config.set_timing_cache(timings, False)
+        plan = self._builder.build_serialized_network(network, config)
+        self._keep(timings)
+        if self._progress.interrupted:
+            raise KeyboardInterrupt
+        if plan is None:
+            raise self._refused()
+        return bytes(plan)
+
+    def _network(self) -> Any:
+        trt = self._trt
+        strong = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = self._builder.create_network(strong if int(trt.__version__.split(".")[0]) < 11 else 0)
+        parser = trt.OnnxParser(network, self._library.logger)
+        if self._options.version_compatible:  # what stands in for it is not in the lean runtime
+            parser.set_flag(trt.OnnxParserFlag.NATIVE_INSTANCENORM)
+        if not parser.parse_from_file(str(self._source)):
+            errors = [_described(parser.get_error(place)) for place in range(parser.num_errors)]
+            raise ExportError(
+                f"TensorRT {self._library.version} does not take graph '{self._graph.name}' "
+                f"({'; '.join(errors) or self._library.why()}); use a newer TensorRT, or --provider cuda"
+            )
+        return network
+
+    def _config(self) -> Any:
+        trt, options = self._trt, self._options
+        config = self._builder.create_builder_config()
+        config.clear_flag(trt.BuilderFlag.TF32)  # fp32 is what the graph says
+        if options.workspace is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
+        if options.version_compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if options.hardware_compatible:
+            config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        config.progress_monitor = self._progress
+        return config
+
+    def _profile(self, network: Any) -> Any:
+        """Set the shortest, likely and longest shapes of each input that has a symbolic axis."""
+        inputs = {
+            network.get_input(place).name: network.get_input(place) for place in range(network.num_inputs)
+        }
+        profile = self._builder.create_optimization_profile()
+        for tensor in self._graph.inputs:
+            if tensor.name not in inputs or inputs[tensor.name].is_shape_tensor:
+                raise ExportError(
+                    f"TensorRT does not read input '{tensor.name}' of graph '{self._graph.name}' as a tensor "
+                    "of the GPU; export the voice again with soundstorm-export"
+                )
+            spans = [
+                self._axes[axis] if isinstance(axis, str) else Axis(axis, axis, axis) for axis in tensor.axes
+            ]
+            if any(isinstance(axis, str) for axis in tensor.axes):
+                low, middle, high = ([getattr(span, end) for span in spans] for end in ("min", "opt", "max"))
+                profile.set_shape(tensor.name, low, middle, high)
+        return profile
+
+    def _keep(self, timings: Any) -> None:
+        """Write the timing cache, whole or not at all; a full disk is the next file's to complain of."""
+        partial = self._cache.with_name(f".{self._cache.name}")
+        with suppress(OSError):
+            partial.write_bytes(bytes(timings.serialize()))
+            partial.replace(self._cache)
+
+    def _refused(self) -> ExportError:
+        why = self._library.why()
+        advice = "use a newer TensorRT, or --provider cuda"
+        if "memory" in why.lower():
+            advice = str(out_of_memory(self._library.cuda.free_memory()))
+        return ExportError(
+            f"TensorRT {self._library.version} built no engine of '{self._graph.name}' ({why}); {advice}"
+        )
+
+
+def _described(error: Any) -> str:
+    """Say what the parser found wrong, and at which node of the ONNX graph."""
+    reason = " ".join(error.desc().split())
+    return f"node {error.node()} '{error.node_name()}' ({error.node_operator()}): {reason}"
+
+
+def _progress(trt: Any, graph: str, report: Report) -> Any:
+    """Make what TensorRT tells its progress; Ctrl-C ends the build at the next step.
+
+    Its methods are called by TensorRT's own threads, where no exception may leave them.
+    """
+
+    class Progress(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.interrupted = False
+            self._outer: tuple[str, int] | None = None
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                self._outer = (phase_name, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            try:
+                if self._outer is not None and phase_name == self._outer[0]:
+                    report(f"{graph}: {phase_name}, step {step + 1} of {self._outer[1]}")
+            except KeyboardInterrupt:
+                self.interrupted = True
+            return not self.interrupted
+
+        def phase_finish(self, phase_name: str) -> None:
+            if self._outer is not None and phase_name == self._outer[0]:
+                self._outer = None
+
+    return Progress()

@@ -1,0 +1,1 @@
+"""Checks of exported graphs: operators, parity with PyTorch, speech."""

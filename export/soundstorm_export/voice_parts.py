@@ -1,0 +1,92 @@
+"""What a bundle is made of: a whole voice, or a codec and a SoundStorm that reads no text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from soundstorm_edge.checkpoint import VoiceModels
+from soundstorm_edge.codec.interface import Codec
+from soundstorm_edge.soundstorm.companions import CodecFacts
+from soundstorm_edge.soundstorm.model import SoundStorm
+from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
+from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
+from soundstorm_edge.units.semantic_units import SemanticTokenizer
+from soundstorm_runtime.bundle.prompts import Prompt
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
+from soundstorm_runtime.text.lexicon import Lexicon
+
+from .errors import ExportError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The networks, in evaluation mode, and what the device has to know beside them.
+
+    rate: semantic tokens a second. units: what makes them of audio. tokenizer: JSON of the library
+    tokenizers, for a text stage that reads no phones of `lexicon`. Without `text` the device is given
+    semantic tokens.
+    """
+
+    name: str
+    codec: Codec
+    soundstorm: SoundStorm
+    rate: int
+    decode: DecodeOptions
+    text: ParallelTextToSemantic | TextToSemantic | None = None
+    lexicon: Lexicon | None = None
+    tokenizer: str | None = None
+    units: SemanticTokenizer | None = None
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    speaker: str | None = None
+
+    def __post_init__(self) -> None:
+        if features := self.soundstorm.config.only_in_pytorch:
+            raise ExportError(
+                f"this SoundStorm has {', '.join(features)}, which the step graph cannot hold; "
+                "decode with its generate() in PyTorch, or train it without"
+            )
+        codec, own = CodecFacts(self.codec), self.soundstorm
+        if (codec.levels, codec.codebook_size) != (own.levels, own.codebook_size):
+            raise ExportError(
+                f"the codec has {codec.levels} levels of {codec.codebook_size} codes, SoundStorm "
+                f"{own.levels} of {own.codebook_size}; give the codec that SoundStorm was trained with"
+            )
+
+        if isinstance(self.text, TextToSemantic) and self.text.config.vocabulary != self.vocabulary:
+            raise ExportError(
+                f"the text stage writes {self.text.config.vocabulary} semantic tokens, SoundStorm reads "
+                f"{self.vocabulary}; give the text stage that it was trained with"
+            )
+
+    @property
+    def vocabulary(self) -> int:
+        """How many semantic tokens there are; only_in_pytorch rules out a SoundStorm without any."""
+        return self.soundstorm.config.vocabulary or 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the weights that give codes and semantic tokens their meaning."""
+        digest = hashlib.sha256()
+        for model in (self.codec, self.units):
+            for name, tensor in sorted(model.state_dict().items()) if model is not None else ():
+                digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def of(cls, voice: VoiceModels) -> Parts:
+        """Take the parts of a voice."""
+        config = voice.config
+        return cls(
+            config.name,
+            voice.codec,
+            voice.soundstorm,
+            config.units.rate,
+            config.decode,
+            voice.text,
+            voice.lexicon,
+            units=voice.units,
+            prompts=voice.prompts,
+            speaker=config.speaker,
+        )

@@ -1,0 +1,197 @@
+"""A recording of somebody's speech, made ready for a prompt: checked, trimmed, cut, and as loud as the voice.
+
+Speech and pauses are told apart by the level of short frames, beside that of the loudest ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ..errors import AudioError, OptionError
+
+SHORTEST = 1.0  # seconds of speech; less does not tell a voice
+LONGEST = 5.0  # seconds; each of them costs time in every sentence that is spoken later
+LOOKED_AT = 120.0  # seconds of a long recording
+QUIETEST = -50.0  # dB, full scale being 0: below, noise would be raised to the level of speech
+CLIPPED = 1e-3  # share of samples in flat tops
+
+_MARGIN = 0.1  # seconds of silence that stay at both ends
+_PAUSE = 0.12  # seconds; shorter gaps are those within words
+_FRAME = 0.02  # seconds
+_RANGE = 35.0  # dB that quiet sounds of speech lie below the loudest
+_ABOVE_NOISE = 6.0  # dB
+_UNKNOWN = 1 << 62  # frames; libsndfile says the largest number for a length that it does not know
+_FLAT = 2e-5  # of the peak: a sixteen-bit step, less than even a deep tone moves at its top
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Sound as it was given. samples: float [samples, channels]. name: how messages call it."""
+
+    samples: np.ndarray
+    sample_rate: int
+    name: str
+
+
+def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
+    """Give the speech of a recording as float32 [samples] at `sample_rate`, its level `level` dB.
+
+    Channels are mixed, silence at both ends is cut to a tenth of a second. Of more than `LONGEST` seconds
+    the stretch from pause to pause with the most speech in it is taken, and the log says which.
+
+    Raises `AudioError` for a recording that is empty, too quiet, clipped, or too short.
+    """
+    _check(recording)
+    audio = _resampled(recording.samples.mean(axis=1), recording.sample_rate, sample_rate)
+    if (found := speech_level(audio, sample_rate)) < QUIETEST:
+        raise AudioError(
+            f"the speech in {recording.name} is at {found:.0f} dB of full scale, expected {QUIETEST:.0f} or "
+            "more; record it louder, or nearer to the microphone"
+        )
+    speech = _speech(audio, sample_rate)
+    _check_length(recording.name, _FRAME * speech.sum())
+    start, end = _stretch(speech)
+    _tell(recording.name, start, end, len(audio) / sample_rate)
+    audio = audio[round(start * sample_rate) : round(end * sample_rate)]
+    gain = 10 ** ((level - speech_level(audio, sample_rate)) / 20)
+    return (audio * min(gain, 1 / np.abs(audio).max())).astype(np.float32)
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a sound file. Raises `AudioError` for what is none, or cannot be read."""
+    try:
+        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
+            frames = round(LOOKED_AT * file.samplerate)
+            if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
+                file.seekable = lambda: False
+            elif file.frames > frames:
+                _log.info("%s is long; its first %.0f s are looked at", path, LOOKED_AT)
+            samples = file.read(min(frames, file.frames), dtype="float32", always_2d=True)
+            return Recording(samples, file.samplerate, str(path))
+    except OSError as error:
+        raise AudioError(f"cannot read {path} ({error.strerror}); check the path") from error
+    except (soundfile.SoundFileError, TypeError) as error:  # the latter for bare samples, by their name
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        raise AudioError(
+            f"{path} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"
+        ) from error
+
+
+def recording_of(samples: np.ndarray, sample_rate: int | None) -> Recording:
+    """Take an array, float [samples] or [samples, channels] in -1 to 1, as a recording."""
+    if sample_rate is None or sample_rate < 1:
+        raise OptionError(
+            f"sample_rate is {sample_rate}, expected the samples a second of the array; give it, too"
+        )
+    if samples.ndim not in (1, 2) or samples.dtype.kind != "f":
+        raise AudioError(
+            f"the audio is {samples.dtype} {list(samples.shape)}, expected float [samples] or "
+            "[samples, channels] in -1 to 1"
+        )
+    whole = samples if samples.ndim == 2 else samples[:, None]
+    return Recording(whole[: round(LOOKED_AT * sample_rate)], sample_rate, "the audio")
+
+
+def speech_level(audio: np.ndarray, sample_rate: int) -> float:
+    """Give the level of the speech in audio, float [samples], in dB: root mean square of its loud frames.
+
+    Full scale is 0 dB, silence -120 dB.
+    """
+    powers = _powers(audio, sample_rate)
+    levels = _decibels(powers)
+    return float(_decibels(powers[levels > levels.max() - 20].mean()))
+
+
+def _check(recording: Recording) -> None:
+    samples, name = recording.samples, recording.name
+    _check_length(name, len(samples) / recording.sample_rate)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name} has samples that are not finite numbers, expected -1 to 1; repair it")
+    for channel in samples.T:
+        if (share := _flat_share(channel)) > CLIPPED:
+            raise AudioError(
+                f"{name} is clipped: {share:.1%} of its samples lie in flat tops at "
+                f"{np.abs(channel).max():.2f}, expected at most {CLIPPED:.1%}; record it with less gain"
+            )
+
+
+def _check_length(name: str, seconds: float) -> None:
+    if seconds < SHORTEST:
+        raise AudioError(
+            f"{name} has {seconds:.2f} s of speech, expected {SHORTEST:.0f} s or more; give three to five"
+        )
+
+
+def _flat_share(channel: np.ndarray) -> float:
+    """Give the share of samples that stand at the peak, on one side of zero, with both their neighbours."""
+    size = np.abs(channel)
+    top = np.sign(channel) * (size >= size.max() * (1 - _FLAT))
+    flat = (top[1:-1] != 0) & (top[:-2] == top[1:-1]) & (top[1:-1] == top[2:])
+    return float(flat.mean())
+
+
+def _resampled(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    if rate == wanted:
+        return audio
+    import soxr  # only a recording of another rate needs it
+
+    return soxr.resample(audio, rate, wanted)
+
+
+def _powers(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Give the mean square of each short frame; a part of a frame at the end is left out."""
+    size = round(_FRAME * sample_rate)
+    frames = audio[: len(audio) // size * size].reshape(-1, size)
+    return np.square(frames, dtype=np.float64).mean(axis=1)
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(np.maximum(power, 1e-12))
+
+
+def _speech(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Tell for each short frame whether it belongs to speech; gaps within words do."""
+    levels = _decibels(_powers(audio, sample_rate))
+    loudest, noise = np.percentile(levels, 95), np.percentile(levels, 5)
+    # Where nothing is silent, the quietest frames are speech, too.
+    threshold = max(loudest - _RANGE, min(noise + _ABOVE_NOISE, loudest - _RANGE / 2))
+    speech = levels > threshold
+    for start, end in _runs(~speech):
+        if (end - start) * _FRAME < _PAUSE and start > 0 and end < len(speech):
+            speech[start:end] = True
+    return speech
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Give first and last place, the latter exclusive, of each run of flags that are set."""
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _stretch(speech: np.ndarray) -> tuple[float, float]:
+    """Choose from where to where to take a recording, in seconds: all of it, or the best of it."""
+    whole = len(speech) * _FRAME
+    spoken = _runs(speech)
+    longest = LONGEST - 2 * _MARGIN
+    best, score = (spoken[0][0], spoken[0][0]), 0
+    for place, (start, _) in enumerate(spoken):
+        ends = [end for _, end in spoken[place:] if (end - start) * _FRAME <= longest]
+        end = ends[-1] if ends else start
+        if (found := int(speech[start:end].sum())) > score:
+            best, score = (start, end), found
+    if score * _FRAME < SHORTEST:  # nobody pauses: cut within the speech
+        start = max(spoken, key=lambda run: run[1] - run[0])[0]
+        best = (start, start + round(longest / _FRAME))
+    return max(0.0, best[0] * _FRAME - _MARGIN), min(whole, best[1] * _FRAME + _MARGIN)
+
+
+def _tell(name: str, start: float, end: float, whole: float) -> None:
+    if whole - (end - start) > 2 * _MARGIN:
+        _log.info("%s: took %.1f s from %.1f s on, of %.1f s", name, end - start, start, whole)

@@ -1,0 +1,104 @@
+"""Audio files out: WAV and FLAC by name, or a WAV stream."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from ..errors import AudioError
+
+Write = Callable[[np.ndarray], None]
+
+_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what readers of a stream take as "until the end"
+
+
+@contextmanager
+def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
+    """Open a mono 16-bit WAV or FLAC file, by the path's suffix; gives a function that writes float32.
+
+    The sound goes to a temporary file beside `path`, which takes its place at the end: a run that
+    fails leaves what was there. Raises `AudioError` at once for a path that cannot be written.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise AudioError(f"cannot write {path}: expected a name that ends in .wav or .flac")
+    if path.is_dir():
+        raise AudioError(f"cannot write {path}: it is a folder; give the name of a file in it")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        file = _create(temporary, path, sample_rate)
+
+        def write(audio: np.ndarray) -> None:
+            with _reasons(path):
+                file.write(_to_integers(audio))
+
+        with file:
+            yield write
+        with _reasons(path):
+            os.replace(temporary, path)
+    finally:
+        with suppress(OSError):  # gone by its new name, or never made
+            temporary.unlink()
+
+
+def _create(temporary: Path, path: Path, sample_rate: int) -> soundfile.SoundFile:
+    try:
+        temporary.open("wb").close()  # the system's own reason is clearer than that of soundfile
+    except OSError as error:
+        raise AudioError(
+            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+        ) from error
+    with _reasons(path):
+        return soundfile.SoundFile(
+            temporary, "w", sample_rate, 1, "PCM_16", format=_FORMATS[path.suffix.lower()]
+        )
+
+
+def _to_integers(audio: np.ndarray) -> np.ndarray:
+    """Round float samples in [-1, 1] to 16 bits; soundfile would cut, which shifts them by half a step."""
+    return np.rint(audio * 32767).astype(np.int16)
+
+
+@contextmanager
+def _reasons(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"cannot write {path}: {error}; is the disk full?") from error
+
+
+@contextmanager
+def wav_stream(stream: BinaryIO, sample_rate: int, *, header: bool = True) -> Iterator[Write]:
+    """Write a mono 16-bit WAV as it is made; gives a function that writes float32 samples.
+
+    header: whether to begin with one; without, these are bare samples, little-endian. A pipe cannot be
+    rewound to fill in the length, so it says that the length is unknown, as recorders and players of
+    streams have it: all that follows is sound.
+    """
+
+    def write(audio: np.ndarray) -> None:
+        stream.write(_to_integers(audio).astype("<i2").tobytes())
+        stream.flush()
+
+    if header:
+        stream.write(_wav_header(sample_rate))
+    yield write
+
+
+def _wav_header(sample_rate: int) -> bytes:
+    """RIFF header of mono 16-bit PCM of unknown length."""
+    form = struct.pack("<HHIIHH", 1, 1, sample_rate, sample_rate * 2, 2, 16)
+    return b"".join(
+        (
+            b"RIFF" + struct.pack("<I", _UNKNOWN_SIZE) + b"WAVE",
+            b"fmt " + struct.pack("<I", len(form)) + form,
+            b"data" + struct.pack("<I", _UNKNOWN_SIZE),
+        )
+    )

@@ -1,0 +1,171 @@
+"""TensorRT engines beside a bundle: what they were built for, and whether they fit this machine.
+
+An engine runs only on the kind of GPU, and with the version of TensorRT, that built it. So engines lie in
+`engines/<gpu>-<TensorRT>-<precision>/`, one for each graph, with a manifest of their own; those for several
+machines may lie side by side. `soundstorm-export BUNDLE --tensorrt` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..engines.cuda_runtime import Gpu
+from ..engines.graphs import Axis
+from ..errors import EngineError
+from ..support.serde import from_plain, to_plain
+from .manifest import FileFacts, Precision
+from .reader import Bundle
+
+FORMAT = "soundstorm-engines"
+VERSION = 1
+MANIFEST_FILE = "engines.json"
+FOLDER = "engines"
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """One engine: its file, and the SHA-256 of each file of the bundle that it was built from."""
+
+    file: str
+    facts: FileFacts
+    sources: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z_]+\.engine", self.file):
+            raise ValueError(f"file is {self.file!r}, expected a name such as step.engine")
+
+
+@dataclass(frozen=True)
+class EnginesManifest:
+    """What `engines.json` says.
+
+    axes: the profile; lengths outside it cannot be run. version_compatible: whether newer versions of
+    TensorRT may run them, with the runtime that they carry inside. hardware_compatible: whether all cards
+    since Ampere (compute capability 8.0) may.
+    """
+
+    format: Literal["soundstorm-engines"]
+    version: Literal[1]
+    producer: str
+    gpu: str
+    compute_capability: str
+    driver: str
+    tensorrt: str
+    precision: Precision
+    axes: dict[str, Axis]
+    engines: dict[str, EngineFacts]
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    def to_json(self) -> str:
+        """Write it as the text of `engines.json`."""
+        return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
+
+
+def folder_name(gpu: str, tensorrt: str, precision: Precision) -> str:
+    """Name the folder of engines, in lower-case letters, digits, dots and hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", f"{gpu}-{tensorrt}-{precision}".lower()).strip("-")
+
+
+def rebuild_command(bundle: Path, precision: Precision | None = None) -> str:
+    """Give the command that builds engines for a bundle here."""
+    return f"soundstorm-export {bundle} --tensorrt" + (f" --precision {precision}" if precision else "")
+
+
+def engine_folders(bundle: Path) -> list[Path]:
+    """List the folders of engines that a bundle has; what is being built is hidden and not among them."""
+    return sorted(file.parent for file in (bundle / FOLDER).glob(f"[!.]*/{MANIFEST_FILE}"))
+
+
+def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
+    """Read the manifest of a folder, and check that it is about the graphs of the bundle as they are.
+
+    Raises `EngineError` that says what is wrong, and which command builds the engines again.
+    """
+    file = folder / MANIFEST_FILE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and (data.get("format"), data.get("version")) != (FORMAT, VERSION):
+            raise ValueError(
+                f"format and version are {data.get('format')!r} and {data.get('version')!r}, "
+                f"expected {FORMAT!r} and {VERSION}"
+            )
+        manifest = from_plain(EnginesManifest, data, "engines")
+    except (ValueError, RecursionError, OSError) as error:
+        raise EngineError(f"{file}: {error}; build them again: {rebuild_command(bundle.path)}") from error
+    again = f"build them again: {rebuild_command(bundle.path, manifest.precision)}"
+    expected = bundle.manifest.expected_graphs()
+    if manifest.engines.keys() != expected.keys():
+        raise EngineError(
+            f"{file} has engines for {_listed(manifest.engines)}, expected {_listed(expected)}; {again}"
+        )
+    missing = bundle.manifest.axes.keys() - manifest.axes.keys()
+    if missing:
+        raise EngineError(
+            f"{file} has no axis {min(missing)}, expected {_listed(bundle.manifest.axes)}; {again}"
+        )
+    for name, engine in manifest.engines.items():
+        now = sources(bundle, name, manifest.precision)
+        if engine.sources != now:
+            raise EngineError(
+                f"{folder / engine.file} was built from files with SHA-256 {engine.sources}, "
+                f"the bundle has {now}; {again}"
+            )
+    return manifest
+
+
+def sources(bundle: Bundle, name: str, precision: Precision) -> dict[str, str]:
+    """Give the SHA-256 of the files of a graph in a precision, its ONNX file first."""
+    manifest = bundle.manifest
+    variant = manifest.variants.get(precision) if precision != "fp32" else None
+    facts = manifest.graphs[name]
+    files = [facts.file, *([facts.weights] if facts.weights else [])]
+    if variant is not None and name in variant.graphs:
+        files = [variant.graphs[name]]
+    return {file: manifest.files[file].sha256 for file in files}
+
+
+def mismatches(manifest: EnginesManifest, gpu: Gpu, tensorrt: str) -> list[str]:
+    """Say what of this machine is not as it was where the engines were built; nothing where they fit."""
+    found = []
+    if not manifest.hardware_compatible:
+        for what, built, here in (
+            ("the GPU", manifest.gpu, gpu.name),
+            ("compute capability", manifest.compute_capability, gpu.compute_capability),
+        ):
+            if built != here:
+                found.append(f"{what} was {built!r}, here it is {here!r}")
+    elif _numbers(gpu.compute_capability) < (8, 0):
+        found.append(f"compute capability must be 8.0 or more, here it is {gpu.compute_capability!r}")
+    if manifest.version_compatible and _numbers(tensorrt) < _numbers(manifest.tensorrt):
+        found.append(f"TensorRT must be {manifest.tensorrt!r} or newer, here it is {tensorrt!r}")
+    if not manifest.version_compatible and tensorrt != manifest.tensorrt:
+        found.append(f"TensorRT was {manifest.tensorrt!r}, here it is {tensorrt!r}")
+    if gpu.driver != manifest.driver:
+        found.append(f"the driver's CUDA was {manifest.driver!r}, here it is {gpu.driver!r}")
+    return found
+
+
+def read_plan(folder: Path, engine: EngineFacts, bundle: Path) -> bytes:
+    """Read an engine's file once its size and SHA-256 are right. Raises `EngineError`."""
+    path, again = folder / engine.file, f"build it again: {rebuild_command(bundle)}"
+    if path.is_symlink() or not path.is_file():
+        raise EngineError(f"{path} is missing, expected {engine.facts.size} bytes; {again}")
+    if (size := path.stat().st_size) != engine.facts.size:
+        raise EngineError(f"{path} has {size} bytes, expected {engine.facts.size}; {again}")
+    if (found := FileFacts.of(path)) != engine.facts:
+        raise EngineError(f"{path} has SHA-256 {found.sha256}, expected {engine.facts.sha256}; {again}")
+    return path.read_bytes()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"

@@ -1,0 +1,224 @@
+"""The manifest of a bundle, `bundle.json`: what a voice is, written by the export and read on the device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Literal, get_args
+
+from ..decoding.maskgit import DecodeOptions
+from ..engines.graphs import (
+    AXES,
+    Axis,
+    Graph,
+    Tensor,
+    autoregressive_text_graphs,
+    decoder_graph,
+    decoder_stream_graph,
+    encoder_graph,
+    parallel_text_graphs,
+    spectral_decoder_graph,
+    step_graph,
+    units_graph,
+)
+from ..support.serde import to_plain
+from .manifest_schema import (
+    LEXICON_FILE,
+    TOKENIZER_FILE,
+    AudioFacts,
+    AutoregressiveTextFacts,
+    FileFacts,
+    GraphFacts,
+    HearingFacts,
+    ParallelTextFacts,
+    ParityFacts,
+    Precision,
+    SemanticFacts,
+    SpeechFacts,
+    TextFacts,
+    Variant,
+    VariantFacts,
+    spelling_file,
+)
+
+__all__ = [
+    "LEXICON_FILE",
+    "TOKENIZER_FILE",
+    "AudioFacts",
+    "AutoregressiveTextFacts",
+    "FileFacts",
+    "GraphFacts",
+    "HearingFacts",
+    "Manifest",
+    "ParallelTextFacts",
+    "ParityFacts",
+    "Precision",
+    "SemanticFacts",
+    "SpeechFacts",
+    "TextFacts",
+    "Variant",
+    "VariantFacts",
+    "prompt_graphs",
+    "spelling_file",
+    "voice_graphs",
+]
+
+FORMAT = "soundstorm-bundle"
+VERSION = 1
+
+
+def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | None) -> dict[str, Graph]:
+    """Return the graphs of a voice by name: step, decoder, and those of its text stage if it has one."""
+    stage: tuple[Graph, ...] = ()
+    if isinstance(text, ParallelTextFacts):
+        stage = parallel_text_graphs(text.dim)
+    elif text is not None:
+        stage = autoregressive_text_graphs(text.layers, text.heads, text.dim_head, semantic.vocabulary)
+    if audio.codec == "spectral":
+        decoder = spectral_decoder_graph(audio.levels, audio.transforms * (audio.window // 2 + 1))
+    else:
+        decoder = decoder_graph(audio.levels)
+    pieces = (decoder_stream_graph(audio.levels, audio.state),) if audio.state else ()
+    return {graph.name: graph for graph in (step_graph(audio.levels), decoder, *stage, *pieces)}
+
+
+def prompt_graphs(audio: AudioFacts, semantic: SemanticFacts) -> dict[str, Graph]:
+    """Return the graphs that make prompts of recordings, by name."""
+    encoder = encoder_graph(audio.hop, audio.levels)
+    return {graph.name: graph for graph in (encoder, units_graph(audio.sample_rate // semantic.rate))}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `bundle.json` says. Raises `ValueError` for facts that contradict each other.
+
+    text: None where the voice takes semantic tokens alone.
+    prompts: the file of each named voice (`soundstorm_runtime.bundle.prompts`).
+    speaker: the one that speaks where none is asked for, if any.
+    fingerprint: of the weights that give codes and semantic tokens their meaning; prompts carry it.
+    hearing: None where the bundle cannot make prompts of recordings.
+    cpu: graphs of fp32 with operators that ONNX Runtime alone has, for CPUs; their weights are those of
+        `graphs`.
+    """
+
+    format: Literal["soundstorm-bundle"]
+    version: Literal[1]
+    producer: str
+    name: str
+    audio: AudioFacts
+    semantic: SemanticFacts
+    decode: DecodeOptions
+    text: TextFacts | None
+    axes: dict[str, Axis]
+    graphs: dict[str, GraphFacts]
+    files: dict[str, FileFacts]
+    parity: dict[str, ParityFacts]
+    variants: dict[Variant, VariantFacts] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
+    speaker: str | None = None
+    fingerprint: str = ""
+    hearing: HearingFacts | None = None
+    cpu: VariantFacts | None = None
+
+    def __post_init__(self) -> None:
+        if self.audio.sample_rate % (self.audio.hop * self.semantic.rate):
+            raise ValueError(
+                f"sample_rate {self.audio.sample_rate} with hop {self.audio.hop} and {self.semantic.rate} "
+                "semantic tokens a second, expected a whole number of frames per token"
+            )
+        self.decode.check_levels(self.audio.levels)
+        speaking = self.expected_graphs()
+        expected = speaking | self.prompt_graphs()
+        _check_keys("graphs", self.graphs, expected)
+        _check_keys("parity", self.parity, expected)
+        for name, graph in expected.items():
+            _check_tensors(name, "inputs", self.graphs[name].inputs, graph.inputs)
+            _check_tensors(name, "outputs", self.graphs[name].outputs, graph.outputs)
+        _check_axes(self.axes, expected)
+        for name in self.files:
+            _check_inside(name)
+        for name, variant in self.variants.items():
+            if name not in get_args(Variant):
+                raise ValueError(f"variants has {name!r}, expected {' or '.join(get_args(Variant))}")
+            _check_variant(name, variant, speaking)
+        if self.cpu is not None:
+            _check_variant("cpu", self.cpu, speaking)
+        if self.speaker is not None and self.speaker not in self.prompts:
+            raise ValueError(f"speaker is {self.speaker!r}, expected one of prompts: {_listed(self.prompts)}")
+        for file in self._named_files():
+            if file not in self.files:
+                raise ValueError(f"files has {_listed(self.files)}, expected also {file}")
+
+    def _named_files(self) -> tuple[str, ...]:
+        others = (*self.variants.values(), *([] if self.cpu is None else [self.cpu]))
+        variants = (file for variant in others for file in variant.graphs.values())
+        graphs = (file for g in self.graphs.values() for file in (g.file, g.weights) if file is not None)
+        spelling = () if self.text is None else (spelling_file(self.text),)
+        return (*spelling, *graphs, *variants, *self.prompts.values())
+
+    @property
+    def frames_per_token(self) -> int:
+        """Codec frames that one semantic token lasts."""
+        return self.audio.sample_rate // (self.audio.hop * self.semantic.rate)
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Those that the bundle has."""
+        return ("fp32", *self.variants)
+
+    def expected_graphs(self) -> dict[str, Graph]:
+        """Return the graphs that a voice of these facts speaks with, by name."""
+        return voice_graphs(self.audio, self.semantic, self.text)
+
+    def prompt_graphs(self) -> dict[str, Graph]:
+        """Return the graphs that make prompts of recordings, by name, if the bundle has them."""
+        return {} if self.hearing is None else prompt_graphs(self.audio, self.semantic)
+
+    def to_json(self) -> str:
+        """Write the manifest as the text of `bundle.json`."""
+        return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _check_keys(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    if found.keys() != expected.keys():
+        raise ValueError(f"{what} has {_listed(found)}, expected {_listed(expected)}")
+
+
+def _check_variant(name: str, variant: VariantFacts, graphs: Mapping[str, Graph]) -> None:
+    if not variant.graphs or not variant.graphs.keys() <= graphs.keys():
+        raise ValueError(
+            f"variant {name} has the graphs {_listed(variant.graphs)}, expected some of {_listed(graphs)}"
+        )
+    _check_keys(f"parity of variant {name}", variant.parity, variant.graphs)
+
+
+def _check_tensors(name: str, kind: str, found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    def shown(tensors: tuple[Tensor, ...]) -> str:
+        return ", ".join(f"{t.name} {t.dtype} {list(t.axes)}" for t in tensors)
+
+    if found != expected:
+        raise ValueError(f"graph {name} has the {kind} {shown(found)}; expected {shown(expected)}")
+
+
+def _check_axes(axes: Mapping[str, Axis], graphs: Mapping[str, Graph]) -> None:
+    tensors = [tensor for graph in graphs.values() for tensor in graph.inputs + graph.outputs]
+    needed = {axis: None for tensor in tensors for axis in tensor.axes if isinstance(axis, str)}
+    if not needed.keys() <= axes.keys() <= AXES.keys():
+        raise ValueError(f"axes has {_listed(axes)}, expected {_listed(needed)}")
+    for name, axis in axes.items():
+        if not 0 <= axis.min <= axis.opt <= axis.max or axis.max < 1:
+            raise ValueError(
+                f"axis {name} is {axis.min}, {axis.opt}, {axis.max}, expected 0 <= min <= opt <= max"
+            )
+
+
+def _check_inside(name: str) -> None:
+    path = PurePosixPath(name)
+    if not name or "\\" in name or ":" in name or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"files has the path {name!r}, expected one inside the bundle")

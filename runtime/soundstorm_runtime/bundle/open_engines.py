@@ -1,0 +1,120 @@
+"""Choose where and in which precision a bundle's graphs run, say so, and open them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..engines.base import Engine
+from ..engines.onnx.onnx_engine import OnnxEngine, available_devices
+from ..engines.onnx.tensorrt_provider import EngineCache
+from ..errors import EngineError, OptionError
+from ..support.hardware import cpu_features
+from .engine_manifest import FOLDER, sources
+from .manifest import Precision
+from .open_tensorrt import has_engines, open_tensorrt
+from .precisions import Place, PrecisionChoice, choose_precision, runs_on
+from .reader import Bundle
+
+Provider = Literal["auto", Place]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The opened graphs of a bundle by name; where they run, in which precision, and why in that one."""
+
+    by_name: dict[str, Engine]
+    provider: Place
+    precision: Precision
+    reason: str
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether a sample comes out of a batch as it does alone; int8 scales all by the largest value."""
+        return self.precision != "int8"
+
+
+def open_engines(
+    bundle: Bundle,
+    *,
+    provider: Provider = "auto",
+    precision: PrecisionChoice = "auto",
+    threads: int | None = None,
+) -> Engines:
+    """Open every graph of a bundle.
+
+    provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
+    'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, for minutes, and keeps beside the
+    bundle), or 'auto' for the best that works; it does not take the last one.
+    precision: one that the bundle has (`bundle.precisions` says which runs where), or 'auto' for
+    the fastest for the provider, of those that lose next to nothing.
+    threads: threads within one operator; None takes the processors at hand, up to 8.
+
+    What 'auto' took is said in the log; what is asked for by name is used or refused. Raises
+    `EngineError` for an engine that cannot be used, `OptionError` for an option that is none or a
+    precision that the bundle lacks.
+    """
+    for name, value, kind in (("provider", provider, Provider), ("precision", precision, PrecisionChoice)):
+        if value not in get_args(kind):
+            raise OptionError(f"{name} is {value!r}, expected one of {', '.join(get_args(kind))}")
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}, expected 1 or more")
+    found = _open_best(bundle, precision, threads) if provider == "auto" else None
+    if found is None:
+        found = _open(bundle, "cpu" if provider == "auto" else provider, precision, threads)
+    if "auto" in (provider, precision):
+        some = next(iter(found.by_name.values()))
+        _log.info("engine: %s, %s (%s)", some, found.precision, found.reason)
+    return found
+
+
+def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) -> Engines | None:
+    """Open a bundle on the GPU; None where that cannot be, with the reason in the log."""
+    if has_engines(bundle) and (precision == "auto" or runs_on(precision, "tensorrt")):
+        try:
+            return _open(bundle, "tensorrt", precision, threads)
+        except EngineError as error:
+            _log.warning("%s; not using TensorRT", error)
+    if "cuda" not in available_devices() or not (precision == "auto" or runs_on(precision, "cuda")):
+        return None
+    try:
+        return _open(bundle, "cuda", precision, threads)
+    except EngineError as error:
+        _log.warning("%s; using the CPU", error)
+        return None
+
+
+def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | None) -> Engines:
+    manifest = bundle.manifest
+    if device == "tensorrt":
+        by_name, precision, reason = open_tensorrt(bundle, None if asked == "auto" else asked)
+        return Engines(by_name, device, precision, reason)
+    precision, reason = choose_precision(asked, device, manifest.precisions, cpu_features())
+    files = {
+        name: bundle.graph_file(name, precision, on_cpu=device == "cpu")
+        for name in manifest.expected_graphs()
+    }
+    by_name = {
+        name: OnnxEngine(
+            graph, files[name], manifest.axes, provider=device, threads=threads,
+            cache=_cache(bundle, name, precision) if device == "onnx-tensorrt" else None,
+        )
+        for name, graph in manifest.expected_graphs().items()
+    }  # fmt: skip
+    return Engines(by_name, device, precision, reason)
+
+
+def _cache(bundle: Bundle, name: str, precision: Precision) -> EngineCache:
+    """Make the folder of a graph's engines, named by its content: the library looks at its form alone."""
+    content = "".join(sources(bundle, name, precision).values())
+    own = f"onnxruntime-{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    folder = bundle.path / FOLDER / own
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(f"cannot keep engines in {folder} ({error.strerror}); copy the bundle") from error
+    return EngineCache(folder, half=precision == "fp16")

@@ -1,0 +1,80 @@
+"""Which precision runs where, and which is taken where none is asked for: decided here, and nowhere else.
+
+Sources: ONNX Runtime's table of kernels (next to none of the CPU's take bfloat16, and a part of CUDA's);
+TensorRT's guide to quantised types, which QuantizeLinear and DequantizeLinear spell out in a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from ..errors import OptionError
+from ..support.hardware import INT8_FEATURES
+from .manifest_schema import Precision
+
+Place = Literal["cpu", "cuda", "tensorrt", "onnx-tensorrt"]
+PrecisionChoice = Literal["auto", Precision]
+
+PLACES: Mapping[Precision, tuple[Place, ...]] = MappingProxyType(
+    {
+        "fp32": get_args(Place),
+        "int8": ("cpu",),  # with operators that ONNX Runtime alone has
+        "fp16": get_args(Place),
+        "bf16": ("tensorrt",),
+        "int8-qdq": ("tensorrt", "cpu"),  # TensorRT is what it is for; a CPU gains nothing, and can tell how
+        "fp8-qdq": ("tensorrt", "cpu"),  # it sounds
+    }
+)
+ON_GPU: tuple[Precision, ...] = ("fp16", "fp32")  # what 'auto' takes, faster first; others by name alone
+
+
+def runs_on(precision: Precision, place: Place) -> bool:
+    """Tell whether a precision can be run at a place."""
+    return place in PLACES[precision]
+
+
+def precisions_on(place: Place, available: Sequence[Precision]) -> list[Precision]:
+    """Return those of the precisions `available` that can be run at a place."""
+    return [precision for precision in available if runs_on(precision, place)]
+
+
+def check_place(precision: Precision, place: Place, available: Sequence[Precision]) -> None:
+    """Raise `OptionError` for a precision that cannot be run at a place; available: what the bundle has."""
+    if not runs_on(precision, place):
+        raise OptionError(
+            f"precision {precision!r} runs on {' and '.join(PLACES[precision])}, not on {place!r}; take "
+            f"{' or '.join(precisions_on(place, available))}, or --provider {PLACES[precision][0]}"
+        )
+
+
+def choose_precision(
+    asked: PrecisionChoice, place: Place, available: Sequence[Precision], features: Sequence[str]
+) -> tuple[Precision, str]:
+    """Return the precision to run in, and why.
+
+    available: what the bundle has. features: the processor's (`soundstorm_runtime.support.hardware`). Raises
+    `OptionError` for one that is asked for and that the bundle lacks, or that cannot be run at the place.
+    """
+    if asked != "auto":
+        if asked not in available:
+            raise OptionError(
+                f"precision {asked!r} was asked for, but the bundle has {', '.join(available)}; take one of "
+                f"these, or export the voice with soundstorm-export --precision {asked}"
+            )
+        check_place(asked, place, available)
+        return asked, "asked for"
+    if place != "cpu":
+        best = fastest_on_gpu(available)
+        return best, "a GPU is faster in it" if best != "fp32" else "the bundle has no fp16"
+    if "int8" not in available:
+        return "fp32", "the bundle has no int8"
+    if fast := [feature for feature in INT8_FEATURES if feature in features]:
+        return "int8", f"{fast[0]} makes it faster"
+    return "fp32", "this processor has no instructions for int8"
+
+
+def fastest_on_gpu(available: Sequence[Precision]) -> Precision:
+    """Return the precision that 'auto' takes on a GPU, of those that the bundle has."""
+    return next(precision for precision in ON_GPU if precision in available)

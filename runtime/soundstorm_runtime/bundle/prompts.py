@@ -1,0 +1,146 @@
+"""A prompt: a few seconds of somebody's speech, as codes and semantic tokens, that gives a voice.
+
+The file is a NumPy `.npz` without pickle: `codes` [frames, levels] and `semantic_tokens` [tokens], each
+in the smallest unsigned type that holds it, and the `fingerprint` of the voice that they mean something to.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BundleError
+from .manifest import Manifest
+
+SUFFIX = ".npz"
+
+_ARRAYS = {"codes": 2, "semantic_tokens": 1}  # and how many axes each has
+_FINGERPRINT = "fingerprint"
+_LARGEST = 16 << 20  # bytes, unpacked: hours of speech
+_DAMAGES = (
+    OSError, ValueError, EOFError, MemoryError, RuntimeError,
+    zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)  # a prompt equals itself alone, and can be a key
+class Prompt:
+    """codes: int64 [frames, levels]. semantic_tokens: int64 [tokens]; they cover the same time.
+
+    fingerprint: that of the manifest of the voice that it was made for.
+    """
+
+    codes: np.ndarray
+    semantic_tokens: np.ndarray
+    fingerprint: str = ""
+
+    def seconds(self, manifest: Manifest) -> float:
+        """Return how long the prompt lasts."""
+        return len(self.codes) * manifest.audio.hop / manifest.audio.sample_rate
+
+
+class Prompts(Mapping[str, Prompt]):
+    """Named prompts. A file is read and checked when its name is first asked for."""
+
+    def __init__(self, files: Mapping[str, Path], manifest: Manifest) -> None:
+        self._files, self._manifest = dict(files), manifest
+        self._read: dict[str, Prompt] = {}
+
+    def __getitem__(self, name: str) -> Prompt:
+        """Give a prompt. Raises `BundleError` for one that is broken or made for another voice."""
+        if name not in self._read:
+            self._read[name] = read_prompt(self._files[name], self._manifest)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def write_prompt(path: Path, prompt: Prompt) -> None:
+    """Write a prompt, whole or not at all; the same one gives the same bytes."""
+    arrays = {name: _smallest(getattr(prompt, name)) for name in _ARRAYS}
+    if prompt.fingerprint:
+        arrays[_FINGERPRINT] = np.array(prompt.fingerprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for flags
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):  # gone by its new name, or never made
+            temporary.unlink()
+
+
+def read_prompt(path: Path, manifest: Manifest) -> Prompt:
+    """Read a prompt of the voice that `manifest` describes.
+
+    Raises `BundleError` for a file that is no prompt, or one that was made for another voice.
+    """
+    try:
+        prompt = _read(path)
+    except _DAMAGES as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BundleError(f"{path} cannot be read as a prompt ({reason}); make it again") from error
+    check_prompt(prompt, manifest, str(path))
+    return prompt
+
+
+def check_prompt(prompt: Prompt, manifest: Manifest, name: str) -> None:
+    """Raise `BundleError` for a prompt of another voice; `name` is how the message calls it."""
+    audio, per_token = manifest.audio, manifest.frames_per_token
+    frames, levels = prompt.codes.shape
+    tokens, most = len(prompt.semantic_tokens), manifest.axes["frames"].max // 2
+    if levels != audio.levels or frames != tokens * per_token or frames > most:
+        raise BundleError(
+            f"{name} has codes [{frames}, {levels}] and {tokens} semantic tokens, expected {audio.levels} "
+            f"levels, {per_token} frames per token and at most {most} frames; make it with this voice's codec"
+        )
+    for what, array, count in (
+        ("codes", prompt.codes, audio.codebook_size),
+        ("semantic tokens", prompt.semantic_tokens, manifest.semantic.vocabulary),
+    ):
+        if array.min() < 0 or array.max() >= count:
+            raise BundleError(
+                f"{name} has {what} from {array.min()} to {array.max()}, expected 0 to {count - 1}; "
+                "make it with this voice's codec and units"
+            )
+    if prompt.fingerprint != manifest.fingerprint:
+        raise BundleError(
+            f"{name} was made for another codec and other units ({prompt.fingerprint or 'unknown'}, expected "
+            f"{manifest.fingerprint or 'unknown'}); make it again with soundstorm prompt and this voice"
+        )
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.min_scalar_type(int(array.max())))
+
+
+def _read(path: Path) -> Prompt:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(info.file_size for info in archive.infolist())
+    if size > _LARGEST:
+        raise ValueError(f"it unpacks to {size} bytes, expected {_LARGEST} at most")
+    with np.load(path, allow_pickle=False) as file:
+        if set(file.files) - {_FINGERPRINT} != set(_ARRAYS):
+            raise ValueError(f"it has the arrays {sorted(file.files)}, expected {sorted(_ARRAYS)}")
+        arrays = {name: file[name] for name in _ARRAYS}
+        fingerprint = file[_FINGERPRINT] if _FINGERPRINT in file.files else np.array("")
+    for name, axes in _ARRAYS.items():
+        array = arrays[name]
+        if array.ndim != axes or array.dtype.kind not in "iu" or not array.size:
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected integers of {axes} axes")
+    if fingerprint.ndim or fingerprint.dtype.kind != "U":
+        raise ValueError(f"its fingerprint is {fingerprint.dtype} {list(fingerprint.shape)}, expected a text")
+    codes, tokens = (arrays[name].astype(np.int64) for name in _ARRAYS)
+    return Prompt(codes, tokens, str(fingerprint))

@@ -1,0 +1,1 @@
+"""The MaskGIT decode loop, and batches of like length."""

@@ -1,0 +1,285 @@
+"""The MaskGIT decode loop of SoundStorm, in NumPy, around any engine.
+
+Sources: SoundStorm, arXiv 2305.09636, section 3 (levels coarse to fine, confidence per level);
+MaskGIT, arXiv 2202.04200 (schedules, confidence with annealed Gumbel noise).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from ..engines.base import Engine
+from ..errors import EngineError, OptionError
+
+Schedule = Literal["cosine", "linear"] | Callable[[float], float]
+
+T = TypeVar("T")
+Ticks = Generator[None, None, T]  # work that pauses after each pass of a network, and returns its result
+
+COLDEST = 0.01  # the lowest temperature: the most likely code is as good as certain
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda progress: math.cos(progress * math.pi / 2),
+    "linear": lambda progress: 1 - progress,
+}
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How codes are decoded; raises `OptionError` for a value out of range.
+
+    steps: passes of the network for each level, coarse to fine; the paper takes (16, 1, 1, ...). 0 leaves
+        out a level, and all finer ones: their codes are -1, which add nothing to the sound.
+    schedule: the share of a level's codes that stays masked, from progress in (0, 1]; a name or a
+        function that falls from 1 to 0.
+    temperature: of the sampled codes; a small one takes the most likely code.
+    annealed: whether it falls to a small one over the steps of a level, so that a level of one step takes
+        the most likely codes, as the paper does.
+    noise: scale of the Gumbel noise on the logarithm of the confidence, annealed to 0 over the
+        steps of a level; 0 ranks by confidence alone.
+    can_mask_prev_unmasked: whether a code that was kept may be masked again, by what the engine says
+        of it now.
+    """
+
+    steps: tuple[int, ...]
+    schedule: Schedule = "cosine"
+    temperature: float = 1.0
+    annealed: bool = False
+    noise: float = 0.0
+    can_mask_prev_unmasked: bool = False
+
+    def __post_init__(self) -> None:
+        passes = sum(steps > 0 for steps in self.steps)
+        if not passes or min(self.steps[:passes]) < 1 or any(self.steps[passes:]):
+            raise OptionError(
+                f"steps is {list(self.steps)}, expected one number of 1 or more per level, or 0 for the "
+                "finest, to leave them out"
+            )
+        if not callable(self.schedule) and self.schedule not in SCHEDULES:
+            names = ", ".join(SCHEDULES)
+            raise OptionError(f"schedule is {self.schedule!r}, expected one of {names}, or a function")
+        if not COLDEST <= self.temperature <= 100:
+            raise OptionError(
+                f"temperature is {self.temperature}, expected {COLDEST} to 100; {COLDEST} takes the "
+                "likeliest codes"
+            )
+        if not (self.noise >= 0 and math.isfinite(self.noise)):
+            raise OptionError(f"noise is {self.noise}, expected 0 or more; 0 ranks by confidence alone")
+
+    def check_levels(self, levels: int) -> None:
+        """Raise `OptionError` unless there is one number of steps for each of the voice's levels."""
+        if len(self.steps) != levels:
+            raise OptionError(
+                f"steps has {len(self.steps)} numbers {list(self.steps)}, but the voice has {levels} levels; "
+                "give one number per level"
+            )
+
+
+def masked_share(schedule: Schedule, progress: float) -> float:
+    """Return the share of codes that stays masked at `progress`, in [0, 1]; raises `OptionError` if not."""
+    share = float((schedule if callable(schedule) else SCHEDULES[schedule])(progress))
+    if not -1e-6 <= share <= 1 + 1e-6:
+        raise OptionError(f"the schedule gave {share} at {progress:.3f}, expected a share from 0 to 1")
+    return min(max(share, 0.0), 1.0)
+
+
+def level_order(levels: int, groups: int) -> list[int]:
+    """Name the columns of codes `[batch, frames, levels]` in the order of decoding, coarse to fine.
+
+    A codec with groups has the levels of its first group first; the same level of all groups is decoded
+    before the next.
+    """
+    return np.arange(levels).reshape(groups, -1).T.ravel().tolist()
+
+
+def decode(
+    engine: Engine,
+    semantic_tokens: np.ndarray,
+    lengths: np.ndarray,
+    levels: int,
+    codebook_size: int,
+    options: DecodeOptions,
+    rng: np.random.Generator | Sequence[np.random.Generator],
+    prompt: np.ndarray | None = None,
+    groups: int = 1,
+) -> np.ndarray:
+    """Decode codes, int64 [batch, frames, levels], with an engine that runs the step graph.
+
+    semantic_tokens: int64 [batch, frames], one per frame, those of the prompt included.
+    lengths: int64 [batch], frames of each sample, its prompt included; codes after them are 0.
+    prompt: int64 [batch, prompt frames, levels], codes to begin with, which never change; one with fewer
+        levels holds the first of them, and the others are decoded.
+    rng: one for all samples, or one for each of them.
+    groups: of the codec's quantizers; see `level_order`, which `options.steps` follows.
+
+    Each sample draws from a random stream of its own: its codes depend neither on how far it is
+    padded nor on the samples after it. Raises `OptionError` for input that does not fit together.
+    """
+    return finish(
+        decode_in_steps(engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups)
+    )
+
+
+def finish(ticks: Ticks[T]) -> T:
+    """Do work that pauses without a pause; gives its result."""
+    while True:
+        try:
+            next(ticks)
+        except StopIteration as end:
+            return end.value
+
+
+def decode_in_steps(
+    engine: Engine,
+    semantic_tokens: np.ndarray,
+    lengths: np.ndarray,
+    levels: int,
+    codebook_size: int,
+    options: DecodeOptions,
+    rng: np.random.Generator | Sequence[np.random.Generator],
+    prompt: np.ndarray | None = None,
+    groups: int = 1,
+) -> Ticks[np.ndarray]:
+    """Decode as `decode` does, and pause after every step: whoever goes on with it may as well stop."""
+    options.check_levels(levels)
+    order = level_order(levels, groups)
+    left_out = [level for level, steps in zip(order, options.steps, strict=True) if not steps]
+    codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt, left_out)
+    if isinstance(rng, np.random.Generator):
+        seeds = rng.integers(2**63, size=len(codes))
+    else:
+        seeds = np.concatenate([own.integers(2**63, size=1) for own in rng])
+    streams = [np.random.default_rng(seed) for seed in seeds]
+    feeds = {"codes": codes, "semantic_tokens": semantic_tokens, "lengths": lengths}
+    for level, steps in zip(order, options.steps, strict=True):
+        yield from _decode_level(
+            engine, feeds, fresh[..., level], level, steps, codebook_size, options, streams
+        )
+    codes[..., left_out] = -1
+    codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
+    return codes
+
+
+def _start(
+    semantic_tokens: np.ndarray,
+    lengths: np.ndarray,
+    levels: int,
+    codebook_size: int,
+    prompt: np.ndarray | None,
+    left_out: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes, masked but for what the prompt gives, and which of them are to be decoded."""
+    if semantic_tokens.ndim != 2 or lengths.shape != semantic_tokens.shape[:1]:
+        raise OptionError(
+            f"semantic tokens have shape {list(semantic_tokens.shape)} and lengths {list(lengths.shape)}, "
+            "expected [batch, frames] and [batch]"
+        )
+    batch, frames = semantic_tokens.shape
+    if prompt is None:
+        prompt = np.zeros((batch, 0, levels), np.int64)
+    if prompt.ndim != 3 or prompt.shape[0] != batch or prompt.shape[2] > levels:
+        raise OptionError(
+            f"the prompt has shape {list(prompt.shape)}, expected [{batch}, prompt frames, {levels}]"
+        )
+    start = prompt.shape[1]
+    if np.any((lengths < max(start, 1)) | (lengths > frames)):
+        raise OptionError(
+            f"lengths are {lengths.tolist()}, expected {max(start, 1)} (with the prompt) to {frames} frames"
+        )
+    known = [level for level in range(prompt.shape[2]) if level not in left_out]
+    if np.any((prompt[..., known] < 0) | (prompt[..., known] >= codebook_size)):
+        raise OptionError(
+            f"the prompt has codes outside 0 to {codebook_size - 1}; was it made by this codec?"
+        )
+    codes = np.full((batch, frames, levels), codebook_size, np.int64)
+    codes[:, :start, known] = prompt[..., known]
+    within = np.arange(frames) < lengths[:, None]
+    return codes, (codes == codebook_size) & within[..., None]
+
+
+def _decode_level(
+    engine: Engine,
+    feeds: dict[str, np.ndarray],
+    fresh: np.ndarray,
+    level: int,
+    steps: int,
+    codebook_size: int,
+    options: DecodeOptions,
+    streams: list[np.random.Generator],
+) -> Ticks[None]:
+    """Fill one level of `feeds["codes"]` in place, at the frames marked by `fresh` [batch, frames]."""
+    codes = feeds["codes"][..., level]
+    lengths = feeds["lengths"]
+    masked, total = fresh.copy(), fresh.sum(axis=1)
+    confidence = np.zeros(fresh.shape, np.float32)
+    for step in range(steps):
+        if not masked.any():
+            break
+        # A sample that is done draws nothing more, so that its codes depend on no other sample.
+        counts = np.where(masked.any(axis=1), lengths, 0)
+        uniform = _draw(streams, counts, fresh.shape)
+        progress = (step + 1) / steps
+        heat = max(COLDEST, options.temperature * (1 - progress if options.annealed else 1))
+        changing = {"level": np.array([level]), "temperature": np.array([heat], np.float32)}
+        results = engine.run({**feeds, **changing, "uniform": uniform})
+        codes[masked] = _sampled(results["ids"][masked], codebook_size)
+        candidates = fresh if options.can_mask_prev_unmasked else masked
+        confidence[candidates] = _ranked(results["confidence"][candidates])
+        share = masked_share(options.schedule, progress) if step + 1 < steps else 0.0
+        scores = confidence
+        if options.noise and share:
+            scores = _noisy(confidence, options.noise * (1 - progress), counts, streams)
+        # At least one code more is kept in every step, however slowly the schedule falls.
+        stay = np.minimum(np.floor(share * total), masked.sum(axis=1) - 1).clip(min=0).astype(np.int64)
+        masked = _lowest(scores, candidates, stay)
+        codes[masked] = codebook_size
+        yield
+
+
+def _draw(streams: list[np.random.Generator], counts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw `counts` uniform numbers in [0, 1) for each sample from its stream, float32 [batch, frames]."""
+    uniform = np.zeros(shape, np.float32)
+    for row, stream, count in zip(uniform, streams, counts, strict=True):
+        row[:count] = stream.random(count, dtype=np.float32)
+    return uniform
+
+
+def _noisy(
+    confidence: np.ndarray, scale: float, counts: np.ndarray, streams: list[np.random.Generator]
+) -> np.ndarray:
+    """Add Gumbel noise to the logarithm of the confidence."""
+    tiny = np.finfo(np.float32).tiny
+    uniform = _draw(streams, counts, confidence.shape).clip(tiny)
+    return np.log(confidence.clip(tiny)) - scale * np.log(-np.log(uniform))
+
+
+def _lowest(scores: np.ndarray, candidates: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mark, in each sample, the `counts` candidates of the lowest score."""
+    lowest = np.zeros_like(candidates)
+    for row, (score, candidate, count) in enumerate(zip(scores, candidates, counts, strict=True)):
+        (frames,) = np.nonzero(candidate)
+        lowest[row, frames[np.argsort(score[frames], kind="stable")[:count]]] = True
+    return lowest
+
+
+def _sampled(ids: np.ndarray, codebook_size: int) -> np.ndarray:
+    if ids.min() < 0 or ids.max() >= codebook_size:
+        raise EngineError(
+            f"the step graph sampled codes from {ids.min()} to {ids.max()}, expected 0 to "
+            f"{codebook_size - 1}; export the voice again with soundstorm-export"
+        )
+    return ids
+
+
+def _ranked(confidence: np.ndarray) -> np.ndarray:
+    if not np.isfinite(confidence).all():
+        raise EngineError(
+            "the step graph gave a confidence that is not a finite number; "
+            "try another provider or precision, or export the voice again with soundstorm-export"
+        )
+    return confidence

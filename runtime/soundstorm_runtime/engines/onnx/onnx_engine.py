@@ -1,0 +1,206 @@
+"""Graphs on ONNX Runtime: on the CPU, on CUDA, or on TensorRT as ONNX Runtime drives it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import EngineError
+from ...support.hardware import default_threads
+from ..base import Engine
+from ..graphs import AXES, Axis, Graph, Tensor
+from .cuda_provider import CUDA, BoundRuns, cuda_options, placed_nodes
+from .tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
+
+Device = Literal["cpu", "cuda", "onnx-tensorrt"]
+
+CPU = "CPUExecutionProvider"
+
+_PROVIDERS: dict[Device, str] = {"onnx-tensorrt": TENSORRT, "cuda": CUDA, "cpu": CPU}
+_NEEDS: dict[Device, str] = {
+    "cpu": "the installation of onnxruntime",
+    "cuda": "the driver, CUDA and cuDNN",
+    "onnx-tensorrt": "the driver, CUDA, cuDNN and TensorRT's libraries (libnvinfer)",
+}
+_TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
+
+_log = logging.getLogger(__name__)
+
+
+class OnnxEngine(Engine):
+    """Runs a graph with ONNX Runtime.
+
+    source: path of an ONNX file, or its bytes.
+    provider: 'cpu', 'cuda' or 'onnx-tensorrt'.
+    threads: threads within one operator; None takes the processors this process may use, up to 8.
+    cache: where 'onnx-tensorrt' keeps the engines that it builds.
+
+    Raises `EngineError` where the library is missing, the provider cannot be used, or the source is
+    not this graph.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        source: str | Path | bytes,
+        axes: Mapping[str, Axis] = AXES,
+        *,
+        provider: Device = "cpu",
+        threads: int | None = None,
+        cache: EngineCache | None = None,
+    ) -> None:
+        super().__init__(graph, axes)
+        if (provider == "onnx-tensorrt") != (cache is not None):
+            raise EngineError("'onnx-tensorrt' and a cache of engines go together; give both, or neither")
+        self._cache = cache
+        self.provider: Device = provider
+        self.threads = threads or default_threads()
+        self._where = f"graph '{graph.name}'" if isinstance(source, bytes) else str(source)
+        library = _onnxruntime()
+        self._name = f"ONNX Runtime {library.__version__}"
+        self._source = source
+        self._captures = provider == "cuda" and graph.padding is not None
+        self._session = self._open(library)
+        self._check_signature()
+        self._bound: BoundRuns | None = None
+        if provider != "cpu" and graph.padding is not None:  # run often in one shape
+            self._bound = BoundRuns(library, self._session, graph, axes, "cuda", self._captures)
+        self._outputs = [tensor.name for tensor in graph.outputs]
+
+    def __str__(self) -> str:
+        return f"{self._name} on {self.provider}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+    def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        try:
+            if self._bound is not None:
+                return self._bound.run(feeds)
+            results = self._session.run(self._outputs, dict(feeds))
+        except Exception as error:  # the library's exceptions have no base of their own
+            raise EngineError(f"{self._where} failed to run: {_first_line(error)}") from error
+        return dict(zip(self._outputs, results, strict=True))
+
+    def _open(self, library: ModuleType) -> Any:
+        name = _PROVIDERS[self.provider]
+        if name not in library.get_available_providers():
+            raise EngineError(
+                f"provider '{self.provider}' asked for, but {self._name} has only "
+                f"{library.get_available_providers()}; "
+                "pip uninstall onnxruntime, then pip install 'soundstorm-edge[gpu]'"
+            )
+        try:
+            session = self._open_captured(library) if self._captures else None
+            session = session or self._open_with(library, library.SessionOptions())
+        except Exception as error:  # the library's exceptions have no base of their own
+            raise EngineError(
+                f"{self._where} cannot be opened by {self._name} on {self.provider}: "
+                f"{_first_line(error)}; update onnxruntime or export the voice again with soundstorm-export"
+            ) from error
+        if name not in session.get_providers():
+            raise EngineError(
+                f"provider '{self.provider}' was asked for, but ONNX Runtime could not start it (its reason "
+                f"is above); check {_NEEDS[self.provider]}, or take --provider cpu"
+            )
+        return session
+
+    def _open_captured(self, library: ModuleType) -> Any:
+        """Open a session that replays CUDA graphs; None where the graph does not allow it, which is said."""
+        try:
+            return self._open_with(library, library.SessionOptions())
+        except Exception as error:  # the library's exceptions have no base of their own
+            self._captures = False
+            _log.warning("%s is run without CUDA graphs (%s)", self._where, _first_line(error))
+            return None
+
+    def _open_with(self, library: ModuleType, options: Any) -> Any:
+        on_cpu = self.provider == "cpu"
+        options.intra_op_num_threads = self.threads
+        # Between operators threads wait busily, for waking them takes longer. After a run they sleep at once:
+        # a voice has several graphs, each with its own threads, which would be in each other's way.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.log_severity_level = 3  # errors alone; what matters reaches the user as an exception
+        # Without enable_fallback=0 the library prints to stdout and takes another provider.
+        return library.InferenceSession(
+            self._source if isinstance(self._source, bytes) else str(self._source),
+            options,
+            providers=self._providers(),
+            enable_fallback=0,
+            # On a CPU, the fused kernel takes longer than the sum and the norm one after the other.
+            disabled_optimizers=["SkipLayerNormFusion"] if on_cpu else None,
+        )
+
+    def _providers(self) -> list[Any]:
+        """List what the library may run nodes on, the first that can being taken, with its options."""
+        chain: list[Any] = [CPU]
+        if self.provider != "cpu":
+            chain.insert(0, (CUDA, cuda_options(self._captures)))
+        if self._cache is not None:
+            chain.insert(0, (TENSORRT, tensorrt_options(self.graph, self.axes, self._cache)))
+        return chain
+
+    def placed_nodes(self, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """Run once in a session of its own; gives how many nodes ran on which of the library's providers."""
+        library = _onnxruntime()
+        return placed_nodes(library, lambda options: self._open_with(library, options), feeds)
+
+    def _check_signature(self) -> None:
+        """Raise `EngineError` unless the file has the names, types and axes of the graph."""
+        for kind, tensors, found in (
+            ("inputs", self.graph.inputs, self._session.get_inputs()),
+            ("outputs", self.graph.outputs, self._session.get_outputs()),
+        ):
+            by_name = {argument.name: argument for argument in found}
+            expected = {tensor.name: tensor for tensor in tensors}
+            same = by_name.keys() == expected.keys() and all(
+                _is_like(tensor, by_name[name]) for name, tensor in expected.items()
+            )
+            if not same:
+                is_ = [f"{name} {argument.type} {argument.shape}" for name, argument in by_name.items()]
+                want = [f"{name} {_TYPES[t.dtype]} {list(t.axes)}" for name, t in expected.items()]
+                raise EngineError(
+                    f"{self._where} has the {kind} {', '.join(is_)}; expected {', '.join(want)}; "
+                    "export the voice again with soundstorm-export"
+                )
+
+
+def available_devices() -> tuple[Device, ...]:
+    """Name the devices that the installed ONNX Runtime was built for; a device may be absent all the same.
+
+    Raises `EngineError` where the library is missing.
+    """
+    built = _onnxruntime().get_available_providers()
+    return tuple(device for device, name in _PROVIDERS.items() if name in built)
+
+
+def _onnxruntime() -> ModuleType:
+    """Import the library at its first use: it is large, and the runtime can be imported without it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(
+            f"no engine to run the voice with ({error}); pip install 'soundstorm-edge[cpu]', "
+            "or 'soundstorm-edge[gpu]' for CUDA"
+        ) from error
+    return onnxruntime
+
+
+def _is_like(tensor: Tensor, argument: Any) -> bool:
+    """Compare type, rank and fixed lengths; a file may leave symbols unnamed and outputs without shape."""
+    if argument.type != _TYPES[tensor.dtype]:
+        return False
+    return not argument.shape or (
+        len(argument.shape) == len(tensor.axes)
+        and all(
+            want == found
+            for want, found in zip(tensor.axes, argument.shape, strict=True)
+            if isinstance(want, int) and isinstance(found, int)
+        )
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,258 @@
+"""Graphs on TensorRT: buffers made once, results copied when the host needs them, CUDA graphs replayed.
+
+Sources: TensorRT's Python API (Runtime, ICudaEngine, IExecutionContext), the same from 10.3 to 11.4 in all
+that is used here, and its developer guide on CUDA graphs: a context runs once in new shapes before it is
+captured, and a context whose run was captured is not touched again. So each shape that is captured has a
+context of its own; they share the memory of their activations, and one stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from ...errors import EngineError
+from ..base import Engine
+from ..cuda_runtime import DeviceMemory, out_of_memory
+from ..device_array import DeviceArray
+from ..graphs import Axis, Graph, Tensor, lengths_of
+from ..padding import Shapes, cropped, fill, filled_lengths, shapes_of
+from .library import TensorRt
+
+_MOST_LANES = 16
+_TYPES = {"int64": "INT64", "float32": "FLOAT"}
+
+_log = logging.getLogger(__name__)
+
+
+class _Lane:
+    """An execution context in one set of shapes, and its run as a CUDA graph once it was captured."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.inputs: Shapes = {}
+        self.shapes: Shapes = {}  # of outputs, too
+        self.runs = 0
+        self.graph: Any = None
+
+
+class TensorRtEngine(Engine):
+    """Runs a graph with TensorRT.
+
+    plan: what TensorRT's builder wrote; `where` names it in messages.
+    axes: those of the profile that it was built with.
+    resident: outputs that stay on the GPU until the host looks at them, and inputs that take such.
+
+    A graph with an axis of padding is run in whole buckets, and captured when a shape comes again. Raises
+    `EngineError` for a plan that cannot be used, or is not this graph.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        plan: bytes,
+        axes: Mapping[str, Axis],
+        library: TensorRt,
+        *,
+        where: str = "",
+        resident: frozenset[str] = frozenset(),
+        runtime: Any = None,
+    ) -> None:
+        super().__init__(graph, axes)
+        self._library, self._cuda, self._trt = library, library.cuda, library.module
+        self._where = where or f"the engine of graph '{graph.name}'"
+        self._resident = resident
+        self._runtime = runtime or self._trt.Runtime(library.logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"{self._where} cannot be read by {library} ({library.why()}); build it again with "
+                "soundstorm-export BUNDLE --tensorrt"
+            )
+        self._check_signature()
+        self._lock = threading.Lock()
+        self._stream = self._cuda.stream()
+        self._captures = graph.padding is not None
+        self._lanes: OrderedDict[Any, _Lane] = OrderedDict()
+        self._activations = self._cuda.reserve(self._engine.device_memory_size_v2)
+        self._buffers = self._make_buffers()
+
+    def __str__(self) -> str:
+        return str(self._library)
+
+    def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self._lock:
+            lengths = lengths_of(self.graph, feeds)
+            filled = filled_lengths(self.graph, lengths, self.axes)
+            lane = self._lane(shapes_of(self.graph.inputs, filled))
+            held = [self._stage(lane, tensor, feeds[tensor.name]) for tensor in self.graph.inputs]
+            made = {tensor.name: self._make_room(lane, tensor) for tensor in self.graph.outputs}
+            self._go(lane)
+            self._cuda.wait(self._stream)
+            del held  # memory of the GPU that the run has read
+            return {t.name: self._result(lane, t, made[t.name], lengths) for t in self.graph.outputs}
+
+    def _lane(self, shapes: Shapes) -> _Lane:
+        """Give the context for these shapes; the one that was used longest ago makes room for a new one."""
+        key = tuple(shapes.values()) if self._captures else None
+        lane = self._lanes.get(key)
+        if lane is None:
+            if len(self._lanes) == _MOST_LANES:
+                old = self._lanes.popitem(last=False)[1]
+                if old.graph is not None:
+                    self._cuda.forget(old.graph)
+            lane = self._lanes[key] = _Lane(self._context())
+        self._lanes.move_to_end(key)
+        if lane.inputs != shapes:
+            self._set_shapes(lane, shapes)
+        return lane
+
+    def _context(self) -> Any:
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self._engine.create_execution_context(strategy)
+        if context is None:
+            raise EngineError(
+                f"{self._where}: {out_of_memory(self._cuda.free_memory())} ({self._library.why()})"
+            )
+        context.set_device_memory(self._activations.pointer, self._engine.device_memory_size_v2)
+        return context
+
+    def _set_shapes(self, lane: _Lane, shapes: Shapes) -> None:
+        for name, shape in shapes.items():
+            if not lane.context.set_input_shape(name, shape):
+                raise EngineError(f"{self._where} does not take {name} {list(shape)}: {self._library.why()}")
+        outputs = {t.name: tuple(lane.context.get_tensor_shape(t.name)) for t in self.graph.outputs}
+        lane.inputs, lane.shapes, lane.runs = shapes, {**shapes, **outputs}, 0
+
+    def _make_buffers(self) -> dict[str, tuple[np.ndarray, DeviceMemory]]:
+        """Make pinned memory and memory of the GPU for each tensor that moves, as long as it may get."""
+        most = {symbol: axis.max for symbol, axis in self.axes.items()}
+        probe = _Lane(self._context())
+        self._set_shapes(probe, shapes_of(self.graph.inputs, most))
+        if not self._captures:
+            self._lanes[None] = probe
+        sizes = {
+            tensor.name: math.prod(probe.shapes[tensor.name]) * np.dtype(tensor.dtype).itemsize
+            for tensor in self.graph.inputs + self.graph.outputs
+            if tensor.name not in self._resident
+        }
+        return {
+            name: (self._cuda.host_memory(size), self._cuda.reserve(size)) for name, size in sizes.items()
+        }
+
+    def _stage(self, lane: _Lane, tensor: Tensor, feed: np.ndarray) -> DeviceMemory:
+        """Put a feed where the run finds it: in pinned memory, zeros where it is padded, or on the GPU.
+
+        Gives the memory of the GPU that the run will read.
+        """
+        if tensor.name in self._resident:
+            held = feed if isinstance(feed, DeviceArray) else DeviceArray.of(self._cuda, feed)
+            self._point(lane, tensor.name, held.memory)
+            return held.memory
+        fill(self._staged(lane, tensor), feed)
+        memory = self._buffers[tensor.name][1]
+        if lane.graph is None:
+            self._point(lane, tensor.name, memory)
+        return memory
+
+    def _make_room(self, lane: _Lane, tensor: Tensor) -> DeviceMemory | None:
+        """Say where an output goes; gives the memory of one that stays on the GPU."""
+        memory = None
+        if tensor.name in self._resident:
+            memory = self._cuda.borrow(math.prod(lane.shapes[tensor.name]) * np.dtype(tensor.dtype).itemsize)
+        if lane.graph is None:
+            self._point(lane, tensor.name, memory or self._buffers[tensor.name][1])
+        return memory
+
+    def _point(self, lane: _Lane, name: str, memory: DeviceMemory) -> None:
+        if not lane.context.set_tensor_address(name, memory.pointer):
+            raise EngineError(f"{self._where} does not take an address for {name}: {self._library.why()}")
+
+    def _staged(self, lane: _Lane, tensor: Tensor) -> np.ndarray:
+        """See the pinned memory of a tensor in the shape of the run."""
+        shape, dtype = lane.shapes[tensor.name], np.dtype(tensor.dtype)
+        size = math.prod(shape) * dtype.itemsize
+        return self._buffers[tensor.name][0][:size].view(dtype).reshape(shape)
+
+    def _result(
+        self, lane: _Lane, tensor: Tensor, memory: DeviceMemory | None, lengths: Mapping[str, int]
+    ) -> np.ndarray:
+        """Take an output: a copy without the padding, or what stays on the GPU."""
+        if memory is not None:
+            stays = DeviceArray(self._cuda, memory, np.dtype(tensor.dtype), lane.shapes[tensor.name])
+            return cast(np.ndarray, stays)
+        return cropped(self._staged(lane, tensor), tensor, lengths)
+
+    def _go(self, lane: _Lane) -> None:
+        """Run: in new shapes by a plain call, which TensorRT needs first; again by a CUDA graph."""
+        if lane.graph is None and self._captures and lane.runs:
+            try:
+                lane.graph = self._cuda.capture(lambda: self._enqueue(lane), self._stream)
+            except EngineError as error:
+                self._captures = False
+                self._lanes = OrderedDict({None: lane})
+                _log.warning(
+                    "%s cannot be captured as a CUDA graph (%s); each run is enqueued", self._where, error
+                )
+        if lane.graph is None:
+            self._enqueue(lane)
+        else:
+            self._cuda.launch(lane.graph, self._stream)
+        lane.runs += 1
+
+    def _enqueue(self, lane: _Lane) -> None:
+        """Put all of a run on the stream: inputs to the GPU, the network, outputs back."""
+        for tensor in self.graph.inputs:
+            if tensor.name not in self._resident:
+                self._cuda.upload(
+                    self._buffers[tensor.name][1].pointer, self._staged(lane, tensor), self._stream
+                )
+        if not lane.context.execute_async_v3(int(self._stream)):
+            raise EngineError(f"{self._where} failed to run: {self._library.why()}; run soundstorm doctor")
+        for tensor in self.graph.outputs:
+            if tensor.name not in self._resident:
+                self._cuda.download(
+                    self._staged(lane, tensor), self._buffers[tensor.name][1].pointer, self._stream
+                )
+
+    def _check_signature(self) -> None:
+        """Raise `EngineError` unless the plan has the names, types and axes of the graph, all on the GPU."""
+        engine = self._engine
+        names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+        found = {name: self._described(name) for name in names}
+        expected = {
+            tensor.name: (kind, _TYPES[tensor.dtype], "DEVICE", tensor.axes)
+            for kind, tensors in (("INPUT", self.graph.inputs), ("OUTPUT", self.graph.outputs))
+            for tensor in tensors
+        }
+        same = found.keys() == expected.keys() and all(
+            found[name][:-1] == facts[:-1] and _fits(found[name][-1], facts[-1])
+            for name, facts in expected.items()
+        )
+        if not same:
+            raise EngineError(
+                f"{self._where} has the tensors {found}, expected {expected}; build it again with "
+                "soundstorm-export BUNDLE --tensorrt"
+            )
+
+    def _described(self, name: str) -> tuple[str, str, str, tuple[int, ...]]:
+        engine = self._engine
+        return (
+            engine.get_tensor_mode(name).name,
+            engine.get_tensor_dtype(name).name,
+            engine.get_tensor_location(name).name,
+            tuple(engine.get_tensor_shape(name)),
+        )
+
+
+def _fits(shape: tuple[int, ...], axes: tuple[str | int, ...]) -> bool:
+    """Compare rank and lengths that both sides know; -1 is one that TensorRT does not."""
+    return len(shape) == len(axes) and all(
+        found == want for found, want in zip(shape, axes, strict=True) if isinstance(want, int) and found >= 0
+    )

@@ -1,0 +1,44 @@
+"""How long work takes: of a function, and of an engine with a stopwatch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from .base import Engine
+
+T = TypeVar("T")
+
+
+def quickest(work: Callable[[], T], runs: int) -> tuple[T, float]:
+    """Do some work several times, the first of which warms up; gives a result and the fewest seconds."""
+    taken = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        result = work()
+        taken.append(time.perf_counter() - started)
+    return result, min(taken)
+
+
+class TimedEngine(Engine):
+    """Runs another engine, and adds up the `seconds` and the `calls`; for one thread at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.graph, engine.axes)
+        self.seconds = 0.0
+        self.calls = 0
+        self._engine = engine
+
+    def reset(self) -> None:
+        """Begin at zero."""
+        self.seconds, self.calls = 0.0, 0
+
+    def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        started = time.perf_counter()
+        results = self._engine.run(feeds)
+        self.seconds += time.perf_counter() - started
+        self.calls += 1
+        return results

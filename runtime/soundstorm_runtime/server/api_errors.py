@@ -1,0 +1,81 @@
+"""Everything that can go wrong, in the form that the OpenAI API gives errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ..errors import OptionError, SoundStormError, TextError
+from .api_schema import ErrorBody, ErrorFacts
+from .request_queue import Busy, TooSlow
+
+_log = logging.getLogger(__name__)
+
+
+class Refusal(Exception):
+    """A request that is not served; `facts` go into the body."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.facts = ErrorFacts(message=message, type=_type(status), param=param, code=code)
+        self.headers = dict(headers or {})
+
+
+def refusal(error: Exception) -> Refusal:
+    """Say an error in the API's terms. What is not the client's doing is logged, and told in general."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return Refusal(error.status_code, str(error.detail), headers=error.headers)
+    if isinstance(error, Busy):
+        headers = {"Retry-After": str(error.retry_after)}
+        return Refusal(429, str(error), code="rate_limit_exceeded", headers=headers)
+    if isinstance(error, TooSlow):
+        return Refusal(503, "the speech was not ready in time; try again, or send less text", code="timeout")
+    if isinstance(error, TextError | OptionError):
+        return Refusal(400, str(error), param="input" if isinstance(error, TextError) else None)
+    if isinstance(error, SoundStormError):
+        _log.error("%s", error)
+    return Refusal(500, "the speech could not be made; the server's log says why")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have the application answer every error so."""
+
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        found = refusal(error)
+        body = ErrorBody(error=found.facts)
+        return JSONResponse(body.model_dump(), found.status, found.headers)
+
+    kinds = (Refusal, RequestValidationError, HTTPException, Busy, TooSlow, SoundStormError, Exception)
+    for kind in kinds:
+        app.add_exception_handler(kind, answer)
+
+
+def _invalid(error: RequestValidationError) -> Refusal:
+    """Name the first parameter that is wrong, and what is wrong with it."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part != "body"]
+    param = place[0] if place and first["type"] != "json_invalid" else None
+    return Refusal(400, f"{param}: {first['msg']}" if param else f"the body: {first['msg']}", param)
+
+
+def _type(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"

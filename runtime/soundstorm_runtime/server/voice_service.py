@@ -1,0 +1,109 @@
+"""A voice that many requests share: names, the queue, batched steps, and the call that speaks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+
+import numpy as np
+
+from ..bundle.open_engines import open_engines
+from ..bundle.reader import MANIFEST_FILE, read_bundle
+from ..errors import OptionError
+from ..voice import Voice
+from .api_errors import Refusal
+from .api_schema import OPENAI_MODELS, OPENAI_VOICES, USUAL_VOICE, Model, SpeechRequest
+from .encoding import encode, events
+from .metrics import Metrics
+from .request_queue import Job, Jobs
+from .settings import Settings
+from .step_batching import BatchingEngine
+
+
+class Speaker:
+    """Speaks for requests. Everything but the speaking itself happens on the event loop."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.jobs = Jobs(settings.at_once, settings.queue, settings.time_limit)
+        bundle = read_bundle(settings.bundle)
+        manifest = bundle.manifest
+        if manifest.text is None:
+            raise OptionError(
+                f"voice '{manifest.name}' has no text stage, so it cannot be served; take another"
+            )
+        engines = open_engines(
+            bundle, provider=settings.provider, precision=settings.precision, threads=settings.threads
+        )
+        step = BatchingEngine(
+            engines.by_name["step"],
+            most=engines.by_name["step"].axes["batch"].max if engines.in_batches else 1,
+            patience=settings.batch_ms / 1000,
+            company=lambda: self.jobs.working,
+            before=self.jobs.check,
+            on_batch=metrics.batch.observe,
+        )
+        by_name = {**engines.by_name, "step": step}
+        self._voice = Voice(
+            bundle, by_name, in_batches=engines.in_batches, lexicon=settings.lexicon, threads=settings.threads
+        )
+        self._voice.warm_up()
+        self._hop = manifest.audio.hop
+        self.model = manifest.name
+        made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
+        self.facts = Model(id=self.model, created=made, owned_by="soundstorm-edge")
+        self.voices = [USUAL_VOICE, *self._voice.voices]
+        self.engine = f"{step}, {engines.precision}"
+
+    def begin(self, request: SpeechRequest) -> Job:
+        """Take on a request. Raises `Refusal` for names that are not known, `Busy` for a full queue."""
+        self._check_model(request.model)
+        voice = self._voice_name(request.voice if isinstance(request.voice, str) else request.voice.id)
+        arrived = time.perf_counter()
+        job = self.jobs.begin(lambda: self._pieces(request, voice, arrived))
+        self.metrics.texts.inc()
+        job.future.add_done_callback(lambda _: self._count_out(job))
+        return job
+
+    def _count_out(self, job: Job) -> None:
+        self.metrics.texts.dec()
+        if job.cancelled:
+            self.metrics.abandoned.inc()
+
+    def _check_model(self, name: str | None) -> None:
+        if name not in (None, self.model, *OPENAI_MODELS):
+            message = f"model {name!r} was asked for, but there is {self.model!r} alone; leave it out"
+            raise Refusal(404, message, "model", "model_not_found")
+
+    def _voice_name(self, name: str) -> str | None:
+        if name in self._voice.voices:
+            return name
+        if name == USUAL_VOICE or name in OPENAI_VOICES:
+            return None
+        message = f"voice {name!r} was asked for, but there are {', '.join(self.voices)}; take one of these"
+        raise Refusal(400, message, "voice", "voice_not_found")
+
+    def _pieces(
+        self, request: SpeechRequest, voice: str | None, arrived: float
+    ) -> Generator[bytes, None, None]:
+        """Speak in a thread of the pool; closing this stops the voice."""
+        samples = 0
+
+        def counted(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+            nonlocal samples
+            for chunk in chunks:
+                if not samples:
+                    self.metrics.first_audio.observe(time.perf_counter() - arrived)
+                samples += len(chunk)
+                self.metrics.audio.inc(len(chunk) / self._voice.sample_rate)
+                yield chunk
+
+        with self.metrics.speaking.track_inprogress(), closing(self._stream(request, voice)) as chunks:
+            pieces = encode(counted(chunks), request.response_format, self._voice.sample_rate)
+            if request.stream_format == "sse":
+                pieces = events(pieces, lambda: (len(request.input), samples // self._hop))
+            yield from pieces
+
+    def _stream(self, request: SpeechRequest, voice: str | None) -> Generator[np.ndarray, None, None]:
+        yield from self._voice.stream(request.input, voice=voice, seed=request.seed, speed=request.speed)

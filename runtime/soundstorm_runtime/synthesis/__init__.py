@@ -1,0 +1,1 @@
+"""Text to audio: options, stages, whole sentences, streams."""

@@ -1,0 +1,194 @@
+"""The text stage on the device: phones to semantic tokens, in NumPy around any engine."""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..engines.base import Engine
+from ..errors import EngineError, TextError
+
+_log = logging.getLogger(__name__)
+
+
+class TooLongError(TextError):
+    """A sentence is longer than the voice takes at once; its parts may be spoken one by one."""
+
+
+class TextStage(ABC):
+    """Phones to semantic tokens, up to `max_tokens` at once."""
+
+    def __init__(self, encoder: Engine, max_tokens: int) -> None:
+        self._encoder = encoder
+        self.max_tokens = max_tokens
+
+    def semantic_tokens(
+        self,
+        phones: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        stretch: float = 1.0,
+        room: int | None = None,
+    ) -> np.ndarray:
+        """Return all that `tokens_as_made` gives, int64 [tokens]."""
+        return np.concatenate(list(self.tokens_as_made(phones, rng, stretch=stretch, room=room)))
+
+    def tokens_as_made(
+        self,
+        phones: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        stretch: float = 1.0,
+        room: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Give the semantic tokens of phone ids, int64 [phones], as they are made: arrays int64 [tokens].
+
+        stretch: of all durations, above 1 is slower speech.
+        room: tokens that may be given where that is less than `max_tokens`.
+
+        Raises `TooLongError` for more phones or tokens than the voice takes at once.
+        """
+        limit = self._encoder.axes["phones"].max
+        if len(phones) > limit:
+            raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
+        most = self.max_tokens if room is None else min(room, self.max_tokens)
+        feeds = {"phones": phones[None], "lengths": np.array([len(phones)])}
+        yield from self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
+
+    @abstractmethod
+    def _from_encoded(
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
+    ) -> Iterator[np.ndarray]:
+        """Go on from what the encoder gave for a sentence of so many phones, to `most` tokens at most."""
+
+
+def _too_long(tokens: str, most: int) -> TooLongError:
+    return TooLongError(f"a sentence has {tokens} semantic tokens, expected at most {most}; shorten it")
+
+
+class ParallelText(TextStage):
+    """Durations first, then all tokens at once: no phone can be skipped or repeated."""
+
+    def __init__(self, encoder: Engine, decoder: Engine, max_tokens: int) -> None:
+        super().__init__(encoder, max_tokens)
+        self._decoder = decoder
+
+    def _from_encoded(
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
+    ) -> Iterator[np.ndarray]:
+        counts = token_counts(encoded["durations"][0] * stretch)
+        total = int(counts.sum())
+        if total > most:
+            raise _too_long(str(total), most)
+        starts = np.cumsum(counts) - counts
+        progress = (np.arange(total) - np.repeat(starts, counts)) / np.repeat(counts, counts)
+        feeds = {
+            "hidden": encoded["hidden"],
+            "phone_index": np.repeat(np.arange(phones), counts)[None],
+            "progress": progress.astype(np.float32)[None],
+            "lengths": np.array([total]),
+        }
+        yield self._decoder.run(feeds)["semantic_tokens"][0]
+
+
+class AutoregressiveText(TextStage):
+    """One token after the other, with the key/value cache as explicit state.
+
+    Sources: SPEAR-TTS, arXiv 2302.03540. The id `vocabulary` begins and ends a sequence. The pace is in the
+    tokens, one for each stretch of time: slower speech has some of them twice, faster speech leaves some out.
+
+    rate: semantic tokens a second.
+    temperature: of the sampled tokens; 0 takes the most likely one.
+    longest_phone: seconds; a sentence whose phones last longer lost its way, and is cut.
+    """
+
+    def __init__(
+        self,
+        encoder: Engine,
+        step: Engine,
+        max_tokens: int,
+        vocabulary: int,
+        rate: int,
+        temperature: float = 0.0,
+        longest_phone: float = 0.4,
+    ) -> None:
+        super().__init__(encoder, max_tokens)
+        self._step = step
+        self._vocabulary = vocabulary
+        self._rate = rate
+        self._temperature = temperature
+        self._longest_phone = longest_phone
+
+    def _from_encoded(
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
+    ) -> Iterator[np.ndarray]:
+        layers, batch, heads, _, dim_head = encoded["cross_keys"].shape
+        empty = np.zeros((layers, batch, heads, 0, dim_head), np.float32)
+        state = {"keys": empty, "values": empty}
+        limit = max(1, round(self._longest_phone * phones * self._rate))
+        end = last = self._vocabulary
+        for made in range(limit):
+            given, more = (math.ceil(round(count * stretch, 6)) for count in (made, made + 1))
+            if given > most:
+                raise _too_long(f"more than {most}", most)
+            token = {"token": np.array([last]), "lengths": np.array([phones])}
+            results = self._step.run({**token, **encoded, **state})
+            state = {"keys": results["next_keys"], "values": results["next_values"]}
+            logits = results["logits"][0]
+            if not made:
+                logits = logits[:end]  # a sentence has one token at least
+            last = _pick(logits, self._temperature, rng)
+            if last == end:
+                return
+            if more > given:
+                yield np.full(more - given, last)
+        _log.warning(
+            "a sentence of %d phones did not end within %d semantic tokens; cut there", phones, limit
+        )
+
+
+def token_counts(durations: np.ndarray) -> np.ndarray:
+    """Round durations, float [phones] in tokens, to whole tokens, int64 [phones], each at least 1.
+
+    The ends of the phones are rounded, not their lengths: errors carry over to the next phone
+    instead of adding up, and what a very short phone is given is taken from those after it.
+    """
+    if not (np.isfinite(durations).all() and (durations > 0).all()):
+        raise EngineError(
+            "the text encoder gave a duration that is not a positive number; "
+            "export the voice again with soundstorm-export"
+        )
+    ends = np.rint(np.cumsum(durations, dtype=np.float64)).astype(np.int64)
+    place = np.arange(1, len(ends) + 1)
+    # The smallest ends that are not before the rounded ones and grow by 1 at least.
+    ends = np.maximum(np.maximum.accumulate(ends - place), 0) + place
+    return np.diff(ends, prepend=0)
+
+
+def _pick(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    """Sample a token from logits, float32 [tokens]."""
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = (logits - logits.max()).astype(np.float64) / temperature
+    cumulative = np.cumsum(np.exp(scaled))
+    token = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
+    return min(int(token), len(logits) - 1)  # the product may round up to the very end

@@ -1,0 +1,1 @@
+"""Text to phones: sentences, normalisation, lexicon, letter-to-sound."""

@@ -1,0 +1,225 @@
+"""Text to phones: the words that letters do not tell, and letter-to-sound rules for all others.
+
+The phones are those of flite's American English (CMU's set, `pau` for a pause), and so are the
+habits: where it pauses, how "the" and "a" change with what follows, how it reads an acronym.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import BundleError, TextError
+from .letter_to_sound import LETTERS, LetterToSound
+from .sentences import PAUSES, normalise
+from .user_lexicon import OwnWords
+
+PAUSE = "pau"
+VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())
+_SIBILANT = frozenset("s z sh zh ch jh".split())
+_VOICELESS = frozenset("p t k f th".split())
+_SUFFIXES = {"s": "z", "ll": "l", "ve": "v", "d": "d"}
+
+# What makes a neighbour turn a noun into a verb (to use it, the use of it), as flite's tagger has it.
+_CALL_A_VERB = frozenset("to will may would can could should must ought might".split())
+_ASK_A_VERB = frozenset("who what where how when not".split())
+_DETERMINERS = frozenset(
+    ("the a an no some this each another those every all any these both neither many").split()
+)
+_OBJECTS = _DETERMINERS | frozenset("her his their its our mine it".split())
+_TO_BE = frozenset("is am are was were has have had be".split())
+_PREPOSITIONS = frozenset(
+    (
+        "of for in on that with by at from as if against about before because under after over into "
+        "while without through new between among until per up down to"
+    ).split()
+)
+_INFINITIVES = frozenset("to can can't cannot could couldn't will shall".split())
+_READ_OR_LEAD = {"read": ("r eh d", "r iy d"), "lead": ("l eh d", "l iy d")}
+
+_FORMAT = "soundstorm-lexicon 1"
+_WORD_LINE = re.compile(r"([a-z]+)\t([a-z]+(?: [a-z]+)*)(?:\t([a-z]+(?: [a-z]+)*))?")
+_VOWEL_LETTERS = "aeiouy"
+
+
+class Lexicon:
+    """Pronounces words and sentences.
+
+    Args:
+        words: lower-case words to their phones, separated by spaces; only those need to be there
+            that `rules` get wrong. The letters a to z must be, spoken as letters.
+        verbs: words that sound otherwise as verbs ("use"), to those phones.
+        rules: the letter-to-sound trees.
+        onsets: letters that may stand before a word's first vowel.
+        codas: letters that may stand after its last; a word with others is an acronym, read by letter.
+    """
+
+    def __init__(
+        self,
+        words: Mapping[str, str],
+        verbs: Mapping[str, str],
+        rules: LetterToSound,
+        onsets: Iterable[str],
+        codas: Iterable[str],
+    ) -> None:
+        self.words = dict(words)
+        self.verbs = dict(verbs)
+        self.rules = rules
+        self.onsets = frozenset(onsets)
+        self.codas = frozenset(codas)
+        self._own: OwnWords | None = None
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """Every phone that can come out, sorted, `pau` among them."""
+        told = {phone for phones in (*self.words.values(), *self.verbs.values()) for phone in phones.split()}
+        return tuple(
+            sorted(told | self.rules.symbols() | {PAUSE, "ax", "dh", "iy", *_SUFFIXES.values(), "s"})
+        )
+
+    def add(self, own: OwnWords) -> None:
+        """Pronounce a user's words as they want it."""
+        self.words |= own.phones
+        self._own = own
+
+    def pronounce(self, word: str, *, verb: bool = False) -> tuple[str, ...]:
+        """Give the phones of one word, without a pause. Raises `TextError` where it has no letter."""
+        letters = "".join(c for c in word.lower() if c in LETTERS or c == "'")
+        stem, _, suffix = letters.rpartition("'")
+        if suffix in _SUFFIXES and stem.strip("'"):
+            phones = self.pronounce(stem, verb=verb)
+            return (*phones, *_suffix(suffix, phones[-1]))
+        letters = letters.replace("'", "")
+        if not letters:
+            raise TextError(f"word {word!r} has no letter; give a word of the letters a to z")
+        told = (verb and self.verbs.get(letters)) or self.words.get(letters)
+        if told:
+            return tuple(told.split())
+        if self._is_speakable(letters) and (phones := self.rules(letters)):
+            return phones
+        return tuple(phone for letter in letters for phone in self.words[letter].split())
+
+    def phones(self, sentence: str) -> list[str]:
+        """Give the phones of a sentence, with `pau` at its start, at each pause and at its end.
+
+        Raises `TextError` where nothing in it is speakable.
+        """
+        items = normalise(self._own.put(sentence) if self._own else sentence).split()
+        words = [item.rstrip(PAUSES) for item in items]
+        if not words:
+            raise TextError(f"text {sentence[:40]!r} has no speakable character; give letters or digits")
+        spoken = [self._in_context(words, i) for i in range(len(words))]
+        phones = [PAUSE]
+        for i, (item, word) in enumerate(zip(items, words, strict=True)):
+            runs_on = item == word and i + 1 < len(words)
+            if runs_on and word == "a":
+                phones.append("ax")
+            elif runs_on and word == "the" and spoken[i + 1][0] in VOWELS:
+                phones += ["dh", "iy"]
+            else:
+                phones += spoken[i]
+            if not runs_on:
+                phones.append(PAUSE)
+        return phones
+
+    def _in_context(self, words: list[str], i: int) -> tuple[str, ...]:
+        before = words[i - 1] if i else ""
+        if words[i] in _READ_OR_LEAD:
+            return tuple(_READ_OR_LEAD[words[i]][before in _INFINITIVES].split())
+        after = words[i + 1] if i + 1 < len(words) else ""
+        return self.pronounce(words[i], verb=_is_verb(before, after))
+
+    def _is_speakable(self, word: str) -> bool:
+        vowels = [i for i, letter in enumerate(word) if letter in _VOWEL_LETTERS]
+        if not vowels:
+            return False
+        return word[: vowels[0]] in self.onsets and word[vowels[-1] + 1 :] in self.codas
+
+    def to_bytes(self) -> bytes:
+        """Give the lexicon as a file's content; the same lexicon gives the same bytes."""
+        lines = [
+            _FORMAT,
+            "onsets\t" + " ".join(sorted(self.onsets - {""})),
+            "codas\t" + " ".join(sorted(self.codas - {""})),
+            *(f"{letter}\t{rule}" for letter, rule in self.rules.rules.items()),
+            f"words\t{len(self.words)}",
+        ]
+        for word, phones in sorted(self.words.items()):
+            lines.append("\t".join([word, phones, *([self.verbs[word]] if word in self.verbs else [])]))
+        return gzip.compress("\n".join([*lines, ""]).encode(), mtime=0)
+
+    def save(self, path: Path) -> None:
+        """Write the lexicon to a file."""
+        path.write_bytes(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> Lexicon:
+        """Read what `save` wrote. Raises `BundleError` for a file that is missing or damaged."""
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read lexicon {path} ({error}); export the bundle again") from error
+        return cls.from_bytes(content, str(path))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str) -> Lexicon:
+        """Read what `to_bytes` gave; `name` is how messages call it."""
+        try:
+            lines = gzip.decompress(content).decode("utf-8").split("\n")
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            raise BundleError(f"cannot read lexicon {name} ({error}); export the bundle again") from error
+        if lines[0] != _FORMAT:
+            raise BundleError(
+                f"lexicon {name} begins with {lines[0][:40]!r}, expected {_FORMAT!r}; export again"
+            )
+        try:
+            return cls._parse(lines[1:])
+        except ValueError as error:
+            raise BundleError(f"lexicon {name} is damaged: {error}; export the bundle again") from error
+
+    @classmethod
+    def _parse(cls, lines: list[str]) -> Lexicon:
+        head = [line.split("\t") for line in lines[: len(LETTERS) + 3]]
+        names = ["onsets", "codas", *LETTERS, "words"]
+        if [cells[0] for cells in head] != names or any(len(cells) != 2 for cells in head):
+            raise ValueError("its first lines are not onsets, codas, 26 rules and the number of words")
+        values = dict(head)
+        rows = lines[len(names) :]
+        if rows[-1:] != [""] or str(len(rows) - 1) != values["words"]:
+            raise ValueError(f"{values['words']} words expected, {max(len(rows) - 1, 0)} found")
+        words: dict[str, str] = {}
+        verbs: dict[str, str] = {}
+        for row in rows[:-1]:
+            match = _WORD_LINE.fullmatch(row)
+            if match is None:
+                raise ValueError(f"line {row[:60]!r} is not 'word<tab>phones[<tab>phones as a verb]'")
+            word, phones, verb = match.groups()
+            words[word] = phones
+            if verb:
+                verbs[word] = verb
+        if not words.keys() >= set(LETTERS):
+            raise ValueError("it does not tell how each of the letters a to z is spoken")
+        rules = LetterToSound({letter: values[letter] for letter in LETTERS})
+        return cls(words, verbs, rules, ["", *values["onsets"].split()], ["", *values["codas"].split()])
+
+
+def _suffix(suffix: str, before: str) -> tuple[str, ...]:
+    """Phones of 's, 'll, 've and 'd after the phone `before`."""
+    phone = _SUFFIXES[suffix]
+    if suffix != "s":
+        return (phone,) if before in VOWELS else ("ax", phone)
+    if before in _SIBILANT:
+        return ("ax", phone)
+    return ("s",) if before in _VOICELESS else (phone,)
+
+
+def _is_verb(before: str, after: str) -> bool:
+    if before in _CALL_A_VERB:
+        return True
+    if before in _ASK_A_VERB:
+        return after not in _PREPOSITIONS
+    return after in _OBJECTS and before not in _DETERMINERS and before not in _TO_BE

@@ -1,0 +1,142 @@
+"""How a sentence becomes the ids that a text stage reads: phones of a lexicon, or tokens of a tokenizer."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BundleError, EngineError, TextError
+from .lexicon import Lexicon
+from .sentences import check_length, sentences_as_written, split_sentences
+
+PAUSE = "pau"  # the phone of silence: at both ends of a sentence and at its phrase breaks
+
+
+class Spelling(ABC):
+    """Spells sentences in units, and units as ids.
+
+    longest_unit: seconds that one may last; what takes longer was read by a stage that lost its way.
+    """
+
+    longest_unit: float
+
+    @abstractmethod
+    def sentences(self, text: str) -> list[str]:
+        """Split a text into sentences. Raises `TextError` for one that cannot be spoken."""
+
+    @abstractmethod
+    def units(self, sentence: str) -> list[str]:
+        """Spell a sentence. Raises `TextError` where nothing in it can be spoken."""
+
+    @abstractmethod
+    def halves(self, units: list[str]) -> list[list[str]]:
+        """Split where one may pause, nearest to the middle; give nothing where there is no such place."""
+
+    @abstractmethod
+    def ids(self, units: list[str]) -> np.ndarray:
+        """Give the ids of units, int64 [phones], as the text encoder takes them."""
+
+
+class Phones(Spelling):
+    """Spells by a lexicon; a phone's id is its place in `symbols`. name: of the voice."""
+
+    longest_unit = 0.4  # speech is some five times faster
+
+    def __init__(self, lexicon: Lexicon, symbols: tuple[str, ...], name: str) -> None:
+        self._lexicon = lexicon
+        self._ids = {symbol: place for place, symbol in enumerate(symbols)}
+        self._name = name
+
+    def sentences(self, text: str) -> list[str]:
+        """Split a text, and clean it of what no English voice can say."""
+        return split_sentences(text)
+
+    def units(self, sentence: str) -> list[str]:
+        """Give the phones of a sentence."""
+        return self._lexicon.phones(sentence)
+
+    def halves(self, units: list[str]) -> list[list[str]]:
+        """Split at a pause, which both halves have."""
+        pauses = [place for place, phone in enumerate(units) if phone == PAUSE and 0 < place < len(units) - 1]
+        if not pauses:
+            return []
+        middle = min(pauses, key=lambda place: abs(place - len(units) / 2))
+        return [units[: middle + 1], units[middle:]]
+
+    def ids(self, units: list[str]) -> np.ndarray:
+        """Look phones up. Raises `BundleError` for one that the text stage does not know."""
+        try:
+            return np.array([self._ids[phone] for phone in units], np.int64)
+        except KeyError as error:
+            raise BundleError(
+                f"the lexicon of voice '{self._name}' has the phone {error.args[0]!r}, "
+                f"expected one of {', '.join(self._ids)}; export it again with soundstorm-export"
+            ) from error
+
+
+class Tokens(Spelling):
+    """Spells by a tokenizer file of the library `tokenizers`, such as byte pairs; its units are words.
+
+    vocabulary: how many ids the text stage reads. end: the id that it expects after the last, if any.
+
+    Raises `BundleError` for a file that is none or has more ids, `EngineError` without the library.
+    """
+
+    longest_unit = 1.5  # of a token, which is up to a long word
+
+    def __init__(self, file: Path, vocabulary: int, end: int | None) -> None:
+        self._tokenizer, self._end = _read_tokenizer(file), end
+        if (count := self._tokenizer.get_vocab_size()) > vocabulary:
+            raise BundleError(
+                f"{file} has {count} tokens, expected at most {vocabulary}, as the text stage of this voice; "
+                "export it again with soundstorm-export"
+            )
+
+    def sentences(self, text: str) -> list[str]:
+        """Split a text and leave it as it is written, in any language."""
+        check_length(text)
+        parts = sentences_as_written(text)
+        if not parts:
+            raise TextError(f"text {text.strip()[:40]!r} has no letter or digit; give some words to speak")
+        return parts
+
+    def units(self, sentence: str) -> list[str]:
+        """Give the words of a sentence."""
+        return sentence.split()
+
+    def halves(self, units: list[str]) -> list[list[str]]:
+        """Split after a clause, or between words where there is none."""
+        between = range(1, len(units))
+        places = [place for place in between if re.search(r"[,;:.)]$", units[place - 1])] or between
+        if not places:
+            return []
+        middle = min(places, key=lambda place: abs(place - len(units) / 2))
+        return [units[:middle], units[middle:]]
+
+    def ids(self, units: list[str]) -> np.ndarray:
+        """Give the ids of the tokens of words, and the end after them."""
+        ids = self._tokenizer.encode(" ".join(units)).ids
+        if not ids:
+            raise TextError(f"the tokenizer makes nothing of {' '.join(units)[:40]!r}; give other words")
+        return np.array(ids if self._end is None else [*ids, self._end], np.int64)
+
+
+def _read_tokenizer(file: Path) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise EngineError(
+            "this voice reads text by a tokenizer, and the library tokenizers is not installed; "
+            "pip install 'soundstorm-edge[tokenizer]'"
+        ) from error
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(
+            f"{file} is no file of the library tokenizers ({reason}); export the bundle again"
+        ) from error

@@ -1,0 +1,1 @@
+"""What the commands measure and run: diagnosis, benchmark, batch jobs."""

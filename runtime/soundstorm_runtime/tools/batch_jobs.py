@@ -1,0 +1,149 @@
+"""Speak many lines to files: JSON lines in, a WAV file for each out, in one process or several."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ..audio.writers import audio_file
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..errors import TextError
+from ..support.hardware import default_threads
+from ..support.interrupt import leave_ctrl_c_to_parent, starting_processes
+from ..support.serde import from_plain
+from ..voice import Voice
+
+CHUNK = 16  # lines that go through the network together, and that an interrupted run may lose
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is to be spoken: the file is named after `id`."""
+
+    id: str
+    text: str
+    voice: str | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ValueError(
+                f"id is {self.id!r}, expected up to 200 letters, digits, dots, dashes and underscores, "
+                "a letter or digit first: it names the file"
+            )
+        if self.seed is not None and self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where lines are spoken to, by what, and how; `voice` and `seed` are for lines without their own."""
+
+    bundle: Path
+    folder: Path
+    voice: str | None = None
+    seed: int = 0
+    steps: tuple[int, ...] | None = None
+    temperature: float | None = None
+    threads: int | None = None
+    provider: Provider = "auto"
+    precision: PrecisionChoice = "auto"
+    speed: float = 1.0
+    lexicon: Path | None = None
+
+    def file(self, line: Line) -> Path:
+        """Return the file of a line; it is there when it is complete, and not before."""
+        return self.folder / f"{line.id}.wav"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A line that was spoken: seconds of audio, or why there are none."""
+
+    id: str
+    seconds: float
+    problem: str | None = None
+
+
+def read_lines(text: str, name: str) -> list[Line]:
+    """Read JSON lines; `name` says in messages where they are from. Empty lines are skipped.
+
+    Raises `TextError` that names the line for one that is not an object with the keys of `Line`, or
+    whose id was there before.
+    """
+    lines: list[Line] = []
+    seen: dict[str, int] = {}
+    for number, row in enumerate(text.split("\n"), 1):  # a JSON string may hold other ends of lines
+        if not row.strip():
+            continue
+        try:
+            line = from_plain(Line, json.loads(row), "the line")
+        except (ValueError, RecursionError) as error:
+            raise TextError(f"{name}:{number}: {error}; mend the line") from error
+        if line.id in seen:
+            raise TextError(f"{name}:{number}: id {line.id!r} is that of line {seen[line.id]}; give another")
+        seen[line.id] = number
+        lines.append(line)
+    return lines
+
+
+def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[Spoken]:
+    """Speak lines to files, in no particular order, each file whole or not at all.
+
+    A line that cannot be spoken is told as such, and the others go on. workers: processes; they share
+    the processors unless `job.threads` says otherwise. Raises what `Voice.load` does.
+    """
+    ordered = sorted(lines, key=lambda line: -len(line.text))  # lines of like length need little padding
+    chunks = [ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK)]
+    if workers == 1:
+        for chunk in chunks:
+            yield from _speak_chunk(job, chunk, job.threads)
+        return
+    from concurrent.futures import ProcessPoolExecutor, as_completed  # one process needs neither
+    from multiprocessing import get_context
+
+    threads = job.threads or max(1, default_threads() // workers)
+    # A fresh process for each: an engine's threads do not survive a fork.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=leave_ctrl_c_to_parent)
+    try:
+        with starting_processes():
+            futures = [pool.submit(_speak_chunk, job, chunk, threads) for chunk in chunks]
+        for future in as_completed(futures):
+            yield from future.result()
+    finally:  # not by `with`, which would take the cancelling back and speak all that waits
+        pool.shutdown(cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def _voice(job: Job, threads: int | None) -> Voice:
+    """Load the voice once in each process."""
+    return Voice.load(
+        job.bundle, threads=threads, provider=job.provider, precision=job.precision, lexicon=job.lexicon
+    )
+
+
+def _speak_chunk(job: Job, lines: Sequence[Line], threads: int | None) -> list[Spoken]:
+    voice = _voice(job, threads)
+    try:
+        audio = voice.speak_many(
+            [line.text for line in lines],
+            voice=[line.voice or job.voice for line in lines],
+            seed=[job.seed if line.seed is None else line.seed for line in lines],
+            speed=job.speed,
+            steps=job.steps,
+            temperature=job.temperature,
+        )
+    except TextError as error:
+        if len(lines) == 1:
+            return [Spoken(lines[0].id, 0.0, str(error))]
+        return [spoken for line in lines for spoken in _speak_chunk(job, [line], threads)]
+    for line, samples in zip(lines, audio, strict=True):
+        with audio_file(job.file(line), voice.sample_rate) as write:
+            write(samples)
+    return [Spoken(line.id, len(a) / voice.sample_rate) for line, a in zip(lines, audio, strict=True)]

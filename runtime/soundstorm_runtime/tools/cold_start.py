@@ -1,0 +1,47 @@
+"""How long a command takes from its start to the first sound, and how much memory it takes at most.
+
+`python -m soundstorm_runtime.tools.cold_start COMMAND...` runs a command that writes a WAV to its standard
+output, and prints both as JSON. It is a process of its own, and as small as can be: the peak of memory
+that a system reports for a child counts what its parent held when it was started.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+WAV_HEADER = 44  # bytes before the first sample
+
+
+def measure(command: Sequence[str]) -> dict[str, float | None]:
+    """Run a command to its end; gives seconds to its first sample and to its end, and MiB at the peak."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        stream = process.stdout or sys.stdin.buffer  # always the former, for type checkers
+        spoke = len(stream.read(WAV_HEADER + 2)) == WAV_HEADER + 2
+        first = time.perf_counter() - started if spoke else None
+        while stream.read(1 << 16):
+            pass
+    return {
+        "code": process.returncode,
+        "first_audio_seconds": first,
+        "seconds": time.perf_counter() - started,
+        "peak_megabytes": _peak_megabytes(),
+    }
+
+
+def _peak_megabytes() -> float | None:
+    """Return the peak of resident memory of the children so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1:])))

@@ -1,0 +1,286 @@
+"""What a machine can run a voice with: engines, libraries, instructions; and whether a bundle runs."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle.manifest import Manifest
+from ..bundle.open_engines import Engines, PrecisionChoice, Provider, open_engines
+from ..bundle.reader import Bundle, read_bundle
+from ..engines.base import Engine
+from ..engines.comparison import Difference, compare
+from ..engines.example_feeds import example_feeds
+from ..engines.graphs import Axis, Graph
+from ..engines.onnx.onnx_engine import CPU, OnnxEngine, available_devices
+from ..engines.tensorrt.library import open_tensorrt_library
+from ..errors import EngineError, SoundStormError
+from ..support.hardware import INT8_FEATURES, Machine, this_machine
+
+# What is installed from where: the first of these distributions that is there counts.
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "soundstorm-edge": ("soundstorm-edge",),
+    "numpy": ("numpy",),
+    "soundfile": ("soundfile",),
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "tensorrt": ("tensorrt", "tensorrt-lean", "tensorrt-dispatch"),
+    "cuda-python": ("cuda-python",),
+}
+CUDA_LIBRARIES = {"driver": "cuda", "runtime": "cudart", "cuDNN": "cudnn", "TensorRT": "nvinfer"}
+LENGTHS = {
+    "batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7,
+    "prompt_frames": 50, "prompt_tokens": 50,
+}  # fmt: skip
+
+
+# What an engine on a GPU is compared in: three runs, of which the last replays what the second captured.
+COMPARED = {"batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40}
+LEAST_AGREEMENT = 0.98
+
+
+@dataclass(frozen=True)
+class GraphCheck:
+    """One graph, run once: its file, the milliseconds of the run, and what was wrong, if anything.
+
+    difference: of an engine on a GPU from ONNX Runtime in fp32 on the CPU, at the same random numbers.
+    on_gpu: share of the nodes that ONNX Runtime ran on the GPU; None for other engines.
+    """
+
+    file: str
+    milliseconds: float | None
+    problem: str | None
+    difference: Difference | None = None
+    on_gpu: float | None = None
+
+
+@dataclass(frozen=True)
+class BundleCheck:
+    """A bundle that was opened as `auto`, or what was asked for, has it; `problem` where it was not."""
+
+    path: str
+    precisions: tuple[str, ...]
+    engine: str | None
+    precision: str | None
+    reason: str | None
+    graphs: dict[str, GraphCheck]
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that is known of a machine: versions of libraries and paths of CUDA's, None where absent.
+
+    providers: what ONNX Runtime runs on. tensorrt: which TensorRT can be used here, on which card; None where
+    none can, for the reason that `tensorrt_problem` gives.
+    """
+
+    machine: Machine
+    libraries: dict[str, str | None]
+    providers: tuple[str, ...]
+    cuda: dict[str, str | None]
+    auto: str
+    advice: tuple[str, ...]
+    bundle: BundleCheck | None
+    tensorrt: str | None
+    tensorrt_problem: str | None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is an engine and, where a bundle was given, all its graphs ran."""
+        check = self.bundle
+        graphs = check.graphs.values() if check else ()
+        has_engine = bool(self.providers or self.tensorrt)
+        return has_engine and not (check and check.problem) and not any(g.problem for g in graphs)
+
+
+def diagnose(
+    path: Path | None = None,
+    *,
+    provider: Provider = "auto",
+    precision: PrecisionChoice = "auto",
+    threads: int | None = None,
+) -> Diagnosis:
+    """Look at this machine and, where its folder is given, at a bundle. Absence of anything is no error."""
+    machine = this_machine()
+    providers, problem = _providers()
+    tensorrt, tensorrt_problem = _tensorrt()
+    libraries = {name: _version(names) for name, names in LIBRARIES.items()}
+    check = _check_bundle(path, provider, precision, threads) if path else None
+    return Diagnosis(
+        machine=machine,
+        libraries=libraries,
+        providers=providers,
+        cuda={name: _library(short) for name, short in CUDA_LIBRARIES.items()},
+        auto=problem or _auto(providers, machine, tensorrt),
+        advice=tuple(_advice(machine, providers, libraries)),
+        bundle=check,
+        tensorrt=tensorrt,
+        tensorrt_problem=tensorrt_problem,
+    )
+
+
+def _providers() -> tuple[tuple[str, ...], str | None]:
+    try:
+        return tuple(available_devices()), None
+    except EngineError as error:
+        return (), str(error)
+    except Exception as error:  # a library that is installed but broken raises whatever it likes
+        return (), f"onnxruntime cannot be imported ({error}); install it again"
+
+
+def _tensorrt() -> tuple[str | None, str | None]:
+    try:
+        return str(open_tensorrt_library()), None
+    except EngineError as error:
+        return None, str(error)
+
+
+def _version(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _library(name: str) -> str | None:
+    """Find a shared library in the system's folders or in NVIDIA's wheels, without loading it."""
+    if found := ctypes.util.find_library(name):
+        return found
+    for package in ("nvidia", "tensorrt_libs"):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            if files := sorted(Path(folder).glob(f"**/lib{name}.so*")):
+                return str(files[0])
+    return None
+
+
+def _auto(providers: tuple[str, ...], machine: Machine, tensorrt: str | None) -> str:
+    if tensorrt:
+        return f"TensorRT where a bundle has engines for this machine; else {_auto(providers, machine, None)}"
+    fast = next((feature for feature in INT8_FEATURES if feature in machine.features), None)
+    on_cpu = f"int8 where a bundle has it ({fast})" if fast else "fp32 (no instructions for int8)"
+    if "cuda" in providers:
+        return f"CUDA if it starts, in fp16 where a bundle has it; else the CPU, {on_cpu}"
+    return f"the CPU, {on_cpu}"
+
+
+def _advice(machine: Machine, providers: tuple[str, ...], libraries: dict[str, str | None]) -> list[str]:
+    advice = []
+    if not providers:
+        advice.append("pip install 'soundstorm-edge[cpu]' for an engine, or 'soundstorm-edge[gpu]' for CUDA")
+    elif machine.gpus and "cuda" not in providers:
+        advice.append(
+            f"{machine.gpus[0]} is not used: pip uninstall onnxruntime, "
+            "then pip install 'soundstorm-edge[gpu]'"
+        )
+    if libraries["soundstorm-edge"] is None:
+        advice.append("soundstorm-edge runs from a source tree; pip install it to have its version told")
+    return advice
+
+
+def _check_bundle(
+    path: Path, provider: Provider, precision: PrecisionChoice, threads: int | None
+) -> BundleCheck:
+    precisions: tuple[str, ...] = ()
+    try:
+        bundle = read_bundle(path)
+        precisions = bundle.manifest.precisions
+        bundle.check()
+        bundle.prompts()
+        engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
+    except SoundStormError as error:
+        return BundleCheck(str(path), precisions, None, None, None, {}, str(error))
+    some = next(iter(engines.by_name.values()))
+    graphs = {name: _check_graph(bundle, engines, name) for name in engines.by_name}
+    for graph in bundle.manifest.prompt_graphs().values():
+        graphs[graph.name] = _check_prompt_graph(bundle, graph, threads)
+    return BundleCheck(str(path), precisions, str(some), engines.precision, engines.reason, graphs, None)
+
+
+def _check_graph(bundle: Bundle, engines: Engines, name: str) -> GraphCheck:
+    path = bundle.graph_file(name, engines.precision, on_cpu=engines.provider == "cpu")
+    file = path.relative_to(bundle.path).as_posix()
+    try:
+        milliseconds = round(1000 * _run_once(bundle.manifest, engines.by_name[name]), 2)
+        if engines.provider == "cpu":
+            return GraphCheck(file, milliseconds, None)
+        difference = _compare(bundle, engines.by_name[name])
+    except EngineError as error:
+        return GraphCheck(file, None, str(error))
+    problem = _objection(bundle, engines, name, difference)
+    return GraphCheck(file, milliseconds, problem, difference, _share_on_gpu(bundle, engines.by_name[name]))
+
+
+def _check_prompt_graph(bundle: Bundle, graph: Graph, threads: int | None) -> GraphCheck:
+    """Run what makes prompts of recordings: on the CPU in fp32, whatever speaks."""
+    path = bundle.graph_file(graph.name)
+    file = path.relative_to(bundle.path).as_posix()
+    try:
+        engine = OnnxEngine(graph, path, bundle.manifest.axes, threads=threads)
+        return GraphCheck(file, round(1000 * _run_once(bundle.manifest, engine), 2), None)
+    except EngineError as error:
+        return GraphCheck(file, None, str(error))
+
+
+def _share_on_gpu(bundle: Bundle, engine: Engine) -> float | None:
+    if not isinstance(engine, OnnxEngine):
+        return None
+    lengths = _within(LENGTHS, engine.axes)
+    nodes = engine.placed_nodes(
+        example_feeds(bundle.manifest, engine.graph, lengths, np.random.default_rng(0))
+    )
+    return 1 - nodes.get(CPU, 0) / max(1, sum(nodes.values()))
+
+
+def _compare(bundle: Bundle, engine: Engine) -> Difference:
+    """Run an engine beside ONNX Runtime in fp32 on the CPU."""
+    graph, manifest = engine.graph, bundle.manifest
+    reference = OnnxEngine(graph, bundle.graph_file(graph.name), manifest.axes, provider="cpu")
+    lengths, rng = _within(COMPARED, engine.axes), np.random.default_rng(1)
+    for _ in range(3):
+        feeds = example_feeds(manifest, graph, lengths, rng)
+        results = engine.run(feeds)
+    return compare(graph, reference.run(feeds), results)
+
+
+def _objection(bundle: Bundle, engines: Engines, name: str, difference: Difference) -> str | None:
+    manifest = bundle.manifest
+    variant = manifest.variants.get(engines.precision) if engines.precision != "fp32" else None
+    allowed = (variant.parity if variant else {}).get(name, manifest.parity[name]).tolerance
+    if difference.largest <= allowed and difference.agreement >= LEAST_AGREEMENT:
+        return None
+    return (
+        f"differs from ONNX Runtime on the CPU by {difference.largest:.1e} and agrees in "
+        f"{difference.agreement:.1%} of the integers, expected at most {allowed:.0e} and at least "
+        f"{LEAST_AGREEMENT:.0%}; try another precision, or --provider cpu"
+    )
+
+
+def _within(lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, int]:
+    """Cut lengths to what an engine takes."""
+    return {
+        symbol: min(max(length, axes[symbol].min), axes[symbol].max) for symbol, length in lengths.items()
+    }
+
+
+def _run_once(manifest: Manifest, engine: Engine) -> float:
+    """Run a graph once; gives the seconds. Raises `EngineError` for results that are not finite."""
+    feeds = example_feeds(manifest, engine.graph, _within(LENGTHS, engine.axes), np.random.default_rng(0))
+    started = time.perf_counter()
+    results = engine.run(feeds)
+    seconds = time.perf_counter() - started
+    for name, array in results.items():
+        if not np.isfinite(array).all():
+            raise EngineError(
+                f"output '{name}' of graph '{engine.graph.name}' is not finite; try another precision"
+            )
+    return seconds

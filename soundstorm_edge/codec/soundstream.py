@@ -1,0 +1,290 @@
+"""SoundStream: a causal convolutional codec with residual VQ (arXiv 2107.03312).
+
+With `pad_mode="constant"` (and `strided_pad_mode`) nothing here looks into the future: frame t of the codes
+depends on no sample after its own last one, and its decoded samples on no later frame. A streaming decoder
+then only has to carry each convolution's `context`, and a window of frames for the attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import soxr
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from soundstorm_runtime.errors import AudioError
+
+from ..errors import RecipeError
+from ..nn.causal_convolution import KERNEL, CausalConv1d, CausalConvTranspose1d, ResidualUnit
+from ..nn.local_attention import LocalTransformer
+from ..support.config import from_fields, from_plain, to_plain
+from ..support.tensor_files import load_tensors, save_tensors
+from .interface import Codec, CodecOutput
+from .quantizer import GroupedQuantizer
+from .soundstream_config import SoundStreamConfig
+from .soundstream_losses import SoundStreamLosses, total_discriminator_loss
+
+__all__ = ["AudioLMSoundStream", "MusicLMSoundStream", "SoundStream", "SoundStreamConfig"]
+
+UNITS = 3  # residual units of a block
+LATENT_KERNEL = 3  # of the encoder's last convolution
+KIND = "SoundStream"
+
+
+class FiLM(nn.Module):
+    """Scales and shifts latents by a condition (arXiv 1709.07871)."""
+
+    def __init__(self, dim: int, conditions: int) -> None:
+        super().__init__()
+        self.to_scale_and_shift = nn.Linear(conditions, 2 * dim)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Map `[batch, frames, dim]` to the same shape, by a condition `[conditions]`."""
+        scale, shift = self.to_scale_and_shift(condition).chunk(2, dim=-1)
+        return x * scale + shift
+
+
+class SoundStream(Codec):
+    """Causal convolutional encoder, local attention, residual VQ, and the mirrored decoder.
+
+    Takes a `SoundStreamConfig` or its fields by keyword. The codebooks start from the first audio that
+    passes through; before that, codes decode to nothing that means anything.
+    """
+
+    def __init__(self, config: SoundStreamConfig | None = None, /, **fields: Any) -> None:
+        super().__init__()
+        given = {name: value for name, value in fields.items() if value is not None}  # None is a default
+        self.config = config = from_fields(SoundStreamConfig, config, given)
+        self.sample_rate, self.hop = config.sample_rate, config.hop
+        self.levels, self.codebook_size = config.levels, config.codebook_size
+        self.encoder = _encoder(config)
+        self.encoder_attention = _attention(config)
+        self.encoder_film = FiLM(config.codebook_dim, 2)
+        self.quantizer = GroupedQuantizer(config)
+        self.decoder_film = FiLM(config.codebook_dim, 2)
+        self.decoder_attention = _attention(config)
+        self.decoder = _decoder(config)
+        self.losses = SoundStreamLosses(config) if config.discriminators else None
+
+    @property
+    def target_sample_hz(self) -> int:
+        """Samples a second."""
+        return self.sample_rate
+
+    @property
+    def downsample_factor(self) -> int:
+        """Samples of one frame."""
+        return self.hop
+
+    @property
+    def seq_len_multiple_of(self) -> int:
+        """Samples of one frame."""
+        return self.hop
+
+    @property
+    def num_quantizers(self) -> int:
+        """Levels of each group."""
+        return self.config.rq_num_quantizers
+
+    @property
+    def rq_groups(self) -> int:
+        """Groups of channels with a residual quantizer each."""
+        return self.config.rq_groups
+
+    def non_discr_parameters(self) -> list[nn.Parameter]:
+        """Give what the codec's own optimizer trains."""
+        return [p for name, p in self.named_parameters() if not name.startswith("losses.")]
+
+    def forward(
+        self,
+        x: Tensor,
+        target: Tensor | None = None,
+        is_denoising: bool | None = None,
+        return_encoded: bool = False,
+        return_codes_only: bool = False,
+        return_discr_loss: bool = False,
+        return_discr_losses_separately: bool = False,
+        return_loss_breakdown: bool = False,
+        return_recons_only: bool = False,
+        input_sample_hz: int | None = None,
+        apply_grad_penalty: bool = False,
+        curtail_from_left: bool = False,
+    ) -> Any:
+        """Compute the training loss of audio float32 `[batch, samples]`, or what is asked for instead.
+
+        x: also `[samples]`; samples beyond whole frames are cut off, at the left on request. target: what
+        the reconstruction is compared with, if not x. is_denoising: whether to clean x up or to keep its
+        noise; with a target. input_sample_hz: the rate of x and target, if another than the codec's.
+
+        Returns a scalar. Or, the first of these that is asked for: return_codes_only: codes int64
+        `[batch, frames, levels]`. return_encoded: quantized latents float32 `[batch, frames, dim]`, codes and
+        the commitment loss. return_recons_only: the reconstruction `[batch, samples]`. return_discr_loss:
+        the discriminators' loss, with its gradient penalties on request (or all by name, separately).
+        return_loss_breakdown: the loss and its parts.
+        """
+        if is_denoising is not None and target is None:
+            raise AudioError("is_denoising is given without target, expected both; give the clean audio")
+        real = self._whole_frames(x, input_sample_hz, curtail_from_left)
+        if return_codes_only:
+            return self.quantizer.encode(self.latents(real))
+        quantized, codes, commitment = self._quantized(real, is_denoising)
+        if return_encoded:
+            return quantized, codes, commitment
+        fake = self._synthesize(self._filmed(self.decoder_film, quantized, is_denoising))
+        if return_recons_only:
+            return fake
+        if target is not None:
+            real = self._whole_frames(target, input_sample_hz, curtail_from_left)
+        if self.losses is None:
+            raise RecipeError("this SoundStream was made with discriminators=False; it has no losses")
+        if return_discr_loss:
+            losses = self.losses.discriminator(real, fake, penalize=apply_grad_penalty)
+            return (
+                list(losses.items()) if return_discr_losses_separately else total_discriminator_loss(losses)
+            )
+        total, parts = self.losses.codec(real, fake, commitment)
+        return (total, parts) if return_loss_breakdown else total
+
+    def reconstruct(self, audio: Tensor) -> CodecOutput:
+        """Encode and decode float32 audio `[batch, samples]` of any length.
+
+        The last frame is filled with silence, which is cut off the reconstruction.
+        """
+        quantized, codes, loss = self._quantized(self.pad_to_frames(audio))
+        return CodecOutput(self._synthesize(quantized)[:, : audio.shape[1]], codes, loss)
+
+    def tokenize(self, audio: Tensor) -> Tensor:
+        """Turn audio float32 `[batch, samples]` or `[samples]` into codes int64 `[batch, frames, levels]`.
+
+        The last frame is filled with silence. Raises `AudioError` as `Codec.tokenize` does.
+        """
+        return super().tokenize(audio[None] if audio.ndim == 1 else audio)
+
+    def decode(self, x: Tensor, quantize: bool = False) -> Tensor:
+        """Turn quantized latents float32 `[batch, frames, dim]` into audio `[batch, samples]`.
+
+        With `quantize`, latents that are still to be quantized.
+        """
+        return self._synthesize(self.quantizer(x)[0] if quantize else x)
+
+    def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
+        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`.
+
+        Also takes codes by group, `[groups, batch, frames, levels of a group]`.
+        """
+        if codes.ndim == 4:
+            codes = rearrange(codes, "g b n q -> b n (g q)")
+        return self._synthesize(self.quantizer.decode(codes))
+
+    def latents(self, audio: Tensor) -> Tensor:
+        """Encode audio float32 `[batch, samples]`, whole frames, to latents `[batch, frames, dim]`."""
+        latents = rearrange(self.encoder(rearrange(audio, "b n -> b 1 n")), "b d t -> b t d")
+        return latents if self.encoder_attention is None else self.encoder_attention(latents)
+
+    def save(self, path: str | Path) -> None:
+        """Write the configuration and all weights to one file, for `init_and_load_from`."""
+        save_tensors(Path(path), KIND, {"config": to_plain(self.config), "model": self.state_dict()})
+
+    @classmethod
+    def init_and_load_from(cls, path: str | Path) -> SoundStream:
+        """Read what `save` wrote, in evaluation mode.
+
+        Raises `CheckpointError` for a file that cannot be used; those of audiolm-pytorch are for
+        `soundstorm_edge.interop.from_audiolm_pytorch`.
+        """
+        content = load_tensors(Path(path), KIND, ("config", "model"))
+        codec = cls(from_plain(SoundStreamConfig, content["config"], "config"))
+        codec.load_state_dict(content["model"])
+        return codec.eval()
+
+    def _encode(self, audio: Tensor) -> Tensor:
+        return self.quantizer.encode(self.latents(audio))
+
+    def _quantized(self, audio: Tensor, denoising: bool | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        return self.quantizer(self._filmed(self.encoder_film, self.latents(audio), denoising))
+
+    def _filmed(self, film: FiLM, x: Tensor, denoising: bool | None) -> Tensor:
+        return x if denoising is None else film(x, x.new_tensor([denoising, not denoising]))
+
+    def _synthesize(self, quantized: Tensor) -> Tensor:
+        if self.decoder_attention is not None:
+            quantized = self.decoder_attention(quantized)
+        return rearrange(self.decoder(rearrange(quantized, "b t d -> b d t")), "b 1 n -> b n")
+
+    def _whole_frames(self, audio: Tensor, rate: int | None, from_left: bool) -> Tensor:
+        if not audio.is_floating_point():
+            raise AudioError(f"audio is {audio.dtype} {list(audio.shape)}, expected float [batch, samples]")
+        audio = audio.reshape(-1, audio.shape[-1])
+        if rate is not None and rate != self.sample_rate:
+            resampled = soxr.resample(audio.detach().T.cpu().numpy(), rate, self.sample_rate)
+            audio = torch.from_numpy(resampled).T.to(audio)
+        samples = audio.shape[1] // self.hop * self.hop
+        if not samples:
+            raise AudioError(f"audio has {audio.shape[1]} samples, expected at least one frame ({self.hop})")
+        return audio[:, -samples:] if from_left else audio[:, :samples]
+
+
+def AudioLMSoundStream(**fields: Any) -> SoundStream:
+    """Make the codec of AudioLM (arXiv 2209.03143): 16 kHz, 50 frames a second, 12 levels."""
+    return SoundStream(
+        **{"strides": (2, 4, 5, 8), "target_sample_hz": 16_000, "rq_num_quantizers": 12, **fields}
+    )
+
+
+def MusicLMSoundStream(**fields: Any) -> SoundStream:
+    """Make the codec of MusicLM (arXiv 2301.11325): 24 kHz, 50 frames a second, 12 levels."""
+    return SoundStream(
+        **{"strides": (3, 4, 5, 8), "target_sample_hz": 24_000, "rq_num_quantizers": 12, **fields}
+    )
+
+
+def _attention(config: SoundStreamConfig) -> LocalTransformer | None:
+    if not config.use_local_attn:
+        return None
+    return LocalTransformer(
+        config.codebook_dim,
+        config.attn_depth,
+        config.attn_heads,
+        config.attn_dim_head,
+        config.attn_window_size,
+        xpos_scale_base=config.attn_xpos_scale_base,
+        dynamic_bias=config.attn_dynamic_pos_bias,
+    )
+
+
+def _units(config: SoundStreamConfig, width: int, dilations: tuple[int, ...]) -> Iterator[nn.Module]:
+    for dilation in islice(cycle(dilations), UNITS):
+        yield ResidualUnit(width, dilation, config.pad_mode, squeeze_excite=config.squeeze_excite)
+
+
+def _encoder(config: SoundStreamConfig) -> nn.Sequential:
+    """Audio `[batch, 1, samples]` to latents `[batch, dim, frames]`."""
+    pad, strided_pad = config.pad_mode, config.strided_pad_mode
+
+    def blocks() -> Iterator[nn.Module]:
+        for width, wider, stride in zip(config.widths, config.widths[1:], config.strides, strict=False):
+            units = _units(config, width, config.enc_cycle_dilations)
+            yield nn.Sequential(*units, CausalConv1d(width, wider, 2 * stride, stride, pad_mode=strided_pad))
+
+    first = CausalConv1d(1, config.channels, KERNEL, pad_mode=pad)
+    last = CausalConv1d(config.widths[-1], config.codebook_dim, LATENT_KERNEL, pad_mode=pad)
+    return nn.Sequential(first, *blocks(), last)
+
+
+def _decoder(config: SoundStreamConfig) -> nn.Sequential:
+    """Latents `[batch, dim, frames]` to audio `[batch, 1, samples]`."""
+    widths, strides, pad = config.widths[::-1], config.strides[::-1], config.pad_mode
+
+    def blocks() -> Iterator[nn.Module]:
+        for width, narrower, stride in zip(widths, widths[1:], strides, strict=False):
+            units = _units(config, narrower, config.dec_cycle_dilations)
+            yield nn.Sequential(CausalConvTranspose1d(width, narrower, 2 * stride, stride), *units)
+
+    first = CausalConv1d(config.codebook_dim, widths[0], KERNEL, pad_mode=pad)
+    last = CausalConv1d(config.channels, 1, KERNEL, pad_mode=pad)
+    return nn.Sequential(first, *blocks(), last)

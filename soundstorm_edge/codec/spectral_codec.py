@@ -1,0 +1,155 @@
+"""A codec whose work happens at the frame rate: log-mel in, inverse STFT out (Vocos, arXiv 2306.00814).
+
+Convolutions run over 50 frames a second instead of 16,000 samples, so that a bare CPU can train it and
+speak with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..nn.mel import LogMel
+from ..support.config import check_positive
+from .interface import Codec, CodecOutput
+from .quantizer import Quantizer
+
+
+@dataclass(frozen=True)
+class SpectralCodecConfig:
+    """Sizes of the spectral codec.
+
+    window: what a frame hears and sounds in, in samples, a multiple of the hop. spectra: log-mel spectra of a
+    frame that the encoder hears; transforms: inverse STFTs of it that the decoder ends in; each of them has
+    this part of the window and of the hop. decoder_ff_mult: how many times as wide as `dim` the decoder's
+    feed-forward layers are, the encoder's being three times.
+    """
+
+    kind: Literal["spectral"] = "spectral"
+    sample_rate: int = 16_000
+    hop: int = 320
+    window: int = 1280
+    spectra: int = 1
+    transforms: int = 1
+    mels: int = 80
+    dim: int = 256
+    encoder_blocks: int = 4
+    decoder_blocks: int = 6
+    decoder_ff_mult: int = 3
+    latent_dim: int = 128
+    levels: int = 6
+    codebook_size: int = 512
+
+    def __post_init__(self) -> None:
+        check_positive(self, "sample_rate", "hop", "spectra", "transforms", "mels", "dim", "encoder_blocks")
+        check_positive(self, "decoder_blocks", "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
+        if self.window % self.hop or self.window < 2 * self.hop:
+            raise ValueError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
+        for name in ("spectra", "transforms"):
+            if self.hop % getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a divisor of hop {self.hop}")
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over 7 frames, layer norm, and a feed-forward `ff_mult` times as wide.
+
+    Of the 7 frames, `lookahead` lie in the future: a decoder with little of it can stream.
+    """
+
+    def __init__(self, dim: int, ff_mult: int, lookahead: int, scale: float) -> None:
+        super().__init__()
+        self.padding = (6 - lookahead, lookahead)
+        self.depthwise = nn.Conv1d(dim, dim, 7, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.widen = nn.Linear(dim, ff_mult * dim)
+        self.narrow = nn.Linear(ff_mult * dim, dim)
+        self.scale = nn.Parameter(torch.full((dim,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[batch, frames, dim]` to the same shape."""
+        y = self.depthwise(F.pad(x.transpose(1, 2), self.padding)).transpose(1, 2)
+        y = self.narrow(F.gelu(self.widen(self.norm(y))))
+        return x + self.scale * y
+
+
+def _backbone(inputs: int, dim: int, blocks: int, ff_mult: int, lookahead: int) -> nn.Sequential:
+    stack = [ConvNeXtBlock(dim, ff_mult, lookahead, 1 / blocks) for _ in range(blocks)]
+    return nn.Sequential(nn.Linear(inputs, dim), nn.LayerNorm(dim), *stack, nn.LayerNorm(dim))
+
+
+class SpectralCodec(Codec):
+    """Log-mel encoder, residual VQ, and a decoder that predicts magnitude and phase of every frame."""
+
+    def __init__(self, config: SpectralCodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate, self.hop = config.sample_rate, config.hop
+        self.levels, self.codebook_size = config.levels, config.codebook_size
+        self.window = config.window // config.transforms  # of the inverse STFT
+        self.bins = self.window // 2 + 1
+        self.mel = LogMel(
+            config.sample_rate, config.hop // config.spectra, config.window // config.spectra, config.mels
+        )
+        self.encoder = _backbone(
+            config.spectra * config.mels, config.dim, config.encoder_blocks, 3, lookahead=3
+        )
+        self.to_latent = nn.Linear(config.dim, config.latent_dim)
+        self.quantizer = Quantizer(config.latent_dim, config.levels, config.codebook_size)
+        self.decoder = _backbone(
+            config.latent_dim, config.dim, config.decoder_blocks, config.decoder_ff_mult, lookahead=1
+        )
+        self.head = nn.Linear(config.dim, config.transforms * 2 * self.bins)
+        self.register_buffer("hann", torch.hann_window(self.window), persistent=False)
+
+    def reconstruct(self, audio: Tensor) -> CodecOutput:
+        """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
+        quantized, codes, loss = self.quantizer(self.latents(audio))
+        return CodecOutput(self._synthesize(self._spectrum(quantized)), codes, loss)
+
+    def _encode(self, audio: Tensor) -> Tensor:
+        return self.quantizer.encode(self.latents(audio))
+
+    def latents(self, audio: Tensor) -> Tensor:
+        """Encode audio float32 `[batch, samples]`, whole frames, to latents `[batch, frames, latent_dim]`."""
+        heard = self.mel(audio).unflatten(1, (-1, self.config.spectra)).flatten(2)
+        return self.to_latent(self.encoder(heard))
+
+    def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
+        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""
+        return self._synthesize(self.spectrum(codes))
+
+    def spectrum(self, codes: Tensor) -> Tensor:
+        """Give the STFT, float32 `[batch, frames, transforms * 2 * bins]`: real parts, then imaginary ones.
+
+        Several transforms follow one another, each with both of its parts.
+        This is what is exported: the inverse transform that follows is an FFT, which the host does four
+        times faster than a matrix product inside the graph could (`benchmarks/inverse_stft.py`).
+        """
+        return self._spectrum(self.quantizer.decode(codes))
+
+    def _spectrum(self, quantized: Tensor) -> Tensor:
+        spectra = self.head(self.decoder(quantized)).unflatten(-1, (self.config.transforms, 2 * self.bins))
+        magnitude, phase = spectra.chunk(2, dim=-1)
+        magnitude = magnitude.exp().clamp(max=1e2)  # keeps a bad frame from drowning the loss
+        return torch.cat((magnitude * phase.cos(), magnitude * phase.sin()), dim=-1).flatten(2)
+
+    def _synthesize(self, spectrum: Tensor) -> Tensor:
+        """Overlap and add; each transform is centred on the middle of its hop: no sample is lost."""
+        window, hop = self.window, self.hop // self.config.transforms
+        spectrum = spectrum.unflatten(-1, (self.config.transforms, 2 * self.bins)).flatten(1, 2)
+        batch, frames, _ = spectrum.shape
+        real, imaginary = spectrum.float().chunk(2, dim=-1)
+        hann: Tensor = self.hann  # type: ignore[assignment]
+        pieces = torch.fft.irfft(torch.complex(real, imaginary), n=window) * hann
+        weights = (hann**2).expand(1, frames, window)
+        length, edge = (frames - 1) * hop + window, (window - hop) // 2
+
+        def overlap_add(x: Tensor) -> Tensor:
+            summed = F.fold(x.transpose(1, 2), (1, length), (1, window), stride=(1, hop))
+            return summed[:, 0, 0, edge : edge + frames * hop]
+
+        return overlap_add(pieces).view(batch, -1) / overlap_add(weights)

@@ -1,0 +1,1 @@
+"""Corpora: recordings with their text, phones and times."""

@@ -1,0 +1,92 @@
+"""Phone times from TextGrid files, which Praat and aligners such as the Montreal Forced Aligner write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from praatio import textgrid  # type: ignore[import-untyped]
+from praatio.utilities.errors import PraatioException  # type: ignore[import-untyped]
+from tqdm import tqdm
+
+from soundstorm_runtime.text.lexicon import PAUSE
+
+from ..errors import CorpusError
+from .utterances import Utterance
+
+TIER = "phones"
+SILENCES = ("", "sil", "sp", "silence")
+_ARPABET = re.compile(r"([A-Z]+)([0-2]?)")
+
+
+def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collection[str]) -> list[Utterance]:
+    """Give utterances the phones and times of `<id>.TextGrid`, at any depth below `folder`.
+
+    Phones are those of `symbols`, or ARPAbet, which becomes them: `AH0` is `ax`, `IY1` is `iy`. Where the
+    tier `phones` has no interval, or an empty one, nobody speaks. Every utterance begins and ends with a
+    pause, which may last no time.
+
+    Raises `CorpusError` where an utterance has no file, and for a file that cannot be read or has a phone
+    that is not known.
+    """
+    files = {path.stem: path for path in sorted(folder.rglob("*.TextGrid"))}
+    if missing := [u.id for u in utterances if u.id not in files]:
+        raise CorpusError(
+            f"{folder} has no {missing[0]}.TextGrid ({len(missing)} of {len(utterances)} are missing); "
+            "align these utterances, or remove them from the corpus"
+        )
+    return [
+        _with_times(u, files[u.id], symbols) for u in tqdm(utterances, desc="TextGrids", unit="utterance")
+    ]
+
+
+def _with_times(utterance: Utterance, path: Path, symbols: Collection[str]) -> Utterance:
+    phones, ends = [PAUSE], [0.0]
+    for label, end in _intervals(path):
+        phone = _phone(label)
+        if phone not in symbols:
+            raise CorpusError(
+                f"{path} has the phone {label!r} at {end:.2f} s, expected ARPAbet or one of "
+                f"{', '.join(sorted(symbols))}; align with a model of these, such as english_us_arpa"
+            )
+        if phone == phones[-1] == PAUSE:
+            ends[-1] = end
+        else:
+            phones.append(phone)
+            ends.append(end)
+    if abs(ends[-1] - utterance.seconds) > 0.1:
+        raise CorpusError(
+            f"{path} ends at {ends[-1]:.2f} s, expected {utterance.seconds:.2f} s; "
+            "is it of another recording?"
+        )
+    if phones[-1] == PAUSE:
+        ends.pop()
+    else:
+        phones.append(PAUSE)
+    return replace(utterance, phones=tuple(phones), ends=(*ends, utterance.seconds))
+
+
+def _intervals(path: Path) -> Iterator[tuple[str, float]]:
+    """Read labels and ends of the tier `phones`, or `<speaker> - phones`."""
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
+    except (PraatioException, OSError, ValueError, IndexError, AttributeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise CorpusError(f"{path} cannot be read as a TextGrid ({reason}); align it again") from error
+    found = [name for name in grid.tierNames if name == TIER or name.endswith(f" - {TIER}")]
+    if len(found) != 1:
+        tiers = ", ".join(grid.tierNames) or "none"
+        raise CorpusError(f"{path} has the tiers {tiers}, expected one that is named {TIER!r}")
+    for interval in grid.getTier(found[0]).entries:
+        yield interval.label, interval.end
+
+
+def _phone(label: str) -> str:
+    if label.strip().lower() in SILENCES:
+        return PAUSE
+    arpabet = _ARPABET.fullmatch(label)
+    if arpabet is None:
+        return label
+    return "ax" if label == "AH0" else arpabet[1].lower()

@@ -1,0 +1,138 @@
+"""The utterances of a corpus, read from disk one by one: their list may be larger than the memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from ..errors import CorpusError, RecipeError
+from ..support.config import from_plain
+
+LISTING = "utterances.jsonl"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording: `audio` is relative to the corpus folder; times are in seconds."""
+
+    id: str
+    audio: str
+    seconds: float
+    text: str
+    speaker: str
+    held_out: bool
+    phones: tuple[str, ...] = ()
+    ends: tuple[float, ...] = ()  # end time of each phone; empty where no alignment is known
+
+
+class Utterances(Sequence[Utterance]):
+    """The rows of one or several listings, by number; memory holds the place of each row alone.
+
+    seconds float64, held_out bool and speaker int64, `[utterances]`, are known without reading the rows
+    again; `speakers` are the names of the latter.
+    """
+
+    def __init__(self, folder: Path, listings: Sequence[Path]) -> None:
+        self.folder, self.listings = folder, listings
+        ids: dict[str, int] = {}
+        rows = (
+            (number, start, end, seconds, held_out, ids.setdefault(speaker, len(ids)))
+            for number, listing in enumerate(listings)
+            for start, end, seconds, held_out, speaker in _scan(listing)
+        )
+        places = [("listing", "i4"), ("start", "i8"), ("end", "i8")]
+        facts = [("seconds", "f8"), ("held_out", "?"), ("speaker", "i8")]
+        self._places = np.fromiter(rows, dtype=[*places, *facts])
+        self.speakers = list(ids)
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """How long each lasts."""
+        return self._places["seconds"]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Which of them no training sees."""
+        return self._places["held_out"]
+
+    @property
+    def speaker(self) -> np.ndarray:
+        """Who speaks each, as a place in `speakers`."""
+        return self._places["speaker"]
+
+    def where(self, chosen: np.ndarray) -> Utterances:
+        """Give those that `chosen` marks, bool `[utterances]`, or numbers."""
+        found = object.__new__(Utterances)
+        found.folder, found.listings, found.speakers = self.folder, self.listings, self.speakers
+        found._places = self._places[chosen]
+        return found
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, number: int) -> Utterance: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Utterances: ...
+
+    def __getitem__(self, number: int | slice) -> Utterance | Utterances:
+        if isinstance(number, slice):
+            return self.where(np.arange(len(self))[number])
+        place = self._places[number]
+        listing = self.listings[place["listing"]]
+        with listing.open("rb") as file:
+            file.seek(place["start"])
+            row = _read_row(file.read(place["end"] - place["start"]), str(listing))
+        shard = listing.parent.relative_to(self.folder)
+        return dataclasses.replace(row, audio=(shard / row.audio).as_posix())
+
+
+def _scan(listing: Path) -> Iterator[tuple[int, int, float, bool, str]]:
+    """Tell of every row where it starts and ends, how long it lasts, if it is held out, and who speaks."""
+    fields = dataclasses.fields(Utterance)
+    known = {field.name for field in fields}
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    start = 0
+    with listing.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                is_whole = needed <= row.keys() <= known
+                facts = float(row["seconds"]), bool(row["held_out"]), str(row["speaker"])
+            except (ValueError, TypeError, AttributeError, KeyError):
+                is_whole = False
+            if not is_whole:  # a glance is many times as fast as strict reading, which says what is wrong
+                strict = _read_row(line, f"{listing}:{number}")
+                facts = strict.seconds, strict.held_out, strict.speaker
+            yield start, start + len(line), *facts
+            start += len(line)
+
+
+def _read_row(line: bytes, where: str) -> Utterance:
+    try:
+        return from_plain(Utterance, json.loads(line), where)
+    except (ValueError, RecipeError) as error:
+        raise CorpusError(f"{where} is no utterance ({error}); make the corpus again") from error
+
+
+def find_listings(folder: Path) -> list[Path]:
+    """Find the listing of a corpus, or of every shard: a corpus folder inside of `folder`, or a link to one.
+
+    Raises `CorpusError` where there is none, or where a shard is not complete.
+    """
+    if (folder / LISTING).is_file():
+        return [folder / LISTING]
+    shards = sorted(path.parent for path in folder.glob("*/settings.json"))
+    if unfinished := [shard for shard in shards if not (shard / LISTING).is_file()]:
+        raise CorpusError(f"the shard {unfinished[0]} is not complete; complete it, or take it away")
+    found = sorted(folder.glob(f"*/{LISTING}"))
+    if not found:
+        raise CorpusError(f"no corpus at {folder}; make one with 'soundstorm-train corpus'")
+    return found

@@ -1,0 +1,265 @@
+"""The Conformer (arXiv 2005.08100) as SoundStorm uses it (arXiv 2305.09636, section 3).
+
+Everything is `[batch, frames, dim]`, so that pointwise convolutions are matrix products, in PyTorch
+and in the exported graph alike; the depthwise convolution alone is transposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from hyper_connections import HyperConnections
+from hyper_connections.hyper_connections import get_expand_reduce_stream_functions
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundstorm_runtime.errors import OptionError
+
+from ..support.config import check_positive, from_fields
+from .conformer_attention import Attention, CrossAttention
+from .relative_bias import RelativeBias
+from .rotary import rotary_table
+
+POSITIONS = 4096  # rotary positions kept as a table: 80 s at 50 Hz
+
+# Added to the attention scores of padding: its exponential is 0, and half precision holds it.
+UNSEEN = -1e4
+
+# Of the norm inside the convolution, whose input may be faint: the least that half precision holds.
+FAINT = 1e-7
+
+
+@dataclass(frozen=True)
+class ConformerConfig:
+    """Sizes of a Conformer, and which of its variants it is.
+
+    conv_expansion_factor widens the convolution, conv_kernel_size counts its frames; a causal one sees
+    no later frame. attn_flash: attention runs through PyTorch's fused kernel. t5_rel_pos_bias: T5's
+    relative bias in the place of rotary positions. num_residual_streams: hyper-connections (arXiv
+    2409.19606) where above 1. value_residual: attention mixes in the values of the first block (arXiv
+    2410.17897). cross_attention: width of a context that frames attend to. adaptive_norm: width of a
+    vector for each sample that sets scale, shift and gate of every branch (DiT, arXiv 2212.09748).
+    """
+
+    dim: int
+    depth: int
+    dim_head: int = 64
+    heads: int = 8
+    ff_mult: int = 4
+    conv_expansion_factor: int = 2
+    conv_kernel_size: int = 31
+    attn_dropout: float = 0.0
+    ff_dropout: float = 0.0
+    conv_dropout: float = 0.0
+    conv_causal: bool = False
+    attn_flash: bool = True
+    t5_rel_pos_bias: bool = False
+    num_residual_streams: int = 4
+    value_residual: bool = True
+    cross_attention: int | None = None
+    adaptive_norm: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(self, "dim", "depth", "dim_head", "heads", "ff_mult", "conv_expansion_factor")
+        check_positive(self, "conv_kernel_size", "num_residual_streams")
+        for name in ("attn_dropout", "ff_dropout", "conv_dropout"):
+            if not 0 <= (share := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {share}, expected 0 or more and less than 1")
+        if self.dim_head % 2 and not self.t5_rel_pos_bias:
+            raise ValueError(f"dim_head {self.dim_head} is odd; rotary positions need an even one")
+
+
+@dataclass(frozen=True)
+class BlockInputs:
+    """What every block is given beside the frames themselves.
+
+    mask: bool `[batch, frames]`; bias: added to the attention scores, `[batch or 1, heads or 1, frames or
+    1, frames]`; rotation: `[frames, 2, dim_head / 2]`; condition `[batch, adaptive_norm]`; context
+    `[batch, length, cross_attention]` with its own bias.
+    """
+
+    mask: Tensor | None
+    bias: Tensor | None
+    rotation: Tensor | None
+    condition: Tensor | None
+    context: Tensor | None
+    context_bias: Tensor | None
+
+
+class FeedForward(nn.Module):
+    """A wide layer with swish, and back."""
+
+    def __init__(self, config: ConformerConfig) -> None:
+        super().__init__()
+        self.widen = nn.Linear(config.dim, config.dim * config.ff_mult)
+        self.narrow = nn.Linear(config.dim * config.ff_mult, config.dim)
+        self.dropout = nn.Dropout(config.ff_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[batch, frames, dim]` to the same shape."""
+        return self.dropout(self.narrow(self.dropout(F.silu(self.widen(x)))))
+
+
+class Convolution(nn.Module):
+    """The convolution module: gated linear unit, depthwise convolution, swish, then a norm.
+
+    There is no batch norm: its statistics would see the padding of a batch.
+    """
+
+    def __init__(self, config: ConformerConfig) -> None:
+        super().__init__()
+        inner, kernel = config.dim * config.conv_expansion_factor, config.conv_kernel_size
+        # Padded alike on both sides; what an even or causal kernel has too much is cut off at the end.
+        padding = kernel - 1 if config.conv_causal else kernel // 2
+        self.widen = nn.Linear(config.dim, 2 * inner)
+        self.depthwise = nn.Conv1d(inner, inner, kernel, padding=padding, groups=inner)
+        self.surplus = 2 * padding - kernel + 1
+        self.norm = nn.LayerNorm(inner, eps=FAINT, bias=False)
+        self.narrow = nn.Linear(inner, config.dim)
+        self.dropout = nn.Dropout(config.conv_dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map `[batch, frames, dim]`; frames outside `mask` are silence, to their neighbours and after."""
+        real = None if mask is None else mask[:, :, None].to(x.dtype)
+        y = F.glu(self.widen(x), dim=-1)
+        y = self.depthwise((y if real is None else y * real).transpose(1, 2))
+        y = (y[:, :, : -self.surplus] if self.surplus else y).transpose(1, 2)
+        y = self.norm(F.silu(y if real is None else y * real))
+        return self.dropout(self.narrow(y))
+
+
+class Residual(nn.Module):
+    """The way into a branch of a block and out of it again: residual streams, norm, and gate."""
+
+    def __init__(self, config: ConformerConfig, place: int) -> None:
+        super().__init__()
+        streams, width = config.num_residual_streams, config.adaptive_norm
+        self.connection = (
+            HyperConnections(streams, dim=config.dim, layer_index=place) if streams > 1 else None
+        )
+        self.norm = nn.LayerNorm(config.dim)
+        self.modulation = None if width is None else nn.Linear(width, 3 * config.dim)
+        if self.modulation is not None:
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, inputs: BlockInputs) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Give what the branch reads, `[batch, frames, dim]`, and how its answer is added to `x`."""
+        y, add = (x, x.__add__) if self.connection is None else self.connection(x)
+        y = self.norm(y)
+        if self.modulation is None or inputs.condition is None:
+            return y, add
+        scale, shift, gate = self.modulation(F.silu(inputs.condition))[:, None].chunk(3, dim=-1)
+        return y * (1 + scale) + shift, lambda answer: add(gate * answer)
+
+
+class ConformerBlock(nn.Module):
+    """Half a feed-forward, attention, convolution, half a feed-forward, and a norm.
+
+    Where there is a context, frames attend to it after they have attended to one another.
+    """
+
+    def __init__(self, config: ConformerConfig, place: int) -> None:
+        super().__init__()
+        self.feed_forward_in = FeedForward(config)
+        heads = (config.heads, config.dim_head, config.attn_dropout, config.attn_flash)
+        self.attention = Attention(config.dim, *heads, mix_values=config.value_residual and place > 0)
+        self.convolution = Convolution(config)
+        self.feed_forward_out = FeedForward(config)
+        self.residuals = nn.ModuleList(Residual(config, 4 * place + branch) for branch in range(4))
+        self.cross_attention = self.cross_residual = None
+        if config.cross_attention is not None:
+            self.cross_attention = CrossAttention(config.dim, config.cross_attention, *heads)
+            self.cross_residual = Residual(config, 4 * place + 1)
+        self.norm = nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor, first_values: Tensor | None, inputs: BlockInputs) -> tuple[Tensor, Tensor]:
+        """Map the residual streams `[batch * streams, frames, dim]`, and give the attention's values."""
+        feed_in, attend_frames, convolve, feed_out = self.residuals
+        y, add = feed_in(x, inputs)
+        x = add(0.5 * self.feed_forward_in(y))
+        y, add = attend_frames(x, inputs)
+        attended, values = self.attention(y, first_values, inputs.rotation, inputs.bias)
+        x = add(attended)
+        if self.cross_attention is not None and self.cross_residual is not None:
+            y, add = self.cross_residual(x, inputs)
+            x = add(self.cross_attention(y, inputs.context, inputs.context_bias))
+        y, add = convolve(x, inputs)
+        x = add(self.convolution(y, inputs.mask))
+        y, add = feed_out(x, inputs)
+        x = add(0.5 * self.feed_forward_out(y))
+        return self.norm(x), values
+
+
+class Conformer(nn.Module):
+    """A stack of Conformer blocks: `Conformer(config)`, or the fields of `ConformerConfig` by keyword."""
+
+    def __init__(self, config: ConformerConfig | None = None, /, **fields: object) -> None:
+        super().__init__()
+        self.config = config = from_fields(ConformerConfig, config, fields)
+        self.dim = config.dim
+        self.relative_bias: RelativeBias | None = None
+        if config.t5_rel_pos_bias:
+            self.relative_bias = RelativeBias(config.heads, config.dim_head**0.5)
+        else:
+            self.register_buffer("rotary", rotary_table(POSITIONS, config.dim_head), persistent=False)
+        self.blocks = nn.ModuleList(ConformerBlock(config, place) for place in range(config.depth))
+        streams = config.num_residual_streams
+        self.expand, self.reduce = get_expand_reduce_stream_functions(streams, disable=streams == 1)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """Map `[batch, frames, dim]` to the same shape.
+
+        mask: bool `[batch, frames]`, true where frames are. context: float32 `[batch, length,
+        cross_attention]` with its own `context_mask`; condition: float32 `[batch, adaptive_norm]`.
+        Raises `OptionError` where the Conformer was made for these and they are missing, or was not.
+        """
+        _check_given("context", context, "cross_attention", self.config.cross_attention)
+        _check_given("condition", condition, "adaptive_norm", self.config.adaptive_norm)
+        rotation, bias = self._positions(x.shape[1]), _mask_bias(mask, x)
+        if self.relative_bias is not None:
+            relative = self.relative_bias(x.shape[1]).to(x.dtype)
+            bias = relative if bias is None else relative + bias
+        inputs = BlockInputs(mask, bias, rotation, condition, context, _mask_bias(context_mask, x))
+        first_values = None
+        x = self.expand(x)
+        for block in self.blocks:
+            x, values = block(x, first_values, inputs)
+            first_values = values if first_values is None else first_values
+        return self.reduce(x)
+
+    def _positions(self, frames: int) -> Tensor | None:
+        if self.relative_bias is not None:
+            return None
+        table = self.get_buffer("rotary")
+        if frames > POSITIONS:
+            return rotary_table(frames, self.config.dim_head).to(table)
+        return table[:frames]
+
+
+def _mask_bias(mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """Turn a mask `[batch, keys]` into what is added to the attention scores `[batch, 1, 1, keys]`."""
+    return None if mask is None else torch.where(mask, 0.0, UNSEEN).to(like.dtype)[:, None, None]
+
+
+def _check_given(name: str, tensor: Tensor | None, field: str, width: int | None) -> None:
+    if (tensor is None) != (width is None):
+        raise OptionError(
+            f"the Conformer has {field} {width} and was given {'no' if tensor is None else 'a'} {name}, "
+            f"expected {'none' if width is None else f'one of width {width}'}; give both or neither"
+        )
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Give bool `[batch, frames]`, true for the first `lengths` int64 `[batch]` frames of each sample."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]

@@ -1,0 +1,1 @@
+"""SoundStorm: semantic tokens to codes."""

@@ -1,0 +1,121 @@
+"""How codes are hidden in training (SoundStorm, arXiv 2305.09636, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from soundstorm_runtime.decoding.maskgit import Schedule, level_order, masked_share
+from soundstorm_runtime.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which codes are hidden; the defaults are the paper's.
+
+    level_weights: how often each level is drawn, coarse to fine, any positive numbers; empty draws all
+        alike.
+    prompted: share of samples that keep a prefix of random length, as a prompt.
+    fully_masked: share of samples whose level is masked whole, as in the first step of decoding; all
+        others draw their ratio from the schedule, at a random progress.
+    no_replace_prob, random_token_prob: shares of the masked codes that are seen as they are, or as a
+        random code, and are to be predicted all the same (BERT, arXiv 1810.04805).
+    schedule: as that of `DecodeOptions`.
+    """
+
+    level_weights: tuple[float, ...] = ()
+    prompted: float = 1.0
+    fully_masked: float = 0.0
+    no_replace_prob: float = 0.0
+    random_token_prob: float = 0.0
+    schedule: Schedule = "cosine"
+
+    def __post_init__(self) -> None:
+        for name in ("prompted", "fully_masked", "no_replace_prob", "random_token_prob"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} is {share}, expected a share from 0 to 1")
+        if self.no_replace_prob + self.random_token_prob > 1:
+            raise ValueError(
+                f"no_replace_prob {self.no_replace_prob} and random_token_prob {self.random_token_prob} add "
+                "up to more than 1; lower one of them"
+            )
+
+
+class Hidden(NamedTuple):
+    """What the network is shown and asked.
+
+    codes: int64 `[batch, frames, levels]`, with masked ones; asked: bool `[batch, frames]`, where the code
+    of the drawn level is to be predicted; level: int64 `[batch]`, the column of the level that was drawn.
+    """
+
+    codes: Tensor
+    asked: Tensor
+    level: Tensor
+
+
+def hide(codes: Tensor, mask: Tensor, codebook_size: int, masking: Masking, groups: int = 1) -> Hidden:
+    """Draw a level for each sample and mask it in part, finer levels wholly, coarser ones not at all.
+
+    codes: int64 `[batch, frames, levels]`; mask: bool `[batch, frames]`, true where frames are. Of a codec
+    with `groups`, each column of codes is a level of its own, in the order of decoding. At least one frame
+    of each sample is asked for.
+    """
+    order = torch.tensor(level_order(codes.shape[2], groups), device=codes.device)
+    weights = torch.tensor(masking.level_weights or (1.0,) * len(order))
+    if len(weights) != len(order):
+        raise OptionError(
+            f"level_weights has {len(weights)} numbers, but the codes {len(order)} levels; give one for each"
+        )
+    drawn = torch.multinomial(weights, len(codes), replacement=True).to(codes.device)
+    after_prompt = _after_prompt(mask, masking)
+    asked = _asked(after_prompt, masking)
+
+    rank = order.argsort()  # of each column, coarse to fine
+    at_level, finer = rank == drawn[:, None], rank > drawn[:, None]
+    shown_as_mask, shown = _disguise(codes, asked, codebook_size, masking)
+    hidden = (shown_as_mask[:, :, None] & at_level[:, None]) | (after_prompt[:, :, None] & finer[:, None])
+    codes = torch.where(at_level[:, None], shown, codes)
+    return Hidden(codes.masked_fill(hidden, codebook_size), asked, order[drawn])
+
+
+def _after_prompt(mask: Tensor, masking: Masking) -> Tensor:
+    """Mark the frames that are no prompt; one at least is left where there are any."""
+    batch, device = len(mask), mask.device
+    length = torch.rand(batch, device=device) * mask.sum(dim=1)
+    prompt = torch.where(torch.rand(batch, device=device) < masking.prompted, length.long(), 0)
+    return mask & (mask.cumsum(dim=1) > prompt[:, None])
+
+
+def _asked(after_prompt: Tensor, masking: Masking) -> Tensor:
+    """Draw which frames of the level are to be predicted, one at least where there are any."""
+    batch, device = len(after_prompt), after_prompt.device
+    # On the host and one by one: a schedule is any function of one number.
+    shares = [masked_share(masking.schedule, progress) for progress in torch.rand(batch).tolist()]
+    share = torch.tensor(shares, device=device)
+    share = torch.where(torch.rand(batch, device=device) < masking.fully_masked, 1.0, share)
+    draw = torch.rand(after_prompt.shape, device=device).masked_fill(~after_prompt, 2.0)
+    return after_prompt & ((draw < share[:, None]) | (draw == draw.amin(dim=1, keepdim=True)))
+
+
+def _disguise(codes: Tensor, asked: Tensor, codebook_size: int, masking: Masking) -> tuple[Tensor, Tensor]:
+    """Draw which of the asked codes are shown as the mask token, and what is shown in the others' place."""
+    if not (masking.no_replace_prob or masking.random_token_prob):
+        return asked, codes
+    draw = torch.rand(asked.shape, device=codes.device)
+    kept = draw < masking.no_replace_prob
+    replaced = ~kept & (draw < masking.no_replace_prob + masking.random_token_prob)
+    random = torch.randint_like(codes, codebook_size)
+    shown = torch.where((asked & replaced)[:, :, None], random, codes)
+    return asked & ~kept & ~replaced, shown
+
+
+def of_numbers(schedule: Schedule) -> Schedule:
+    """Let a schedule that is a function of tensors be one of numbers."""
+    if not callable(schedule):
+        return schedule
+    function: Callable[[Any], Any] = schedule
+    return lambda progress: float(function(torch.tensor(progress)))

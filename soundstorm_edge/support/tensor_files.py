@@ -1,0 +1,71 @@
+"""Files of tensors: written whole or not at all, read without running anybody's code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import CheckpointError
+
+FORMAT = "soundstorm-edge"
+VERSION = 1
+
+
+def save_tensors(path: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write `content` (tensors and plain data) to `path`; a killed process leaves the old file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"format": FORMAT, "version": VERSION, "kind": kind, **content}, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch's own for a full disk is the latter
+        raise CheckpointError(
+            f"cannot write {path} ({error}); free some space or choose another folder"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # gone by its new name, or never made
+            temporary.unlink()
+
+
+def load_tensors(path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Read what `save_tensors` wrote, on the CPU.
+
+    Raises `CheckpointError` where the file is missing, truncated, foreign, of another version or
+    kind, or lacks one of `keys`. Only tensors and plain data are read, never code.
+    """
+    content = read_tensors(path, kind)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} was not written by soundstorm-edge; expected a {kind}")
+    if content.get("version") != VERSION:
+        raise CheckpointError(f"{path} has version {content.get('version')}, expected {VERSION}; train again")
+    if content.get("kind") != kind:
+        raise CheckpointError(f"{path} is a {content.get('kind')}, expected a {kind}")
+    if missing := [key for key in keys if key not in content]:
+        raise CheckpointError(f"{path} lacks {missing[0]!r}; it has {', '.join(content)}")
+    return content
+
+
+def read_tensors(path: Path, kind: str) -> Any:
+    """Read a file of tensors and plain data that anybody wrote with PyTorch, on the CPU; `kind` names it.
+
+    Raises `CheckpointError` where the file is missing, truncated, or holds anything else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no file at {path}, expected a {kind}; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"cannot read {path} as a {kind}: it holds more than tensors and plain data, or was not written "
+            "by PyTorch"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise CheckpointError(f"cannot read {path} as a {kind} ({reason}); it may be truncated") from error
+    return content

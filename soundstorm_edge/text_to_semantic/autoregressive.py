@@ -1,0 +1,288 @@
+"""The autoregressive stage between text and semantic tokens (SPEAR-TTS, arXiv 2302.03540), both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from soundstorm_runtime.engines.graphs import Graph, autoregressive_text_graphs
+from soundstorm_runtime.errors import OptionError
+
+from ..errors import CorpusError, RecipeError
+from ..nn.conformer import frame_mask
+from ..nn.torch_engine import evaluating
+from ..nn.transformer import BlockConfig, Decoded, Decoder, EarlyExit, Encoder, share_heads
+from ..support.config import from_fields
+from ..units.semantic_units import SemanticTokenizer
+from .alphabet import LONGEST, MODALITIES, Alphabet, Modality
+from .autoregressive_config import TextToSemanticConfig
+from .clip_tokenizer import clip_tokenize
+from .representation_alignment import similarity_loss
+from .sequence_search import Continuation, beam_search, sample, speculate, to_probabilities, top_k, top_p
+
+__all__ = ["TextToSemantic", "TextToSemanticConfig", "top_k", "top_p"]
+
+IGNORED = -100  # the target that cross entropy leaves out
+
+
+class TextToSemantic(nn.Module):
+    """Encoder-decoder transformer that predicts the next token from a source and past tokens.
+
+    Source and target are `'speech'` (semantic tokens) or `'text'`. `encode` and `step` are the two graphs
+    of `engines.graphs.autoregressive_text_graphs`, argument by argument, from text to speech.
+    They trust their ids, because what is exported cannot look at values.
+
+    Takes a `TextToSemanticConfig` or its fields. `wav2vec` turns audio into semantic tokens, and
+    `tokenizer_encode` a list of texts into ids `[batch, length]`. Neither is trained.
+    """
+
+    def __init__(
+        self,
+        config: TextToSemanticConfig | None = None,
+        /,
+        *,
+        wav2vec: SemanticTokenizer | None = None,
+        tokenizer_encode: Callable[[Sequence[str]], Tensor] | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__()
+        if config is None and wav2vec is not None:
+            fields = {"num_semantic_token_ids": wav2vec.vocabulary, **fields}
+        self.config = config = from_fields(TextToSemanticConfig, config, fields)
+        self.wav2vec = None if wav2vec is None else wav2vec.requires_grad_(False)
+        self.tokenizer_encode = clip_tokenize if config.use_openai_tokenizer else tokenizer_encode
+        self.alphabets = config.alphabets
+        dim = config.dim
+        # One table embeds tokens and scores them. A sequence begins with a vector of its own.
+        self.embedding = nn.ModuleDict({n: nn.Embedding(self.alphabets[n].rows, dim) for n in MODALITIES})
+        self.begin = nn.ParameterDict({n: nn.Parameter(torch.empty(dim)) for n in MODALITIES})
+        for weight in (*self.embedding.parameters(), *self.begin.parameters()):
+            nn.init.normal_(weight, std=dim**-0.5)  # scores of a fresh model have a deviation of 1
+        sizes = (config.dim_head, config.ff_mult, config.attn_dropout, config.ff_dropout)
+        source, target = (BlockConfig(dim, config.heads, n, *sizes) for n in (config.heads, config.kv_heads))
+        self.source = Encoder(source, config.source_depth, LONGEST + 1)
+        self.target = Decoder(target, config.target_depth, LONGEST + 2)
+        layer, rows = config.target_early_exit_layer, self.alphabets["speech"].rows
+        self.early_exit = None if layer is None else EarlyExit(dim, rows, layer)
+
+    @property
+    def graphs(self) -> tuple[Graph, Graph]:
+        """What `encode` and `step` take and give, as engines and the export see it."""
+        config = self.config
+        if not config.autoset_semantic_eos_id:
+            raise RecipeError(
+                "autoset_semantic_eos_id is False, expected True: the device stops at the end of speech"
+            )
+        return autoregressive_text_graphs(
+            config.target_depth, config.heads, config.dim_head, config.vocabulary
+        )
+
+    def forward(
+        self,
+        source: Tensor | Sequence[str],
+        target: Tensor | Sequence[str],
+        *,
+        source_type: Modality,
+        target_type: Modality,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        return_loss: bool = False,
+        return_logits: bool = False,
+        cond_drop_prob: float | None = None,
+        should_sim_regularize: bool = True,
+        return_early_exit_loss: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Score every next token of `target`, given all before it, or give the loss of those scores.
+
+        `source` and `target` are ids `[batch, length]` (audio `[batch, samples]` and a list of texts are
+        tokenized), padded with the padding id of their type or where the bool masks are false.
+
+        Gives logits `[batch, 1 + target, ids]`, position i after the first i tokens. With `return_loss`
+        the target is ended, and the mean cross entropy (nats) of all its tokens is given, and with
+        `return_logits` the logits as well, `[batch, ids, target]`. The early exit's loss is added where
+        asked for, and the similarity loss where the source is withheld (drawn once for the whole batch).
+        Raises `CorpusError` for ids out of range and `OptionError` for an early exit that is not there.
+        """
+        source, source_mask, encoded = self._encode(source, source_type, source_mask)
+        target, target_mask = self.read(target, target_type, target_mask, with_end=return_loss)
+        if len(source) != len(target):
+            raise CorpusError(f"{len(source)} sources and {len(target)} targets were given, expected as many")
+        chance = self.config.cond_drop_prob if cond_drop_prob is None else cond_drop_prob
+        withheld = bool(torch.rand(()) < chance)
+        decoded = self._decode(encoded, source_mask & (not withheld), target, target_type, target_mask)
+        logits = self.score(decoded.x, target_type)
+        if not return_loss:
+            return logits
+        wanted = target.masked_fill(~target_mask, IGNORED)
+        loss = _cross_entropy(logits, wanted)
+        if return_early_exit_loss:
+            loss = loss + self._early_exit_loss(decoded.hidden, wanted, target_type)
+        weight = self.config.align_reg_loss_weight
+        if withheld and should_sim_regularize and source_type != target_type and weight > 0:
+            begun_mask, pooling = F.pad(target_mask, (1, 0), value=True), self.config.pooling_temperature
+            loss = loss + weight * similarity_loss(encoded, source_mask, decoded.x, begun_mask, pooling)
+        return (loss, logits[:, :-1].transpose(1, 2)) if return_logits else loss
+
+    def _encode(
+        self, source: Tensor | Sequence[str], source_type: Modality, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ids, mask = self.read(source, source_type, mask)
+        if not mask.any(dim=1).all():
+            raise CorpusError(f"a source has no {source_type} tokens, expected one or more; leave it out")
+        return ids, mask, self.source(self.embed(ids, source_type), mask)
+
+    def _decode(
+        self, encoded: Tensor, seen: Tensor, target: Tensor, target_type: Modality, target_mask: Tensor
+    ) -> Decoded:
+        return self.target(
+            self.embed(target, target_type, begin=True),
+            self.target.cross(encoded),
+            F.pad(seen, (1, 0), value=True),
+            mask=None if target_mask.all() else F.pad(target_mask, (1, 0), value=True),
+        )
+
+    def _early_exit_loss(self, hidden: list[Tensor], wanted: Tensor, target_type: Modality) -> Tensor:
+        head = self._exit(target_type)
+        x = hidden[head.layer - 1]
+        return _cross_entropy(head(x.detach() if self.config.detach_early_exit_embed else x), wanted)
+
+    def _exit(self, target_type: Modality) -> EarlyExit:
+        if self.early_exit is None:
+            raise OptionError("the model has no early exit; set target_early_exit_layer, and train with it")
+        if target_type != "speech":
+            raise OptionError(f"target_type is {target_type!r}, expected 'speech' with an early exit")
+        return self.early_exit
+
+    @torch.no_grad()
+    def generate(
+        self,
+        source: Tensor | Sequence[str],
+        *,
+        source_type: Modality,
+        target_type: Modality,
+        temperature: float = 1.0,
+        filter_logits_fn: Callable[..., Tensor] = top_k,
+        filter_fn_kwargs: Mapping[str, Any] | None = None,
+        source_mask: Tensor | None = None,
+        max_length: int = 2048,
+        beam_search_decode: bool = False,
+        spec_decode: bool = False,
+        spec_decode_gamma: int = 5,
+        spec_decode_lenience: float = 1.0,
+        beam_size: int = 4,
+        return_source: bool = False,
+        return_target_mask: bool = False,
+        cond_scale: float = 1.0,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Write the target of each source, int64 `[batch, length]`: tokens, their end, then padding.
+
+        `source` and its mask are those of `forward`. Tokens are drawn one after another from the
+        filtered logits (`top_k`, `top_p`, or any function from logits to logits); a `temperature` of 0
+        takes the likeliest. `beam_search_decode` looks for the likeliest sequence instead;
+        `spec_decode` draws as usual, faster, where the early exit guesses well. A `cond_scale` above 1
+        follows the source more closely. `return_source` puts the source's ids before the target,
+        `return_target_mask` the mask of the target after it. Raises `OptionError` for what this model
+        was not made for. The model is in evaluation mode meanwhile.
+        """
+        if beam_search_decode and spec_decode:
+            raise OptionError("beam_search_decode and spec_decode were both given, expected one or neither")
+        if cond_scale != 1 and not (cond_scale > 1 and self.config.cond_drop_prob > 0):
+            raise OptionError(
+                f"cond_scale is {cond_scale}, expected 1, or more with a cond_drop_prob above 0"
+            )
+
+        def probabilities(logits: Tensor) -> Tensor:
+            return to_probabilities(filter_logits_fn(logits, **(filter_fn_kwargs or {})), temperature)
+
+        choose: Callable[..., Tensor] = partial(sample, probabilities=probabilities)
+        if beam_search_decode:
+            choose = partial(beam_search, beam_size=beam_size, temperature=temperature)
+        elif spec_decode:
+            head, guesses = self._exit(target_type), (spec_decode_gamma, spec_decode_lenience)
+            choose = partial(speculate, head=head, probabilities=probabilities, guesses=guesses)
+        alphabet, copies = self._alphabet(target_type), beam_size if beam_search_decode else 1
+        with evaluating(self):
+            source, source_mask, encoded = self._encode(source, source_type, source_mask)
+            state = Continuation(self, alphabet, encoded, source_mask, cond_scale, copies)
+            ids = choose(state, max_length=min(max_length, LONGEST))
+        target, mask = alphabet.cut(ids)
+        found = (*((source,) if return_source else ()), target, *((mask,) if return_target_mask else ()))
+        return found if len(found) > 1 else target
+
+    def read(
+        self,
+        sequences: Tensor | Sequence[str],
+        name: Modality,
+        mask: Tensor | None = None,
+        with_end: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Tokenize what is no ids yet, and give ids int64 and mask bool `[batch, length]`, with their end."""
+        device = self.begin["speech"].device
+        if not isinstance(sequences, Tensor):
+            if self.tokenizer_encode is None:
+                raise OptionError("texts were given to a model without a tokenizer; set use_openai_tokenizer")
+            sequences = self.tokenizer_encode(list(sequences)).to(device)
+        elif sequences.is_floating_point() and name == "speech":
+            if self.wav2vec is None:
+                raise OptionError("audio was given to a model without wav2vec; give semantic tokens instead")
+            sequences = self.wav2vec.eval().tokenize(sequences.to(device))
+        return self._alphabet(name).read(sequences, mask, with_end)
+
+    def _alphabet(self, name: Modality) -> Alphabet:
+        if name not in self.alphabets:
+            raise OptionError(f"a modality is {name!r}, expected 'speech' or 'text'")
+        return self.alphabets[name]
+
+    def embed(self, ids: Tensor, name: Modality, begin: bool = False) -> Tensor:
+        """Embed int64 `ids` `[batch, length]`, behind the vector that begins a sequence if asked for."""
+        x = self.embedding[name](ids)
+        return torch.cat([self.begin[name].expand(len(ids), 1, -1), x], dim=1) if begin else x
+
+    def score(self, x: Tensor, name: Modality) -> Tensor:
+        """Score all ids after decoded `x` `[..., dim]`: logits `[..., ids]`."""
+        return F.linear(x, cast(nn.Embedding, self.embedding[name]).weight)
+
+    def encode(self, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Project int64 `phones` `[batch, phones]` to what the decoder looks at in every step.
+
+        Gives cross_keys and cross_values, float32 `[target_depth, batch, heads, phones, dim_head]`.
+        """
+        encoded = self.source(self.embed(phones, "text"), frame_mask(lengths, phones.shape[1]))
+        return self.target.cross(encoded)
+
+    def step(
+        self,
+        token: Tensor,
+        lengths: Tensor,
+        cross_keys: Tensor,
+        cross_values: Tensor,
+        keys: Tensor,
+        values: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Score what follows `token` `[batch]`, whose position is the length of the cache.
+
+        `lengths` `[batch]` are those of the phones; `keys` and `values` are
+        `[target_depth, batch, heads, past, dim_head]`, with past = 0 and token = vocabulary at the start.
+        Gives logits `[batch, vocabulary + 1]`, and keys and values of length past + 1.
+        """
+        at_start = (token == self.config.vocabulary)[:, None, None]
+        x = torch.where(at_start, self.begin["speech"], self.embed(token[:, None], "speech"))
+        # The learned key stands before the first phone, so every sample has one position more.
+        cross_mask = frame_mask(lengths + 1, cross_keys.shape[3] + 1)
+        # The device's cache has a key for each head; those that are shared come first, then again.
+        own = self.config.kv_heads
+        past = (keys[:, :, :own], values[:, :, :own])
+        decoded = self.target(x, (cross_keys, cross_values), cross_mask, past)
+        heads = self.config.heads
+        next_keys, next_values = (share_heads(torch.stack(part), heads, dim=2) for part in decoded[2:])
+        return self.score(decoded.x[:, 0], "speech"), next_keys, next_values
+
+
+def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Score `wanted` `[batch, length]` by logits that go one position further, `[batch, length + 1, ids]`."""
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), wanted, ignore_index=IGNORED)

@@ -1,0 +1,127 @@
+"""What a text-to-semantic model is: sizes, alphabets, and how it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import RecipeError
+from .alphabet import Alphabet, Modality
+from .clip_tokenizer import CLIP_TOKENS
+
+
+@dataclass(frozen=True)
+class TextToSemanticConfig:
+    """What a text-to-semantic model is: its two alphabets and the sizes of its two stacks.
+
+    symbols: the phones of a voice, in the order of their ids; they stand for `num_text_token_ids`.
+    rate: semantic tokens per second, for the device.
+    target_kv_heads: key and value heads of the decoder's self-attention; None gives one to each head.
+    attn_flash: accepted for scripts that set it; fused attention is always used.
+    cond_drop_prob: how often training withholds the source of a batch.
+    autoset_semantic_eos_id, autoset_text_eos_id: whether a sequence is followed by an end.
+    target_early_exit_layer: the block of the decoder after which speculative decoding guesses.
+    align_reg_loss_weight and what follows: see `similarity_loss`.
+    """
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    dim: int = 256
+    source_depth: int = 4
+    target_depth: int = 4
+    num_text_token_ids: int | None = None
+    use_openai_tokenizer: bool = False
+    num_semantic_token_ids: int | None = None
+    dim_head: int = 64
+    heads: int = 8
+    target_kv_heads: int | None = None
+    attn_dropout: float = 0.0
+    ff_mult: int = 4
+    ff_dropout: float = 0.0
+    semantic_pad_id: int = -1
+    text_pad_id: int = 0
+    autoset_semantic_eos_id: bool = True
+    autoset_text_eos_id: bool = True
+    attn_flash: bool = False
+    cond_drop_prob: float = 0.0
+    target_early_exit_layer: int | None = None
+    detach_early_exit_embed: bool = False
+    align_reg_loss_weight: float = 0.1
+    align_reg_use_logsumexp_pool: bool = True
+    align_reg_logsumexp_pool_temp: float = 0.1
+    symbols: tuple[str, ...] = ()
+    rate: int = 50
+
+    def __post_init__(self) -> None:
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"{len(self.symbols)} symbols, expected no symbol twice")
+        for name in _SIZES:
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
+        if self.dim_head % 2:
+            raise ValueError(f"dim_head is {self.dim_head}, expected an even number: rotations turn pairs")
+        for name in ("attn_dropout", "ff_dropout", "cond_drop_prob"):
+            if not 0 <= (share := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {share}, expected 0 or more and less than 1")
+        if self.align_reg_logsumexp_pool_temp <= 0:
+            raise ValueError(
+                f"align_reg_logsumexp_pool_temp is {self.align_reg_logsumexp_pool_temp}, expected above 0"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(f"target_kv_heads is {self.kv_heads}, expected a divisor of heads {self.heads}")
+        if (self.target_early_exit_layer or 1) > self.target_depth:
+            raise ValueError(
+                f"target_early_exit_layer is {self.target_early_exit_layer}, "
+                f"expected 1 to target_depth {self.target_depth}"
+            )
+        self._check_text()
+
+    def _check_text(self) -> None:
+        if self.symbols and self.num_text_token_ids not in (None, len(self.symbols)):
+            raise ValueError(
+                f"{len(self.symbols)} symbols and num_text_token_ids {self.num_text_token_ids} were given, "
+                "expected one or the other"
+            )
+        if self.use_openai_tokenizer and (self.num_text_token_ids or CLIP_TOKENS) < CLIP_TOKENS:
+            raise ValueError(
+                f"num_text_token_ids is {self.num_text_token_ids}, expected {CLIP_TOKENS} or more "
+                "with use_openai_tokenizer"
+            )
+
+    @property
+    def kv_heads(self) -> int:
+        """Key and value heads of the decoder's self-attention."""
+        return self.target_kv_heads or self.heads
+
+    @property
+    def vocabulary(self) -> int:
+        """How many semantic tokens there are."""
+        if self.num_semantic_token_ids is None:
+            raise RecipeError("num_semantic_token_ids is not given; set it to the number of semantic tokens")
+        return self.num_semantic_token_ids
+
+    @property
+    def text_tokens(self) -> int:
+        """How many tokens of text there are."""
+        clip = CLIP_TOKENS if self.use_openai_tokenizer else None
+        if not (count := self.num_text_token_ids or len(self.symbols) or clip):
+            raise RecipeError("num_text_token_ids is not given; set it, or symbols, or use_openai_tokenizer")
+        return count
+
+    @property
+    def alphabets(self) -> dict[Modality, Alphabet]:
+        """What sequences of each modality are made of."""
+        return {
+            "speech": Alphabet("speech", self.vocabulary, self.semantic_pad_id, self.autoset_semantic_eos_id),
+            "text": Alphabet("text", self.text_tokens, self.text_pad_id, self.autoset_text_eos_id),
+        }
+
+    @property
+    def pooling_temperature(self) -> float | None:
+        """The temperature of the similarity loss; None where it pools by the maximum."""
+        return self.align_reg_logsumexp_pool_temp if self.align_reg_use_logsumexp_pool else None
+
+
+_SIZES = (
+    *("dim", "source_depth", "target_depth", "num_text_token_ids", "num_semantic_token_ids", "dim_head"),
+    *("heads", "target_kv_heads", "ff_mult", "target_early_exit_layer", "rate"),
+)

@@ -1,0 +1,84 @@
+"""Recipes: one TOML file that says everything about how a voice is trained."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
+
+from ..data.corpus import CorpusConfig
+from ..errors import RecipeError
+from ..support.config import from_plain
+from .stages.acoustic_stage import AcousticRecipe
+from .stages.codec_stage import CodecRecipe
+from .stages.text_stage import TextRecipe
+from .stages.unit_distillation import HearingRecipe
+from .stages.units_stage import UnitsRecipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every stage's settings, and how the finished voice is decoded; `hearing` may be left out."""
+
+    name: str
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    codec: CodecRecipe = field(default_factory=CodecRecipe)
+    units: UnitsRecipe = field(default_factory=UnitsRecipe)
+    acoustic: AcousticRecipe = field(default_factory=AcousticRecipe)
+    text: TextRecipe = field(default_factory=TextRecipe)
+    hearing: HearingRecipe | None = None
+    decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
+
+    def __post_init__(self) -> None:
+        rate, codec = self.units.model.rate, self.codec.model
+        if codec.sample_rate != self.corpus.sample_rate or codec.sample_rate != self.units.model.sample_rate:
+            raise ValueError("corpus, codec and units have different sample rates; give them the same one")
+        if codec.sample_rate % (codec.hop * rate):
+            raise ValueError(
+                f"{rate} units a second do not divide the codec's {codec.sample_rate / codec.hop:g} frames a "
+                "second; change units.model.rate or the codec's hop"
+            )
+        if self.hearing is not None:
+            for name in ("sample_rate", "rate", "vocabulary"):
+                asked, given = getattr(self.units.model, name), getattr(self.hearing.model, name)
+                if asked != given:
+                    raise ValueError(f"hearing.model.{name} is {given}, expected {asked} as in units.model")
+        self.decode.check_levels(codec.levels)
+
+
+def shipped_recipes() -> list[str]:
+    """Name the recipes inside the package."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read the recipe in the file `name`, or the shipped one of that name.
+
+    Raises `RecipeError` where there is none, where it is not TOML, and for unknown keys.
+    """
+    if name in shipped_recipes():
+        text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            shipped = ", ".join(shipped_recipes())
+            raise RecipeError(
+                f"no recipe {name!r} ({error}); give a TOML file or one of: {shipped}"
+            ) from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {name} is not TOML: {error}") from error
+    return from_plain(Recipe, table, f"recipe {name}")

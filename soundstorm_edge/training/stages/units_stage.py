@@ -1,0 +1,183 @@
+"""Stage `units`: features of a corpus, learned where they can be, are clustered into semantic tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ...data.corpus import Corpus, Utterance
+from ...errors import CheckpointError, CorpusError
+from ...support.config import to_plain
+from ...support.tensor_files import load_tensors, save_tensors
+from ...text_to_semantic.parallel import spread_over_time
+from ...units.semantic_units import (
+    PhoneticUnits,
+    PhoneticUnitsConfig,
+    SemanticTokenizer,
+    SpectralUnitsConfig,
+    UnitsConfig,
+    build_units,
+)
+from ..loop import train
+from ..optimization import Optimization
+from ..stage import Stage
+from ..state import read_state, trained_weights
+
+UNITS = "semantic units"
+
+
+@dataclass(frozen=True)
+class UnitsRecipe:
+    """The units, and how many utterances they are clustered on.
+
+    Phonetic units are trained first, on crops of `frames` frames, as `optimization` says.
+    """
+
+    model: UnitsConfig = field(default_factory=SpectralUnitsConfig)
+    utterances: int = 1500
+    seed: int = 0
+    frames: int = 150
+    optimization: Optimization = field(default_factory=lambda: Optimization(steps=2000, learning_rate=1e-3))
+
+
+class PhoneticStage(Stage):
+    """Teach the features which phone a frame lies in, how far into it, and which phones are beside it.
+
+    The neighbours make units tell a phone's contexts apart; the energy keeps its stress.
+    """
+
+    name = "units"
+
+    def __init__(
+        self, recipe: UnitsRecipe, config: PhoneticUnitsConfig, corpus: Corpus, symbols: Sequence[str]
+    ) -> None:
+        self.config, self.recipe, self.corpus = config, recipe, corpus
+        torch.manual_seed(recipe.optimization.seed)
+        seconds = recipe.frames / config.rate
+        self.utterances = corpus.lasting(seconds, held_out=False)
+        self.held_out = list(corpus.lasting(seconds, held_out=True)[:32])
+        self.lengths = np.ones(len(self.utterances))  # all crops are alike
+        self.phones = {phone: number for number, phone in enumerate(symbols)}
+        self.units = PhoneticUnits(config)
+        self.model = _PhoneHeads(self.units, len(self.phones))
+        self.hop = config.sample_rate // config.rate
+
+    def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Read a crop: audio float32 `[samples]`; phones int64 `[3, frames]`, the one before, the own and
+        the next; progress float32 `[frames]`.
+        """
+        return self._crop(self.utterances[number], rng)
+
+    def _crop(self, utterance: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        frames = self.recipe.frames
+        start = int(rng.integers(int(utterance.seconds * self.config.rate) - frames + 1))
+        audio = self.corpus.audio(utterance, start * self.hop, frames * self.hop)
+        return audio, *self._targets(utterance, start, frames)
+
+    def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+        """Stack each of the three."""
+        return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
+
+    def _targets(self, utterance: Utterance, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        if not utterance.ends:
+            raise CorpusError(
+                f"utterance {utterance.id} has no phone times, which phonetic units need; align the corpus "
+                "first, or set units.model.kind = 'spectral'"
+            )
+        borders = np.round(np.array((0.0, *utterance.ends)) * self.config.rate).astype(np.int64)
+        durations = torch.from_numpy(np.diff(borders))[None]
+        index, progress = spread_over_time(durations, start + frames)
+        ids = torch.tensor([self.phones[phone] for phone in utterance.phones])
+        beside = torch.stack([ids[(index[0] + shift).clamp(0, len(ids) - 1)] for shift in (-1, 0, 1)])
+        return beside[:, start:].numpy(), progress[0, start:].numpy()
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the cross entropies of the phones, and the squared errors of progress and energy."""
+        phones, progress, energy = model(*batch)
+        parts = {"phone": phones[1], "before": phones[0], "after": phones[2]}
+        loss = phones[1] + 0.5 * (phones[0] + phones[2] + energy) + progress
+        return loss, {name: value.detach() for name, value in (parts | {"energy": energy}).items()}
+
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Give the same on held-out utterances."""
+        rng = np.random.default_rng(0)
+        batch = self.collate([self._crop(utterance, rng) for utterance in self.held_out])
+        _, parts = self.loss(self.model, tuple(tensor.to(device) for tensor in batch))
+        return {name: value.item() for name, value in parts.items()}
+
+
+class _PhoneHeads(nn.Module):
+    """What is read from the features in training: linear, so that their distances are those of phones."""
+
+    def __init__(self, units: PhoneticUnits, phones: int) -> None:
+        super().__init__()
+        self.units, self.dropout = units, nn.Dropout(0.1)
+        self.phones = nn.Linear(units.config.width, 3 * phones)
+        self.rest = nn.Linear(units.config.width, 2)
+
+    def forward(self, audio: Tensor, phones: Tensor, progress: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the losses: of the phones, `[3]`, of the progress and of the energy."""
+        features = self.dropout(self.units.features(audio))
+        logits = self.phones(features).float().unflatten(-1, (3, -1)).permute(0, 3, 2, 1)
+        losses = F.cross_entropy(logits, phones, reduction="none").mean(dim=(0, 2))
+        mel = self.units.mel(audio).mean(dim=2)
+        energy = (mel - mel.mean(dim=1, keepdim=True)) / (mel.std(dim=1, keepdim=True) + 0.1)
+        found = self.rest(features).float()
+        return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy)
+
+
+def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence[str]) -> SemanticTokenizer:
+    """Fit units on training utterances and write them to `path`; read them if they are there.
+
+    `symbols` are the phones that there are.
+    """
+    if path.exists():
+        return load_units(path, recipe.model)
+    units = build_units(recipe.model)
+    if isinstance(recipe.model, PhoneticUnitsConfig):
+        stage = PhoneticStage(recipe, recipe.model, corpus, symbols)
+        train(stage, recipe.optimization, path.parent)
+        state = read_state(path.parent / "state.pt", stage.config, "train it again")
+        stage.model.load_state_dict(trained_weights(state))  # the averaged ones, where they are kept
+        units = stage.units.eval().cpu()
+    chosen = corpus.select(held_out=False)[: recipe.utterances]
+    with (
+        torch.no_grad(),
+        tqdm(chosen, desc="features", unit="utterance") as bar,
+    ):  # ends its line before an error's
+        features = [
+            units.features(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy() for utterance in bar
+        ]
+    frames = np.concatenate(features)
+    if len(frames) < recipe.model.vocabulary:
+        raise CorpusError(
+            f"the corpus has {len(frames)} frames, expected at least one for each of "
+            f"{recipe.model.vocabulary} units; add speech or lower units.model.vocabulary"
+        )
+    units.fit(frames, recipe.seed)
+    save_units(path, units, recipe.model)
+    return units
+
+
+def save_units(path: Path, units: SemanticTokenizer, config: UnitsConfig) -> None:
+    """Write units for `load_units`."""
+    save_tensors(path, UNITS, {"config": to_plain(config), "weights": units.state_dict()})
+
+
+def load_units(path: Path, config: UnitsConfig) -> SemanticTokenizer:
+    """Read units that `fit_units` wrote for the same configuration."""
+    if not path.exists():
+        raise CheckpointError(f"no units at {path}; run 'soundstorm-train units' first")
+    kept = load_tensors(path, UNITS, ("config", "weights"))
+    if kept["config"] != to_plain(config):
+        raise CheckpointError(f"{path} holds units of another recipe; remove it or choose another --run")
+    units = build_units(config)
+    units.load_state_dict(kept["weights"])
+    return units

@@ -1,0 +1,1 @@
+"""Semantic units: audio to semantic tokens."""

@@ -1,0 +1,232 @@
+"""Semantic tokens: what is said, and not who says it, as units of a feature's frames."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import CheckpointError
+from ..nn.mel import LogMel
+from ..support.config import check_positive
+
+
+class SemanticTokenizer(nn.Module, ABC):
+    """Audio `[batch, samples]` to semantic tokens `[batch, tokens]`, `rate` of them a second.
+
+    A token is the nearest of `vocabulary` centroids to a frame of features. A subclass says what the
+    features are; its weights in a checkpoint are the centroids alone.
+    """
+
+    def __init__(self, sample_rate: int, rate: int, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.sample_rate, self.rate, self.vocabulary = sample_rate, rate, vocabulary
+        self.register_buffer("centroids", torch.zeros(vocabulary, width))
+
+    @abstractmethod
+    def features(self, audio: Tensor) -> Tensor:
+        """Turn float32 audio `[batch, samples]` into what is clustered, `[batch, frames, width]`."""
+
+    def fit(self, features: np.ndarray, seed: int) -> None:
+        """Cluster features float32 `[frames, width]` with k-means."""
+        from sklearn.cluster import MiniBatchKMeans
+
+        kmeans = MiniBatchKMeans(self.vocabulary, batch_size=8192, n_init=1, max_iter=30, random_state=seed)
+        self.centroids = torch.from_numpy(kmeans.fit(features).cluster_centers_.astype(np.float32))
+
+    @torch.no_grad()
+    def tokenize(self, audio: Tensor) -> Tensor:
+        """Turn float32 audio `[batch, samples]` into int64 tokens `[batch, samples * rate / sample_rate]`.
+
+        The last frame is filled with silence.
+        """
+        return torch.cdist(self.features(audio), self.centroids[None]).argmin(dim=-1)
+
+    def _pad_to_frames(self, audio: Tensor) -> Tensor:
+        return F.pad(audio, (0, -audio.shape[-1] % (self.sample_rate // self.rate)))
+
+
+@dataclass(frozen=True)
+class SpectralUnitsConfig:
+    """`context` frames on either side join each log-mel frame before it is matched to a unit."""
+
+    kind: Literal["spectral"] = "spectral"
+    sample_rate: int = 16_000
+    rate: int = 50
+    vocabulary: int = 500
+    mels: int = 40
+    window: int = 640
+    context: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive(self, "sample_rate", "rate", "vocabulary", "mels", "window")
+        if self.context < 0:
+            raise ValueError(f"context is {self.context}, expected 0 or more frames on either side")
+
+
+class SpectralUnits(SemanticTokenizer):
+    """Units of log-mel frames, each utterance's mean taken off, as that tells the voice."""
+
+    def __init__(self, config: SpectralUnitsConfig) -> None:
+        width = (2 * config.context + 1) * config.mels
+        super().__init__(config.sample_rate, config.rate, config.vocabulary, width)
+        self.config = config
+        self.mel = LogMel(config.sample_rate, config.sample_rate // config.rate, config.window, config.mels)
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Turn audio `[batch, samples]` into `[batch, frames, (2 * context + 1) * mels]`."""
+        mel = self.mel(self._pad_to_frames(audio))
+        mel = mel - mel.mean(dim=1, keepdim=True)
+        context = self.config.context
+        padded = F.pad(mel.transpose(1, 2), (context, context), mode="replicate")
+        return padded.unfold(2, 2 * context + 1, 1).permute(0, 2, 3, 1).flatten(2)
+
+
+@dataclass(frozen=True)
+class PhoneticUnitsConfig:
+    """Units of a small network that was taught the phones of a corpus with phone times.
+
+    dim, depth, kernel: its width, its blocks and the frames that each looks at; width: size of the
+    features that are clustered.
+    """
+
+    kind: Literal["phonetic"] = "phonetic"
+    sample_rate: int = 16_000
+    rate: int = 50
+    vocabulary: int = 1000
+    mels: int = 80
+    window: int = 800
+    dim: int = 192
+    depth: int = 5
+    kernel: int = 5
+    width: int = 48
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "sample_rate", "rate", "vocabulary", "mels", "window", "dim", "depth", "kernel", "width"
+        )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} is even, expected an odd number of frames")
+
+
+class PhoneticUnits(SemanticTokenizer):
+    """Units of what tells the phones apart, and hence little of the voice (supervised units, as in
+    CosyVoice, arXiv 2407.05407).
+
+    The network is trained by `training.units`; its heads are not needed afterwards.
+    """
+
+    def __init__(self, config: PhoneticUnitsConfig) -> None:
+        super().__init__(config.sample_rate, config.rate, config.vocabulary, config.width)
+        self.config = config
+        self.mel = LogMel(config.sample_rate, config.sample_rate // config.rate, config.window, config.mels)
+        self.widen = nn.Linear(config.mels, config.dim)
+        self.blocks = nn.ModuleList(_ContextBlock(config.dim, config.kernel) for _ in range(config.depth))
+        self.narrow = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.width))
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Turn audio `[batch, samples]` into `[batch, frames, width]`, each of mean 0 and deviation 1."""
+        return self.features_of(self.mel(self._pad_to_frames(audio)))
+
+    def features_of(self, mel: Tensor) -> Tensor:
+        """Do the same from log-mel spectra `[batch, frames, mels]`."""
+        x = self.widen((mel - mel.mean(dim=(1, 2), keepdim=True)) / 2)
+        for block in self.blocks:
+            x = block(x)
+        return F.layer_norm(self.narrow(x), (self.config.width,))
+
+
+class _ContextBlock(nn.Module):
+    """A depthwise convolution over neighbouring frames, and a wide layer at each (ConvNeXt)."""
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.wide = nn.Sequential(nn.Linear(dim, 3 * dim), nn.GELU(), nn.Linear(3 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[batch, frames, dim]` to the same shape."""
+        return x + self.wide(self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2)))
+
+
+@dataclass(frozen=True)
+class HubertUnitsConfig:
+    """Units of HuBERT (arXiv 2106.07447): a folder with its weights, and which layer is clustered.
+
+    `width` is the size of its hidden states; it makes 50 frames a second of 16 kHz audio.
+    """
+
+    folder: str
+    kind: Literal["hubert"] = "hubert"
+    layer: int = 9
+    width: int = 768
+    vocabulary: int = 500
+    sample_rate: Literal[16_000] = 16_000
+    rate: Literal[50] = 50
+
+
+class HubertUnits(SemanticTokenizer):
+    """Units of a layer of HuBERT, through the `transformers` library, from weights on disk.
+
+    HuBERT is loaded when the first audio comes: a voice that only speaks does without it.
+    """
+
+    def __init__(self, config: HubertUnitsConfig) -> None:
+        super().__init__(config.sample_rate, config.rate, config.vocabulary, config.width)
+        self.config = config
+        self._hubert: list[Any] = []  # not a submodule: its weights stay in their own folder
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Turn audio `[batch, samples]` into the layer's hidden states `[batch, frames, width]`."""
+        if not self._hubert:
+            self._hubert.append(_load_hubert(self.config))
+        audio = self._pad_to_frames(audio)
+        audio = (audio - audio.mean(-1, keepdim=True)) / (audio.std(-1, keepdim=True) + 1e-7)
+        # Its first window is 80 samples longer than a hop: with these, every hop has a frame.
+        with torch.no_grad():
+            hubert = self._hubert[0].to(audio.device)
+            states = hubert(F.pad(audio, (40, 40)), output_hidden_states=True).hidden_states
+        return states[self.config.layer]
+
+
+def _load_hubert(config: HubertUnitsConfig) -> Any:
+    try:
+        from transformers import HubertModel
+    except ImportError as error:
+        raise CheckpointError(
+            "HuBERT units need the transformers library: pip install 'soundstorm-edge[hubert]'"
+        ) from error
+    if not (Path(config.folder) / "config.json").is_file():
+        raise CheckpointError(
+            f"no HuBERT weights in {config.folder!r}, expected config.json and model.safetensors; put "
+            "them there, or set units.model.kind = 'spectral'"
+        )
+    try:
+        model = HubertModel.from_pretrained(config.folder, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"HuBERT in {config.folder!r} cannot be loaded ({reason})") from error
+    layers, width = model.config.num_hidden_layers, model.config.hidden_size
+    if config.layer > layers or config.width != width:
+        raise CheckpointError(
+            f"HuBERT in {config.folder!r} has {layers} layers of width {width}, but units.model asks for "
+            f"layer {config.layer} of width {config.width}; set layer and width"
+        )
+    return model.eval()
+
+
+UnitsConfig = SpectralUnitsConfig | PhoneticUnitsConfig | HubertUnitsConfig
+
+
+def build_units(config: UnitsConfig) -> SemanticTokenizer:
+    """Make units without centroids, of the kind that the configuration is of."""
+    if isinstance(config, HubertUnitsConfig):
+        return HubertUnits(config)
+    return PhoneticUnits(config) if isinstance(config, PhoneticUnitsConfig) else SpectralUnits(config)

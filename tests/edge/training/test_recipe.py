@@ -1,0 +1,55 @@
+"""Recipes are read strictly."""
+
+from pathlib import Path
+
+import pytest
+
+from soundstorm_edge.codec.soundstream import SoundStreamConfig
+from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.training.pipeline import soundstorm_config
+from soundstorm_edge.training.recipe import load_recipe, shipped_recipes
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_are_valid(name: str) -> None:
+    assert load_recipe(name).name == name
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\n[codec.model]\nkind = "soundstream"\nrq_num_quantizers = 2\nrq_groups = 2\n'
+        "[decode]\nsteps = [2, 1, 1, 1]\n"
+    )
+    recipe = load_recipe(str(path))
+    assert isinstance(recipe.codec.model, SoundStreamConfig)
+    assert recipe.decode.steps == (2, 1, 1, 1)
+    assert (soundstorm_config(recipe).levels, soundstorm_config(recipe).groups) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = 'x'\nnames = 2\n", r"unknown key 'names'; valid keys: name, corpus, codec, units"),
+        ("name = 'x'\n[corpus]\nvoice = 'rms'\n", r"corpus has the unknown key 'voice'; valid keys: source"),
+        ("name = 'x'\n[acoustic]\nframes = 'many'\n", r"acoustic\.frames is 'many', expected a whole number"),
+        ("name = 'x'\n[corpus]\nsource = 'tape'\n", r"corpus\.source is 'tape', expected 'flite' or"),
+        ("name = 'x'\n[codec.model]\nlevels = 2\n", r"codec\.model\.kind is None, expected 'spectral' or"),
+        ("name = 'x'\n[acoustic.conformer]\ndim = 8\ndepth = 0\n", "depth is 0, expected 1 or more"),
+        ("name = 'x'\n[decode]\nsteps = [1]\n", "steps has 1 numbers .* but the voice has 6 levels"),
+        ("name = 'x'\n[corpus]\nsample_rate = 8000\n", "different sample rates"),
+        ("name = 'x'\n[units.model]\nkind = 'spectral'\nrate = 49\n", "49 units a second do not divide"),
+        ("[corpus]\n", "lacks the key 'name'"),
+        ("name = \n", "is not TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(path))
+
+
+def test_a_missing_recipe_lists_those_there_are() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'nonsense'.*flite-rms"):
+        load_recipe("nonsense")

@@ -1,0 +1,173 @@
+"""Several speakers: stretches of one voice, a text stage of one rhythm, and a prompt for each."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from soundstorm_edge.checkpoint import VoiceModels
+from soundstorm_edge.data.corpus import Corpus
+from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
+from soundstorm_edge.data.utterances import Utterance
+from soundstorm_edge.errors import CheckpointError, CorpusError, RecipeError
+from soundstorm_edge.support.config import to_plain
+from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
+from soundstorm_edge.training import pipeline as run
+from soundstorm_edge.training.pipeline import (
+    _check_sources,
+    _learn_from,
+    _prompts,
+    _read_tokens,
+    _reader,
+    _sources,
+)
+from soundstorm_edge.training.recipe import load_recipe
+from soundstorm_edge.training.stages.acoustic_stage import AcousticRecipe, AcousticStage
+from soundstorm_edge.training.stages.text_stage import TextRecipe, TextStage
+from soundstorm_edge.training.token_cache import corpus_tokens
+
+SPEAKERS = ("anna", "otto")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """Ten utterances, by turns of two speakers, the last four held out; number n lasts 0.2 + 0.1 n s."""
+    (tmp_path / "audio").mkdir()
+    rows = []
+    for number in range(10):
+        samples = 3200 + 1600 * number
+        row = Utterance(
+            f"u{number}",
+            f"audio/u{number}.flac",
+            samples / 16_000,
+            "Hello.",
+            SPEAKERS[number % 2],
+            number >= 6,
+            ("pau", "pau"),
+            (0.1, samples / 16_000),
+        )
+        soundfile.write(tmp_path / row.audio, np.random.default_rng(number).normal(0, 0.1, samples), 16_000)
+        rows.append(json.dumps(to_plain(row)) + "\n")
+    (tmp_path / "utterances.jsonl").write_text("".join(rows))
+    return Corpus(tmp_path)
+
+
+def numbered(corpus: Corpus) -> list[np.ndarray]:
+    """Semantic tokens that tell the utterance."""
+    return [np.full(10 + 5 * number, number) for number in range(len(corpus.utterances))]
+
+
+def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    tokens = numbered(corpus)
+    codes = [np.stack([own % 16, own % 16], axis=1) for own in tokens]
+    recipe = AcousticRecipe(frames=60)
+    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1)
+    heard = set()
+    for number in range(6):
+        own_codes, own_tokens = stage.sample(number, np.random.default_rng(number))
+        assert own_codes.shape == (60, 2)
+        assert {token % 2 for token in own_tokens} == {number % 2}  # of this speaker alone
+        assert own_tokens[0] == number  # from the utterance itself on
+        assert own_tokens.max() < 6  # nothing that is held out
+        heard |= set(own_tokens.tolist())
+    assert heard == set(range(6))
+    batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in (0, 1)])
+    assert [tuple(tensor.shape) for tensor in batch] == [(2, 60, 2), (2, 60), (2,)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_tokens_may_be_read_where_they_were_heard(
+    corpus: Corpus, tiny_voice: VoiceModels, share: float
+) -> None:
+    tokens = numbered(corpus)
+    codes = [np.stack([own % 16, own % 16], axis=1) for own in tokens]
+    read = [own + 100 for own in tokens]
+    recipe = AcousticRecipe(frames=60, read=share)
+    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, read)
+    shares = []
+    for seed in range(40):
+        own_codes, own_tokens = stage.sample(seed % 6, np.random.default_rng(seed))
+        assert (own_codes[:, 0] == own_tokens % 100).all()  # read or heard, it is the same speech
+        shares.append((own_tokens >= 100).mean())
+    assert np.mean(shares) == pytest.approx(share, abs=0.15)
+    assert all((held_out[1] < 100).all() for held_out in stage.held_out)
+
+
+def test_the_text_stage_reads_at_the_pace_of_the_speech(
+    corpus: Corpus, tiny_voice: VoiceModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_trained_weights", lambda *_: tiny_voice.text.state_dict())
+    recipe = replace(
+        load_recipe("flite-multi"),
+        units=replace(load_recipe("flite-multi").units, model=tiny_voice.config.units),
+        text=TextRecipe(tiny_voice.config.text),
+        acoustic=AcousticRecipe(read=0.5),
+        hearing=None,
+    )
+    tokens = corpus_tokens(tmp_path / "heard", corpus, tiny_voice.units, tiny_voice.units.tokenize)
+    monkeypatch.setattr(run, "_fitted_units", lambda *_: tiny_voice.units)
+    read = _read_tokens(recipe, tmp_path, corpus, _reader(recipe, tmp_path, "acoustic.read"))
+    assert read.lengths.tolist() == tokens.lengths.tolist()
+    pau, last = tiny_voice.config.text.symbols.index("pau"), tokens.lengths[3]
+    alone = torch.tensor([[pau, pau]]), torch.tensor([2]), torch.tensor([[5, int(last) - 5]])
+    assert read[3].tolist() == tiny_voice.text.read(*alone)[0].tolist()
+    autoregressive = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
+    with pytest.raises(RecipeError, match=r"acoustic\.read, which needs text\.model\.kind = 'parallel'"):
+        _reader(autoregressive, tmp_path, "acoustic.read")
+
+
+def test_a_share_is_one() -> None:
+    with pytest.raises(ValueError, match=r"read is 1\.5, expected a share from 0 to 1"):
+        AcousticRecipe(read=1.5)
+
+
+def test_a_text_stage_may_learn_one_rhythm(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    config, tokens, lexicon = tiny_voice.config.text, numbered(corpus), shipped_lexicon()
+    stage = TextStage(TextRecipe(speaker="otto"), config, corpus, tokens, 50, lexicon)
+    assert stage.numbers == [1, 3, 5]
+    assert len(stage.held_out) == 2
+    with pytest.raises(CorpusError, match="no training or no held-out utterance of 'emil'; add speech"):
+        TextStage(TextRecipe(speaker="emil"), config, corpus, tokens, 50, lexicon)
+
+
+def test_prompts_are_held_out_speech_of_each(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    prompts = _prompts(corpus, tiny_voice.codec, tiny_voice.units)
+    assert list(prompts) == list(SPEAKERS)
+    assert prompts["anna"].codes.shape == (50, 2)  # number 8, of 1 s, is nearest to three seconds
+    assert prompts["otto"].semantic_tokens.shape == (55,)  # and number 9, of 1.1 s
+
+
+def test_who_has_no_held_out_speech_is_prompted_with_other(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    listing = corpus.folder / "utterances.jsonl"
+    rows = [json.loads(row) for row in listing.read_text().splitlines()]
+    for row in rows:
+        row["held_out"] = row["held_out"] and row["speaker"] == "otto"
+    listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prompts = _prompts(Corpus(corpus.folder), tiny_voice.codec, tiny_voice.units)
+    assert prompts["anna"].codes.shape == (50, 2)
+
+
+def test_a_stage_goes_on_with_what_it_learned_from_alone(
+    corpus: Corpus, tiny_voice: VoiceModels, tmp_path: Path
+) -> None:
+    folder, codec = tmp_path / "acoustic", tiny_voice.codec
+    before = _sources(corpus, codec=codec, units=tiny_voice.units)
+    _learn_from(folder, {**before, "codec": "a run that was stopped before it kept anything"})
+    _learn_from(folder, before)
+    (folder / "state.pt").touch()
+    _learn_from(folder, before)
+    weight = next(codec.parameters())
+    with torch.no_grad():
+        weight += 1
+        now = _sources(corpus, codec=codec, units=tiny_voice.units)
+        weight -= 1
+    with pytest.raises(
+        CheckpointError, match=r"learned from another codec than .*'soundstorm-train acoustic'"
+    ):
+        _learn_from(folder, now)
+    with pytest.raises(CheckpointError, match="learned from another codec"):
+        _check_sources(folder, now)

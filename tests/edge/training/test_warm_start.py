@@ -1,0 +1,132 @@
+"""A run that begins with a trained voice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from soundstorm_edge.checkpoint import VoiceModels, load_voice
+from soundstorm_edge.data.corpus import CorpusConfig
+from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.training import pipeline as run
+from soundstorm_edge.training.optimization import Optimization
+from soundstorm_edge.training.recipe import Recipe
+from soundstorm_edge.training.stages.acoustic_stage import AcousticRecipe
+from soundstorm_edge.training.stages.codec_stage import CodecRecipe
+from soundstorm_edge.training.stages.text_stage import TextRecipe
+from soundstorm_edge.training.stages.unit_distillation import HearingRecipe
+from soundstorm_edge.training.stages.units_stage import UnitsRecipe
+from soundstorm_edge.training.warm_start import begin
+
+WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+BRIEF = Optimization(steps=2, batch=2, warmup=1)
+
+
+@pytest.fixture
+def recipe(tiny_voice: VoiceModels) -> Recipe:
+    """Of the tiny voice's networks."""
+    config = tiny_voice.config
+    return Recipe(
+        name="more",
+        corpus=CorpusConfig("ljspeech", "recordings", held_out_percent=40),
+        codec=CodecRecipe(config.codec, optimization=BRIEF),
+        units=UnitsRecipe(config.units),
+        acoustic=AcousticRecipe(config.soundstorm.conformer, frames=20, optimization=BRIEF),
+        text=TextRecipe(config.text, optimization=BRIEF),
+        decode=config.decode,
+    )
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """Noise in LJSpeech's layout, some of it held out."""
+    folder = tmp_path / "recordings"
+    (folder / "wavs").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for word in WORDS:
+        soundfile.write(folder / "wavs" / f"{word}.wav", rng.uniform(-0.5, 0.5, 16_000), 16_000)
+    (folder / "metadata.csv").write_text("".join(f"{word}|{word}|{word}\n" for word in WORDS))
+    return folder
+
+
+def test_stages_go_on_from_a_voice(
+    recipe: Recipe, tiny_checkpoint: Path, speech: Path, tmp_path: Path
+) -> None:
+    voice = load_voice(tiny_checkpoint)
+    folder = tmp_path / "run"
+    begin(recipe, folder, voice)
+    run.corpus(replace(recipe, corpus=replace(recipe.corpus, path=str(speech))), folder)
+    run.units(recipe, folder)
+    run.acoustic(recipe, folder)
+    run.assemble(recipe, folder, tmp_path / "ckpt.pt", "fp32")
+    more = load_voice(tmp_path / "ckpt.pt")
+    for part in ("codec", "units", "text"):  # these were not trained
+        for name, weight in getattr(voice, part).state_dict().items():
+            assert torch.equal(getattr(more, part).state_dict()[name], weight), name
+    moved = [
+        (weight - more.soundstorm.state_dict()[name]).abs().max().item()
+        for name, weight in voice.soundstorm.state_dict().items()
+    ]
+    assert 0 < max(moved) < 0.01  # two small steps away, not a network of its own
+    with pytest.raises(CheckpointError, match=r"codec/state\.pt is there already; begin in another --run"):
+        begin(recipe, folder, voice)
+
+
+def test_a_codec_goes_on_with_new_discriminators(
+    recipe: Recipe, tiny_voice: VoiceModels, speech: Path, tmp_path: Path
+) -> None:
+    codec = replace(recipe.codec, frames=25, adversarial=1.0)
+    recipe = replace(recipe, codec=codec, corpus=replace(recipe.corpus, path=str(speech)))
+    begin(recipe, tmp_path, tiny_voice)
+    run.corpus(recipe, tmp_path)
+    run.codec(recipe, tmp_path)
+    trained = run._trained_codec(recipe, tmp_path)
+    before, after = tiny_voice.codec.state_dict(), trained.state_dict()
+    assert 0 < (after["head.weight"] - before["head.weight"]).abs().max() < 0.01
+
+
+def test_a_decoder_learns_alone_while_codes_stay(
+    recipe: Recipe, tiny_voice: VoiceModels, speech: Path, tmp_path: Path
+) -> None:
+    codec = replace(recipe.codec, frames=25, fixed_codes=True)
+    recipe = replace(recipe, codec=codec, corpus=replace(recipe.corpus, path=str(speech)))
+    begin(recipe, tmp_path, tiny_voice)
+    run.corpus(recipe, tmp_path)
+    run.codec(recipe, tmp_path)
+    before, after = tiny_voice.codec.state_dict(), run._trained_codec(recipe, tmp_path).state_dict()
+    assert all(weight.requires_grad for weight in tiny_voice.codec.parameters())
+    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"decoder", "head"}
+
+
+def test_units_that_heard_serve_both_stages(recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path) -> None:
+    begin(replace(recipe, hearing=HearingRecipe(tiny_voice.config.units)), tmp_path, tiny_voice)
+    heard = run._trained_weights(tmp_path / "hearing", tiny_voice.config.units, "units.")
+    assert torch.equal(heard["centroids"], tiny_voice.units.centroids)
+    assert torch.equal(run._fitted_units(recipe, tmp_path).centroids, tiny_voice.units.centroids)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "message"),
+    [
+        ("codec", "latent_dim", r"codec\.model has latent_dim 8, but the recipe has 9"),
+        ("units", "mels", r"units\.model has mels 40, but the recipe has 41"),
+    ],
+)
+def test_other_networks_are_refused(
+    recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path, part: str, field: str, message: str
+) -> None:
+    own = getattr(recipe, part)
+    model = replace(own.model, **{field: getattr(own.model, field) + 1})
+    with pytest.raises(CheckpointError, match=message):
+        begin(replace(recipe, **{part: replace(own, model=model)}), tmp_path, tiny_voice)
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_kind_of_network_is_refused(recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path) -> None:
+    other = replace(recipe, text=TextRecipe())
+    with pytest.raises(CheckpointError, match=r"voice's text\.model has .*, but the recipe has"):
+        begin(other, tmp_path, tiny_voice)

@@ -1,0 +1,104 @@
+"""Phonetic units: a network that learns the phones of a corpus, and clusters of what it makes of them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from soundstorm_edge.data.corpus import Corpus
+from soundstorm_edge.data.utterances import Utterance
+from soundstorm_edge.errors import CorpusError
+from soundstorm_edge.support.config import to_plain
+from soundstorm_edge.training.optimization import Optimization
+from soundstorm_edge.training.stages.units_stage import PhoneticStage, UnitsRecipe, fit_units, load_units
+from soundstorm_edge.units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
+
+PITCHES = {"low": 300.0, "high": 2000.0, "pau": 0.0}
+TINY = PhoneticUnitsConfig(vocabulary=6, mels=20, dim=16, depth=1, width=8)
+
+
+def spoken(rng: np.random.Generator) -> tuple[np.ndarray, tuple[str, ...], tuple[float, ...]]:
+    """Tones for phones, 0.1 to 0.2 s each."""
+    phones = tuple(rng.choice(["low", "high"], size=8).tolist())
+    samples = rng.integers(1600, 3200, size=8)
+    tones = [
+        0.3 * np.sin(2 * np.pi * PITCHES[phone] * np.arange(count) / 16_000)
+        for phone, count in zip(phones, samples, strict=True)
+    ]
+    audio = np.concatenate(tones) + 0.01 * rng.standard_normal(samples.sum())
+    return audio.astype(np.float32), phones, tuple((np.cumsum(samples) / 16_000).tolist())
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    rng, folder = np.random.default_rng(0), tmp_path / "corpus"
+    (folder / "audio").mkdir(parents=True)
+    rows = []
+    for number in range(12):
+        audio, phones, ends = spoken(rng)
+        name = f"u{number}"
+        row = Utterance(
+            name, f"audio/{name}.flac", len(audio) / 16_000, "text", "s", number > 9, phones, ends
+        )
+        soundfile.write(folder / row.audio, audio, 16_000)
+        rows.append(json.dumps(to_plain(row)) + "\n")
+    (folder / "utterances.jsonl").write_text("".join(rows))
+    return Corpus(folder)
+
+
+def recipe(steps: int = 60) -> UnitsRecipe:
+    return UnitsRecipe(TINY, 10, 0, 30, Optimization(steps=steps, batch=8, learning_rate=1e-2, warmup=1))
+
+
+def test_units_tell_phones_apart(corpus: Corpus, tmp_path: Path) -> None:
+    units = fit_units(recipe(), corpus, tmp_path / "units" / "units.pt", tuple(PITCHES))
+    tokens = units.tokenize(torch.from_numpy(corpus.audio(corpus.utterances[11]))[None])[0].numpy()
+    phones = np.array(corpus.utterances[11].phones)
+    borders = np.round(np.array(corpus.utterances[11].ends) * 50).astype(int)
+    middles = borders - 4
+    seen = {phone: set(tokens[middles[phones == phone]].tolist()) for phone in set(phones.tolist())}
+    assert not set.intersection(*seen.values())
+    kept = load_units(tmp_path / "units" / "units.pt", TINY)
+    assert torch.equal(kept.centroids, units.centroids)
+
+
+def test_averaged_weights_make_the_units(corpus: Corpus, tmp_path: Path) -> None:
+    averaging = replace(recipe(2), optimization=replace(recipe(2).optimization, ema=0.9))
+    units = fit_units(averaging, corpus, tmp_path / "units.pt", tuple(PITCHES))
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    name, weight = next(iter(units.named_parameters()))
+    assert torch.equal(weight, state["ema"][f"ema_model.units.{name}"])
+    assert not torch.equal(weight, state["model"][f"units.{name}"])
+
+
+def test_targets_are_the_phones_at_their_times(corpus: Corpus) -> None:
+    stage = PhoneticStage(recipe(), TINY, corpus, tuple(PITCHES))
+    audio, phones, progress = stage.sample(0, np.random.default_rng(0))
+    assert audio.shape == (30 * 320,)
+    assert phones.shape == (3, 30)
+    change = np.flatnonzero(np.diff(progress) < 0)[0] + 1  # a phone begins
+    assert phones[1, change] == phones[2, change - 1]
+    assert phones[0, change] == phones[1, change - 1]
+
+
+def test_a_corpus_without_times_is_refused(corpus: Corpus) -> None:
+    stage = PhoneticStage(recipe(), TINY, corpus, tuple(PITCHES))
+    row = corpus.utterances[0]
+    with pytest.raises(CorpusError, match="u0 has no phone times, which phonetic units need; align"):
+        stage._targets(Utterance(**{**to_plain(row), "phones": (), "ends": ()}), 0, 30)
+
+
+def test_features_are_of_one_scale() -> None:
+    units = PhoneticUnits(TINY)
+    features = units.features(torch.randn(2, 3200))
+    assert features.shape == (2, 10, 8)
+    torch.testing.assert_close(features.std(dim=-1, unbiased=False), torch.ones(2, 10), atol=1e-2, rtol=0)
+
+
+def test_kernels_are_odd() -> None:
+    with pytest.raises(ValueError, match="kernel 4 is even, expected an odd number"):
+        PhoneticUnitsConfig(kernel=4)

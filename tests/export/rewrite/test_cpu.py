@@ -1,0 +1,75 @@
+"""Forms for CPUs: which operators they are made of, how near they stay, and that padding is not heard."""
+
+from collections import Counter
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from soundstorm_export.rewrite.cpu import to_cpu, to_int8
+from soundstorm_export.rewrite.simplify import constant, simplify
+from tests.export.conftest import DEPTH, Run, step_feeds
+
+
+@pytest.fixture
+def int8(traced: ir.Model) -> ir.Model:
+    return to_int8(simplify(traced))
+
+
+def test_attention_and_products_are_single_operators(int8: ir.Model) -> None:
+    found = Counter(node.op_type for node in int8.graph.all_nodes())
+    assert found["RotaryEmbedding"] == 2 * DEPTH
+    assert found["MultiHeadAttention"] == 2 * DEPTH  # with padding, and without
+    assert found["DynamicQuantizeMatMul"] == 11 * DEPTH
+    assert found["MatMul"] == DEPTH - 1 + 2  # what mixes values is too thin; the head's weights are looked up
+    assert found["Softmax"] == 1  # that of the sampling
+
+
+@pytest.mark.parametrize("lengths", [(40,), (40, 13)])
+def test_fused_attention_gives_the_same(traced: ir.Model, run: Run, lengths: tuple[int, ...]) -> None:
+    feeds = step_feeds(lengths)
+    plain = simplify(traced)
+    before = run(plain, feeds)
+    fused = to_cpu(plain)
+    after = run(fused, feeds)
+    np.testing.assert_array_equal(before["ids"], after["ids"])
+    np.testing.assert_allclose(before["confidence"], after["confidence"], atol=1e-5)
+    found = Counter(node.op_type for node in fused.graph.all_nodes())
+    assert (found["MultiHeadAttention"], found["RotaryEmbedding"]) == (2 * DEPTH, 2 * DEPTH)
+    assert found["Softmax"] == 1
+    assert not found["DynamicQuantizeMatMul"]
+
+
+@pytest.mark.parametrize("lengths", [(40,), (40, 13)])
+def test_int8_is_near(traced: ir.Model, run: Run, lengths: tuple[int, ...]) -> None:
+    feeds = step_feeds(lengths)
+    plain = simplify(traced)
+    before = run(plain, feeds)
+    after = run(to_int8(plain), feeds)
+    same = before["ids"] == after["ids"]
+    assert same.mean() > 0.9
+    np.testing.assert_allclose(before["confidence"][same], after["confidence"][same], atol=0.01)
+    assert np.any(before["confidence"] != after["confidence"])  # or else nothing was quantised
+
+
+def test_padding_is_not_attended_to(int8: ir.Model, run: Run) -> None:
+    """A short sample beside a long one: whatever lies in its padding, its codes are the same."""
+    feeds = step_feeds((40, 13))
+    before = run(int8, feeds)
+    other = feeds["codes"].copy()
+    other[1, 13:] = 5
+    after = run(int8, {**feeds, "codes": other})
+    # Activations are quantised by the whole tensor, so that its range may move a little.
+    np.testing.assert_allclose(before["confidence"][1, :13], after["confidence"][1, :13], atol=2e-3)
+
+
+def test_weights_are_symmetric_with_a_scale_for_each_column(int8: ir.Model) -> None:
+    node = next(node for node in int8.graph if node.op_type == "DynamicQuantizeMatMul")
+    weight, scale, zero = (constant(value) for value in node.inputs[1:4])
+    assert weight is not None
+    assert scale is not None
+    assert zero is not None
+    assert weight.dtype == np.int8
+    assert scale.shape == zero.shape == weight.shape[1:]
+    assert not zero.any()
+    assert np.all(np.abs(weight).max(axis=0) == 127)

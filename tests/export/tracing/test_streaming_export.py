@@ -1,0 +1,30 @@
+"""What a bundle says of how its codec is decoded in pieces is what the network does."""
+
+from __future__ import annotations
+
+import torch
+
+from soundstorm_edge.codec.spectral_codec import SpectralCodec, SpectralCodecConfig
+from soundstorm_export.bundle_writer import reach
+
+
+def test_the_reach_of_the_spectral_decoder_is_exact():
+    torch.manual_seed(0)
+    config = SpectralCodecConfig(
+        dim=16, encoder_blocks=1, decoder_blocks=2, latent_dim=8, levels=2, codebook_size=16, mels=20
+    )
+    codec = SpectralCodec(config).eval()
+    codec.reconstruct(torch.randn(2, 64 * config.hop))  # starts the codebooks
+    context, lookahead = reach(codec)
+    assert (context, lookahead) == (10, 2)
+    middle = 20
+    codes = torch.randint(16, (1, 41, 2))
+
+    def changed(frame):
+        other = codes.clone()
+        other[0, frame] = (other[0, frame] + 1) % 16
+        with torch.no_grad():
+            return bool((codec.spectrum(other) - codec.spectrum(codes))[0, middle].abs().max() > 0)
+
+    seen = [frame for frame in range(41) if changed(frame)]
+    assert seen == list(range(middle - context, middle + lookahead + 1))

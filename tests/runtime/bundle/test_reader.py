@@ -1,0 +1,228 @@
+"""Reading a bundle: everything that can be wrong with one is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.errors import BundleError
+
+
+def edit(folder: Path, *keys: str | int, value: object) -> None:
+    """Set what `keys` lead to in `bundle.json`; a value of None removes it."""
+    file = folder / "bundle.json"
+    data = json.loads(file.read_text())
+    place = data
+    for key in keys[:-1]:
+        place = place[key]
+    if value is None:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = value
+    file.write_text(json.dumps(data))
+
+
+def refuses(folder: Path, *parts: str) -> None:
+    """Reading fails with one line that has all `parts` in this order."""
+    with pytest.raises(BundleError, match=".*".join(map(re.escape, parts))) as caught:
+        read_bundle(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["parallel", "autoregressive"])
+def test_a_good_bundle_is_read(make_bundle, kind):
+    folder = make_bundle(kind)
+    bundle = read_bundle(str(folder))
+    assert bundle.manifest.text.kind == kind
+    assert bundle.manifest.decode.steps == (4, 2, 1)
+    assert bundle.manifest.frames_per_token == 2
+    assert bundle.manifest.expected_graphs()["step"] == step_graph(3)
+    assert bundle.graph_file("step") == folder / "step.onnx"
+    assert bundle.spelling() is not None
+    assert bundle.manifest.precisions == ("fp32",)
+    assert bundle.prompts() == {}
+    assert bundle.manifest.to_json() == (folder / "bundle.json").read_text()
+
+
+def test_a_bundle_of_before_there_were_voices_and_variants_is_read(make_bundle):
+    folder = make_bundle()
+    for key in ("variants", "prompts", "speaker"):
+        edit(folder, key, value=None)
+    edit(folder, "audio", "groups", value=None)
+    assert read_bundle(folder).manifest.precisions == ("fp32",)
+
+
+def test_a_variant_takes_what_it_lacks_from_fp32(make_bundle):
+    folder = make_bundle(variants=["int8", "fp16"])
+    bundle = read_bundle(folder)
+    assert bundle.manifest.precisions == ("fp32", "int8", "fp16")
+    assert bundle.graph_file("step", "int8") == folder / "int8" / "step.onnx"
+    assert bundle.graph_file("decoder", "int8") == folder / "decoder.onnx"
+    assert bundle.graph_file("step") == folder / "step.onnx"
+
+
+PARITY = {"cases": [], "largest_error": 0.0, "mean_error": 0.0, "tolerance": 0.0, "agreement": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (["variants", "int4"], {"graphs": {}, "parity": {}}, "variants has 'int4', expected int8 or fp16"),
+        (["variants", "int8", "graphs"], {}, "variant int8 has the graphs nothing, expected some of step"),
+        (
+            ["variants", "int8", "graphs", "encoder"],
+            "encoder.onnx",
+            "variant int8 has the graphs step, encoder, expected some of step, decoder",
+        ),
+        (["variants", "int8", "parity", "step"], None, "parity of variant int8 has nothing, expected step"),
+        (["variants", "int8", "parity", "decoder"], PARITY, "int8 has step, decoder, expected step"),
+        (["variants", "int8", "graphs", "step"], "other.onnx", "expected also other.onnx"),
+        (["variants", "int8", "speech"], {"sentences": 1}, "speech lacks the key 'spectral_distance'"),
+        (["prompts", "awb"], "prompts/awb.npz", "expected also prompts/awb.npz"),
+        (["speaker"], "awb", "speaker is 'awb', expected one of prompts: slt"),
+        (["audio", "groups"], 2, "levels is 3, expected a multiple of groups 2"),
+    ],
+)
+def test_edited_voices_and_variants_are_refused(make_bundle, keys, value, message):
+    folder = make_bundle(voices={"slt": 6}, variants=["int8"])
+    read_bundle(folder)
+    edit(folder, *keys, value=value)
+    refuses(folder, "bundle.json: ", message)
+
+
+def test_what_is_not_a_bundle_is_refused(tmp_path):
+    refuses(tmp_path / "none", "none is not a bundle", "found nothing", "that soundstorm-export wrote")
+    refuses(tmp_path, "expected a folder with bundle.json, found none in it")
+    (tmp_path / "voice.pt").touch()
+    refuses(tmp_path / "voice.pt", "voice.pt is not a bundle", "found a file")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b'{"format": "soundstorm-bundle", "ver', b"\xff\xfe\x00", b"[" * 100_000], ids=range(4)
+)
+def test_a_manifest_that_is_no_json_is_refused(make_bundle, text):
+    folder = make_bundle()
+    (folder / "bundle.json").write_bytes(text)
+    refuses(folder, "bundle.json", "cannot be read as JSON", "truncated or edited", "export it again")
+
+
+def test_another_format_or_version_is_refused(make_bundle):
+    folder = make_bundle()
+    edit(folder, "version", value=2)
+    refuses(
+        folder, "bundle.json: version is 2, this runtime reads 1; install the soundstorm-edge that made it"
+    )
+    edit(folder, "format", value="other")
+    refuses(folder, "bundle.json: format is 'other', expected 'soundstorm-bundle'")
+    (folder / "bundle.json").write_text("[]")
+    refuses(folder, "format is None")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (
+            ["colour"],
+            "red",
+            "has the unknown key 'colour'; valid keys: format, version, producer, name, audio",
+        ),
+        (["audio", "bits"], 16, "bundle.audio has the unknown key 'bits'; valid keys: codec, sample_rate"),
+        (["audio", "hop"], None, "bundle.audio lacks the key 'hop'; expected keys: codec, sample_rate, hop"),
+        (["audio", "hop"], 16.5, "bundle.audio.hop is 16.5, expected a whole number"),
+        (["audio", "hop"], True, "bundle.audio.hop is True, expected a whole number"),
+        (["audio", "hop"], 0, "bundle.audio: hop is 0, expected 1 or more"),
+        (["audio", "codec"], "mp3", "bundle.audio.codec is 'mp3', expected 'spectral' or 'soundstream'"),
+        (["audio", "window"], 64, "bundle.audio: window is 64, expected 0 for codec 'soundstream'"),
+        (["audio", "codec"], "spectral", "window is 0, expected a multiple of hop 16, twice it or more"),
+        (["audio"], [], "bundle.audio is [], expected an object with keys"),
+        (["version"], True, "bundle.version is True, expected 1"),
+        (["semantic", "rate"], 30, "expected a whole number of frames per token"),
+        (["decode", "steps"], [4, 1], "steps has 2 numbers [4, 1], but the voice has 3 levels"),
+        (["decode", "steps"], [4, 0, 1], "bundle.decode: steps is [4, 0, 1], expected one number of 1"),
+        (["decode", "steps"], 4, "bundle.decode.steps is 4, expected a list"),
+        (
+            ["decode", "schedule"],
+            "square",
+            "bundle.decode.schedule is 'square', expected 'cosine' or 'linear'",
+        ),
+        (["decode", "temperature"], "hot", "bundle.decode.temperature is 'hot', expected a number"),
+        (["decode", "temperature"], 0, "temperature is 0.0, expected 0.01 to 100"),
+        (["text", "kind"], "oracle", "text.kind is 'oracle', expected 'parallel' or 'autoregressive'"),
+        (["text", "layers"], 2, "bundle.text has the unknown key 'layers'; valid keys: kind, symbols, dim"),
+        (["text", "symbols"], ["pau", "pau"], "symbols has 2 phones, expected one or more, each once"),
+        (["text", "dim"], 5, "graph text_encoder has the outputs hidden float32 ['batch', 'phones', 4]"),
+        (["axes", "batch"], None, "axes has frames, samples"),
+        (["axes", "width"], {"min": 1, "opt": 1, "max": 1}, "expected batch, frames"),
+        (["axes", "frames"], {"min": 1, "opt": 9, "max": 8}, "axis frames is 1, 9, 8, expected 0 <= min"),
+        (["graphs", "step"], None, "graphs has decoder, text_encoder, text_decoder, expected step, decoder"),
+        (["graphs", "step", "inputs", 0, "dtype"], "int32", "graph step has the inputs codes int32"),
+        (["graphs", "step", "inputs", 0, "axes"], ["batch", 3], "codes int64 ['batch', 3]"),
+        (["graphs", "step", "file"], "other.onnx", "expected also other.onnx"),
+        (["parity", "step"], None, "parity has decoder"),
+        (["parity", "step", "largest_error"], "small", "largest_error is 'small', expected a number"),
+        (["files", "lexicon.txt.gz"], None, "expected also lexicon.txt.gz"),
+        (
+            ["files", "../step.onnx"],
+            {"sha256": "", "size": 1},
+            "has the path '../step.onnx', expected one inside",
+        ),
+        (
+            ["files", "/etc/passwd"],
+            {"sha256": "", "size": 1},
+            "has the path '/etc/passwd', expected one inside",
+        ),
+        (["files", "a\\b"], {"sha256": "", "size": 1}, "expected one inside the bundle"),
+        (["files", "C:b"], {"sha256": "", "size": 1}, "expected one inside the bundle"),
+    ],
+)
+def test_an_edited_manifest_is_refused(make_bundle, keys, value, message):
+    folder = make_bundle()
+    edit(folder, *keys, value=value)
+    refuses(folder, "bundle.json: ", message, "export it again with soundstorm-export")
+
+
+def test_files_must_be_what_the_manifest_says(make_bundle):
+    folder = make_bundle()
+    file = folder / "step.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-10])
+    refuses(folder, f"step.onnx has {len(whole) - 10} bytes, expected {len(whole)}; export it again")
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BundleError, match=r"step\.onnx has SHA-256 \w+, expected \w+; export it again"):
+        read_bundle(folder).graph_file("step")
+    file.unlink()
+    refuses(folder, f"step.onnx is missing, expected {len(whole)} bytes; export it again")
+
+
+def test_what_is_not_used_is_not_waited_for(make_bundle):
+    """A broken variant stops those who open it, and whoever asks for a check of everything."""
+    folder = make_bundle(variants=["int8"])
+    file = folder / "int8" / "step.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    bundle = read_bundle(folder)
+    assert bundle.graph_file("step", "fp32") == folder / "step.onnx"
+    for use in (lambda: bundle.graph_file("step", "int8"), bundle.check):
+        with pytest.raises(BundleError, match=r"int8.step\.onnx has SHA-256"):
+            use()
+
+
+def test_a_link_out_of_the_bundle_is_refused(make_bundle, tmp_path):
+    folder = make_bundle()
+    outside = tmp_path / "outside.onnx"
+    (folder / "step.onnx").rename(outside)
+    (folder / "step.onnx").symlink_to(outside)
+    refuses(folder, "step.onnx is a link to", "expected a file inside the bundle")
+
+
+def test_file_facts_are_the_known_digest(tmp_path):
+    file = tmp_path / "abc"
+    file.write_bytes(b"abc")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert FileFacts.of(file) == FileFacts(digest, 3)

@@ -1,0 +1,210 @@
+"""The routes: what they answer, and how they refuse."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from soundstorm_runtime import Voice
+from soundstorm_runtime.errors import OptionError
+from soundstorm_runtime.server import voice_service as speaker
+from soundstorm_runtime.server.app import create_app
+from soundstorm_runtime.server.encoding import PCM_RATE
+from soundstorm_runtime.server.settings import Settings
+
+from .conftest import SENTENCE, SPEECH
+
+
+@pytest.fixture(scope="module")
+def spoken(bundle):
+    """What the voice makes of the sentence by itself, float32 [samples], and its rate."""
+    voice = Voice.load(bundle)
+    return np.concatenate(list(voice.stream(SENTENCE))), voice.sample_rate
+
+
+def error(answer) -> dict:
+    assert answer.headers["content-type"] == "application/json"
+    facts = answer.json()["error"]
+    assert set(facts) == {"message", "type", "param", "code"}
+    return facts
+
+
+def test_mp3_is_the_default(client, spoken):
+    answer = client().post(SPEECH, json={"input": SENTENCE, "model": "tts-1", "voice": "alloy"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/mpeg"
+    audio, rate = soundfile.read(io.BytesIO(answer.content))
+    assert rate == 8000  # the lowest that MP3 has: the tiny voice has 800
+    assert len(audio) / rate >= len(spoken[0]) / spoken[1]
+
+
+def test_pcm_is_what_the_voice_speaks_at_24_khz(client, spoken):
+    answer = client().post(SPEECH, json={"input": SENTENCE, "response_format": "pcm"})
+    audio, rate = spoken
+    heard = np.frombuffer(answer.content, "<i2")
+    assert len(heard) == pytest.approx(len(audio) * PCM_RATE / rate, abs=2)
+
+
+def test_wav_is_what_the_voice_speaks(client, spoken):
+    answer = client().post(SPEECH, json={"input": SENTENCE, "response_format": "wav"})
+    heard = np.frombuffer(answer.content[44:], "<i2")
+    np.testing.assert_allclose(heard / 32767, spoken[0], atol=2e-3)
+
+
+def test_the_seed_is_heard(client):
+    asked = client()
+    first, again, other = (
+        asked.post(SPEECH, json={"input": SENTENCE, "response_format": "wav", "seed": seed}).content
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_speed_is_heard(client):
+    asked = client()
+    normal, fast = (
+        len(asked.post(SPEECH, json={"input": SENTENCE, "response_format": "wav", "speed": speed}).content)
+        for speed in (1, 2.0)
+    )
+    assert fast < 0.8 * normal
+
+
+def test_server_sent_events_carry_the_audio(client):
+    asked = client()
+    request = {"input": SENTENCE, "response_format": "wav"}
+    answer = asked.post(SPEECH, json=request | {"stream_format": "sse"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+    assert {event["type"] for event in events[:-1]} == {"speech.audio.delta"}
+    audio = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
+    assert audio == asked.post(SPEECH, json=request).content
+    assert events[-1]["type"] == "speech.audio.done"
+    usage = events[-1]["usage"]
+    assert usage["input_tokens"] == len(SENTENCE)
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+
+
+def test_a_named_voice_sounds_different(client, make_bundle):
+    asked = client(make_bundle(voices={"slt": 6, "alloy": 9}))
+    assert asked.get("/voices").json() == {"default": "default", "voices": ["default", "slt", "alloy"]}
+    heard = {
+        name: asked.post(SPEECH, json={"input": SENTENCE, "response_format": "wav", "voice": name}).content
+        for name in ("default", "slt", "alloy", "nova")
+    }
+    assert heard["default"] == heard["slt"] == heard["nova"]  # the first voice is the bundle's usual one
+    assert heard["alloy"] != heard["slt"]  # a voice of the bundle comes before OpenAI's names
+
+
+def test_models_and_health(client):
+    asked = client()
+    (model,) = asked.get("/v1/models").json()["data"]
+    assert model["id"] == "tiny"
+    assert model["object"] == "model"
+    assert asked.get("/v1/models/tiny").json() == model
+    assert error(asked.get("/v1/models/other"))["code"] == "model_not_found"
+    assert asked.get("/health").json() == {"status": "ok", "model": "tiny", "working": 0, "waiting": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"input": "?!"}, "input", "text '?!' has no speakable character; give letters or digits"),
+        ({"input": ""}, "input", "input: String should have at least 1 character"),
+        ({"input": "a" * 4097}, "input", "input: String should have at most 4096 characters"),
+        ({"input": None}, "input", "input: Input should be a valid string"),
+        ({"voice": "bob"}, "voice", "voice 'bob' was asked for, but there are default; take one of these"),
+        ({"speed": 2.5}, "speed", "speed: Input should be less than or equal to 2"),
+        ({"response_format": "aac"}, "response_format", "'mp3', 'opus', 'flac', 'wav' or 'pcm'"),
+        ({"colour": "red"}, "colour", "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_what_is_wrong_is_named(client, change, param, message):
+    answer = client().post(SPEECH, json={"input": SENTENCE, "voice": "default"} | change)
+    assert answer.status_code == 400
+    facts = error(answer)
+    assert facts["param"] == param
+    assert message in facts["message"]
+    assert facts["type"] == "invalid_request_error"
+
+
+def test_an_unknown_model_is_refused(client):
+    answer = client().post(SPEECH, json={"input": SENTENCE, "model": "whisper-1"})
+    assert answer.status_code == 404
+    assert (
+        error(answer)["message"] == "model 'whisper-1' was asked for, but there is 'tiny' alone; leave it out"
+    )
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"", b'{"input": "\\ud800"}', b'{"input": NaN}'])
+def test_a_body_that_is_no_request_is_refused(client, body):
+    answer = client().post(SPEECH, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert error(answer)["type"] == "invalid_request_error"
+
+
+def test_unknown_paths_and_methods_are_refused_in_the_same_form(client):
+    asked = client()
+    assert asked.get("/v1/nothing").status_code == 404
+    answer = asked.put(SPEECH, json={})
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert error(answer)["type"] == "invalid_request_error"
+
+
+def test_a_failure_of_ours_tells_no_secrets(client, monkeypatch, caplog):
+    asked = client()
+    monkeypatch.setattr(Voice, "stream", lambda *_, **__: 1 / 0)
+    answer = asked.post(SPEECH, json={"input": SENTENCE})
+    assert answer.status_code == 500
+    assert error(answer)["message"] == "the speech could not be made; the server's log says why"
+
+
+def test_a_text_that_takes_too_long_is_given_up(client, monkeypatch):
+    asked = client(time_limit=0.2)
+    monkeypatch.setattr(Voice, "stream", lambda *_, **__: time.sleep(1))
+    answer = asked.post(SPEECH, json={"input": SENTENCE})
+    assert answer.status_code == 503
+    assert error(answer)["code"] == "timeout"
+
+
+def test_metrics_count(client):
+    asked = client()
+    asked.post(SPEECH, json={"input": SENTENCE})
+    asked.get("/made-up")
+    counts = dict(
+        line.rsplit(" ", 1) for line in asked.get("/metrics").text.splitlines() if not line.startswith("#")
+    )
+    assert counts['soundstorm_requests_total{path="/v1/audio/speech",status="200"}'] == "1.0"
+    assert counts['soundstorm_requests_total{path="other",status="404"}'] == "1.0"
+    assert counts["soundstorm_first_audio_seconds_count"] == "1.0"
+    assert float(counts["soundstorm_audio_seconds_total"]) > 0.1
+    assert float(counts["soundstorm_step_batch_count"]) > 0
+    assert counts["soundstorm_texts"] == counts["soundstorm_speaking"] == "0.0"
+
+
+def test_the_pages_fetch_nothing_from_elsewhere(client):
+    asked = client()
+    static = Path(asked.app.routes[-1].app.directory)  # type: ignore[attr-defined]
+    for path in ("/", "/docs", *(f"/static/{file.name}" for file in static.iterdir())):
+        answer = asked.get(path)
+        assert answer.status_code == 200
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        text = answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text
+        assert "https://" not in text
+        assert " style=" not in text  # the policy forbids it
+
+
+def test_a_voice_without_text_stage_is_refused(monkeypatch, tmp_path):
+    mute = SimpleNamespace(manifest=SimpleNamespace(name="mute", text=None))
+    monkeypatch.setattr(speaker, "read_bundle", lambda _: mute)
+    with pytest.raises(OptionError, match="'mute' has no text stage, so it cannot be served; take another"):
+        create_app(Settings(tmp_path))

@@ -1,0 +1,139 @@
+"""Steps of several callers: which go together, and that nobody notices."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
+from soundstorm_runtime.errors import EngineError
+from soundstorm_runtime.server.request_queue import Cancelled
+from soundstorm_runtime.server.step_batching import BatchingEngine
+from tests.runtime.conftest import CODES, LEVELS, VOCABULARY, step_model
+
+PATIENCE = 30.0  # seconds: longer than a test may take, so that who waits for nobody is noticed
+
+
+def feeds(frames: int, level: int = 0, seed: int = 0, temperature: float = 1.0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng([seed, frames])
+    return {
+        "codes": rng.integers(CODES, size=(1, frames, LEVELS)),
+        "level": np.array([level]),
+        "semantic_tokens": rng.integers(VOCABULARY, size=(1, frames)),
+        "lengths": np.array([frames]),
+        "uniform": rng.random((1, frames), dtype=np.float32),
+        "temperature": np.array([temperature], np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def engine():
+    graph = step_graph(LEVELS)
+    return OnnxEngine(graph, step_model(graph).SerializeToString(), threads=1)
+
+
+@pytest.fixture
+def batched(engine):
+    """`batched(callers)` is an engine, and the sizes of the batches that it has computed."""
+
+    def make(callers: int, most: int = 16, patience: float = PATIENCE, inner=engine, before=lambda: None):
+        sizes: list[int] = []
+        return BatchingEngine(inner, most, patience, lambda: callers, before, sizes.append), sizes
+
+    return make
+
+
+def run_together(engine, calls):
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(engine.run, calls))
+
+
+def test_callers_go_together_and_get_what_they_get_alone(engine, batched):
+    together, sizes = batched(4)
+    calls = [feeds(frames, seed=seed) for seed, frames in enumerate((40, 38, 36, 40))]
+    for call, results in zip(calls, run_together(together, calls), strict=True):
+        alone = engine.run(call)
+        np.testing.assert_array_equal(results["ids"], alone["ids"])
+        np.testing.assert_allclose(results["confidence"], alone["confidence"], rtol=1e-5)
+    assert sizes == [4]
+
+
+@pytest.mark.parametrize(
+    "others", [{"level": 1}, {"temperature": 0.5}, {"frames": 20}], ids=["level", "temperature", "length"]
+)
+def test_unlike_callers_go_one_after_the_other(engine, batched, others):
+    together, sizes = batched(2, patience=0.2)
+    calls = [feeds(40), feeds(**{"frames": 40, **others})]
+    for call, results in zip(calls, run_together(together, calls), strict=True):
+        np.testing.assert_array_equal(results["ids"], engine.run(call)["ids"])
+    assert sizes == [1, 1]
+
+
+def test_no_more_go_together_than_fit(batched):
+    together, sizes = batched(5, most=2, patience=0.5)
+    run_together(together, [feeds(40, seed=seed) for seed in range(5)])
+    assert sorted(sizes) == [1, 2, 2]
+
+
+def test_an_engine_that_takes_one_at_a_time_does_not_wait(batched):
+    together, sizes = batched(3, most=1)
+    run_together(together, [feeds(40, seed=seed) for seed in range(3)])
+    assert sizes == [1, 1, 1]
+
+
+def test_a_caller_by_itself_waits_for_nobody(batched):
+    together, sizes = batched(1)
+    together.run(feeds(40))
+    assert sizes == [1]
+
+
+def test_the_wait_for_company_is_bounded(batched):
+    together, sizes = batched(2, patience=0.2)
+    begun = time.perf_counter()
+    together.run(feeds(40))
+    assert 0.2 <= time.perf_counter() - begun < 5
+    assert sizes == [1]
+
+
+def test_batches_of_a_caller_stay_whole(engine, batched):
+    together, _ = batched(2, patience=0.2)
+    rows = [feeds(40, seed=seed) for seed in range(2)]
+    shared = {"level", "temperature"}
+    several = {n: a if n in shared else np.concatenate([a, rows[1][n]]) for n, a in rows[0].items()}
+    whole, _ = run_together(together, [several, feeds(40)])
+    np.testing.assert_array_equal(whole["ids"], engine.run(several)["ids"])
+
+
+def test_a_failure_reaches_all_who_wait_and_ends_nothing(engine, batched):
+    class Failing(OnnxEngine):
+        fails = True
+
+        def _run(self, given):
+            if self.fails:
+                raise EngineError("no")
+            return super()._run(given)
+
+    graph = step_graph(LEVELS)
+    failing = Failing(graph, step_model(graph).SerializeToString(), threads=1)
+    together, _ = batched(2, inner=failing)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(together.run, feeds(40, seed=seed)) for seed in range(2)]
+        for future in waiting:
+            with pytest.raises(EngineError, match="no"):
+                future.result()
+    failing.fails = False
+    run_together(together, [feeds(40), feeds(40)])
+
+
+def test_what_is_raised_before_a_step_stops_that_caller_alone(batched):
+    def before():
+        raise Cancelled
+
+    together, sizes = batched(1, before=before)
+    with pytest.raises(Cancelled):
+        together.run(feeds(40))
+    assert sizes == []
