@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from soundstorm_edge.checkpoint import load_voice
-from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.open_engines import PrecisionChoice, open_engines
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.support.command import run
@@ -26,9 +26,9 @@ from soundstorm_runtime.voice import Voice
 
 from .bootstrap import central, redraw
 from .distance import mel_cepstral_distance
+from .pipelines import teach
 from .recognition import Recogniser, WordErrors, count_errors, reference_words
 from .report import RESULTS, Circumstances, circumstances, table, write_result
-from .roads import teach
 from .sentences import read_sentences, take_evenly
 from .work import exported
 
@@ -154,7 +154,7 @@ def main(checkpoint: Path, count: int, precision: PrecisionChoice, teacher: str,
     settings = settings_of(bundle.manifest.decode.steps)
     result = Dial(
         circumstances=circumstances("dial"),
-        checkpoint=FileFacts.of(checkpoint).sha256,
+        checkpoint=FileRecord.of(checkpoint).sha256,
         voice=models.config.name,
         precision=engines.precision,
         sentences=count,

@@ -16,7 +16,7 @@ from unittest import mock
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.support.command import run
@@ -222,7 +222,7 @@ def main(bundle: Path, sentences: int, minutes: int, threads: int | None, out: P
     linux = sys.platform == "linux"
     result = Latency(
         circumstances=circumstances("latency"),
-        bundle=FileFacts.of(bundle / MANIFEST_FILE).sha256,
+        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
         voice=read_bundle(bundle).manifest.name,
         threads=threads,
         steps=voice.options.steps,

@@ -13,8 +13,8 @@ from soundstorm_edge.data.flite import speak
 from soundstorm_runtime.text.sentences import normalise
 
 from .distance import mel_cepstral_distance, pesq, stoi
+from .pipelines import CODEC, TEACHER, Roads
 from .recognition import Recogniser, Word, reference_words
-from .roads import CODEC, TEACHER, Roads
 from .sentences import Sentence
 from .slips import Hearing
 from .speakers import timbre

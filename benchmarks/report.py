@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from soundstorm_runtime.support.serde import to_plain
+from soundstorm_runtime.support.serde import to_dict
 
 RESULTS = Path("benchmarks/results")
 
@@ -50,7 +50,7 @@ def _cpu_model() -> str:
 def write_result(path: Path, result: Any) -> None:
     """Write a result, a dataclass, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(to_plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """How good a voice is: what is understood of it, and what each stage loses on the way from text to sound.
 
-Every held-out sentence is spoken on the roads of `benchmarks.roads`, by every voice that is asked for.
+Every held-out sentence is spoken on the roads of `benchmarks.pipelines`, by every voice that is asked for.
 Each measured sentence is kept at once, so that a run that was stopped goes on where it was.
 """
 
@@ -20,15 +20,15 @@ from tqdm import tqdm
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
 from soundstorm_edge.data.flite import fortune_sentences
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
-from soundstorm_runtime.support.serde import from_plain, to_plain
+from soundstorm_runtime.support.serde import from_dict, to_dict
 
 from .listening import Listener, Measured, teacher_timbre
+from .pipelines import CODEC, SOUNDSTORM, TEACHER, TEXT, prompts_of
 from .recognition import SHIFTS
 from .report import RESULTS, circumstances, markdown, write_result
-from .roads import CODEC, SOUNDSTORM, TEACHER, TEXT, prompts_of
 from .scoring import Confusion, Score, Speaker, confusions, score_speaker
 from .sentences import SENTENCES, Sentence, read_sentences, take_evenly
 from .work import WORK, exported, fingerprint
@@ -42,7 +42,7 @@ def measure_all(
     checkpoint: Path, bundle: Path, voices: Sequence[str], sentences: Sequence[Sentence], seed: int, jobs: int
 ) -> dict[str, list[Measured]]:
     """Measure every sentence in every voice, in `jobs` processes; gives what was measured, by voice."""
-    facts = [FileFacts.of(path).sha256 for path in (checkpoint, bundle / MANIFEST_FILE)]
+    facts = [FileRecord.of(path).sha256 for path in (checkpoint, bundle / MANIFEST_FILE)]
     partial_results = WORK / f"{fingerprint(facts, seed)}.jsonl"
     found = {(m.voice, m.text): m for m in _read(partial_results)}
     missing = [(v, s) for s in sentences for v in voices if (v, s.text) not in found]
@@ -55,7 +55,7 @@ def measure_all(
         with pool, partial_results.open("a") as file:
             rows = pool.map(_measure, *zip(*missing, strict=True))
             for row in tqdm(rows, initial=len(found), total=len(found) + len(missing), desc="score"):
-                file.write(json.dumps(to_plain(row)) + "\n")
+                file.write(json.dumps(to_dict(row)) + "\n")
                 file.flush()
                 found[row.voice, row.text] = row
     return {voice: [found[voice, sentence.text] for sentence in sentences] for voice in voices}
@@ -66,7 +66,7 @@ def _read(path: Path) -> Iterator[Measured]:
     if path.exists():  # a killed run may have left half a line
         path.write_text("".join(f"{line}\n" for line in lines))
     for number, line in enumerate(lines, 1):
-        yield from_plain(Measured, json.loads(line), f"{path}:{number}")
+        yield from_dict(Measured, json.loads(line), f"{path}:{number}")
 
 
 def _listen(checkpoint: Path, bundle: Path, seed: int) -> None:
@@ -172,8 +172,8 @@ def main(
     score = Score(
         circumstances=circumstances("score"),
         hearings=len(SHIFTS),
-        checkpoint=FileFacts.of(checkpoint).sha256,
-        bundle=FileFacts.of(bundle / MANIFEST_FILE).sha256,
+        checkpoint=FileRecord.of(checkpoint).sha256,
+        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
         voice=models.config.name,
         seed=seed,
         seconds=round(time.perf_counter() - started, 1),

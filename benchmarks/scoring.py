@@ -11,9 +11,9 @@ import numpy as np
 
 from .bootstrap import central, redraw
 from .listening import Measured
+from .pipelines import TEACHER
 from .recognition import WordErrors, count_errors
 from .report import Circumstances
-from .roads import TEACHER
 from .slips import Slips, agreed_slips
 from .speakers import Confusion, SpeakerClassifier
 

@@ -12,7 +12,7 @@ import torch
 
 from soundstorm_edge.nn.mel import LogMel
 from soundstorm_runtime.audio.inverse_stft import InverseStft
-from soundstorm_runtime.bundle.manifest import AudioFacts, FileFacts
+from soundstorm_runtime.bundle.manifest import AudioSchema, FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.synthesis.block_scheduler import Costs
@@ -92,7 +92,7 @@ def seams(pairs: Sequence[tuple[np.ndarray, Sequence[int]]], sample_rate: int) -
     return Seams(count, *(round(float(np.mean(found[n])), 3) if count else 0.5 for n in ("jump", "flux")))
 
 
-def delay(facts: AudioFacts) -> int:
+def delay(facts: AudioSchema) -> int:
     """Return by how many samples the sound of a stream is behind its codes."""
     if facts.lookahead is None:
         return 0
@@ -100,7 +100,7 @@ def delay(facts: AudioFacts) -> int:
 
 
 def measure(
-    voice: Voice, facts: AudioFacts, texts: Sequence[str]
+    voice: Voice, facts: AudioSchema, texts: Sequence[str]
 ) -> tuple[WordErrors, WordErrors, Seams, Seams]:
     """Say each text twice, with the same seed; give the word errors of both, and the seams of the stream."""
     recogniser, references = Recogniser(), [reference_words(text) for text in texts]
@@ -139,7 +139,7 @@ def main(bundle: Path, sentences: int, threads: int | None, out: Path) -> None:
     streamed, whole, chunks, blocks = measure(voice, manifest.audio, texts)
     result = Streamed(
         circumstances=circumstances("seams"),
-        bundle=FileFacts.of(bundle / MANIFEST_FILE).sha256,
+        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
         voice=manifest.name,
         sentences=sentences,
         words_streamed=streamed,

@@ -22,8 +22,8 @@ from soundstorm_runtime.support.command import run
 from soundstorm_runtime.synthesis.text_stage import token_counts
 from soundstorm_runtime.text.sentences import normalise
 
+from .pipelines import SOUNDSTORM, TEACHER, TEXT, Roads
 from .report import RESULTS
-from .roads import SOUNDSTORM, TEACHER, TEXT, Roads
 from .work import exported
 
 PLOTS = Path("benchmarks/plots")

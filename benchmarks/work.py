@@ -13,7 +13,7 @@ import soundstorm_export
 import soundstorm_runtime
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_export.bundle_writer import export_bundle
-from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 
 WORK = Path("build/score")
@@ -30,7 +30,7 @@ def fingerprint(*parts: object) -> str:
 
 def exported(models: VoiceModels, checkpoint: Path) -> Path:
     """Export a checkpoint, or give the folder where an earlier run did."""
-    folder = WORK / f"bundle-{fingerprint(FileFacts.of(checkpoint).sha256)}"
+    folder = WORK / f"bundle-{fingerprint(FileRecord.of(checkpoint).sha256)}"
     if not (folder / MANIFEST_FILE).is_file():
         export_bundle(models, folder, lambda line: click.echo(line, err=True), precisions=("fp32", "int8"))
     return folder

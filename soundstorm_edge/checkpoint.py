@@ -21,7 +21,7 @@ from .codec.soundstream import SoundStream, SoundStreamConfig
 from .codec.spectral_codec import SpectralCodec, SpectralCodecConfig
 from .errors import CheckpointError, RecipeError
 from .soundstorm.model import SoundStorm, SoundStormConfig
-from .support.config import from_plain, to_plain
+from .support.config import from_dict, to_dict
 from .support.tensor_files import load_tensors, save_tensors
 from .text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
 from .text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
@@ -130,7 +130,7 @@ def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"
         name: {"codes": _small(p.codes), "semantic_tokens": _small(p.semantic_tokens)}
         for name, p in voice.prompts.items()
     }
-    whole = {"config": to_plain(voice.config), **content, "lexicon": lexicon, "prompts": prompts}
+    whole = {"config": to_dict(voice.config), **content, "lexicon": lexicon, "prompts": prompts}
     save_tensors(path, KIND, whole)
 
 
@@ -142,7 +142,7 @@ def load_voice(path: Path) -> VoiceModels:
     """
     content = load_tensors(path, KIND, ("config", *PARTS, "lexicon"))
     try:
-        config = from_plain(VoiceConfig, content["config"], "config")
+        config = from_dict(VoiceConfig, content["config"], "config")
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
         voice = build_voice(config, lexicon, _prompts(content.get("prompts", {})))
     except (RecipeError, BundleError, CheckpointError, RuntimeError) as error:

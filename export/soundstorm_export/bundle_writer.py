@@ -19,18 +19,18 @@ from soundstorm_edge.units.semantic_units import HubertUnits, PhoneticUnits, Spe
 from soundstorm_runtime.bundle.manifest import (
     LEXICON_FILE,
     TOKENIZER_FILE,
-    AudioFacts,
-    AutoregressiveTextFacts,
-    FileFacts,
-    GraphFacts,
+    AudioSchema,
+    AutoregressiveTextSchema,
+    FileRecord,
+    GraphSchema,
     Manifest,
-    ParallelTextFacts,
-    ParityFacts,
+    ParallelTextSchema,
+    ParityReport,
     Precision,
-    SemanticFacts,
-    TextFacts,
+    SemanticSchema,
+    TextSchema,
     Variant,
-    VariantFacts,
+    VariantSchema,
     voice_graphs,
 )
 from soundstorm_runtime.bundle.prompts import write_prompt
@@ -94,7 +94,7 @@ def _write_graphs(parts: Parts, folder: Path, report: Report) -> Manifest:
     graphs = voice_graphs(audio, semantic, text)
     pairs = networks(parts, graphs)
     hearing = hearing_networks(parts, audio, semantic, report)
-    parity: dict[str, ParityFacts] = {}
+    parity: dict[str, ParityReport] = {}
     for name, network in {**pairs, **hearing}.items():
         report(f"exporting {name}")
         model = without_fourier(simplify(trace(network, parts)))
@@ -119,12 +119,12 @@ def _write_graphs(parts: Parts, folder: Path, report: Report) -> Manifest:
         text=text,
         axes=AXES,
         graphs={
-            n: GraphFacts(
+            n: GraphSchema(
                 f"{n}.onnx", graph.inputs, graph.outputs, f"{n}.weights" if n in CPU_GRAPHS else None
             )
             for n, graph in graphs.items()
         },
-        files={file: FileFacts.of(folder / file) for file in files},
+        files={file: FileRecord.of(folder / file) for file in files},
         parity=parity,
         prompts=prompts,
         speaker=parts.speaker,
@@ -146,15 +146,15 @@ def _write_spelling(parts: Parts, folder: Path) -> list[str]:
     return files
 
 
-def _write_cpu(pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report) -> VariantFacts:
+def _write_cpu(pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report) -> VariantSchema:
     """Write the form for CPUs of fp32: graphs alone, for it has the weights of the others."""
     files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
-    parity: dict[str, ParityFacts] = {}
+    parity: dict[str, ParityReport] = {}
     for name, file in files.items():
         report(f"exporting {name} for CPUs")
         model = to_cpu(ir.load(folder / f"{name}.onnx"))
         parity[name] = write_proven(model, pairs[name], parts, folder / file, "fp32")
-    return VariantFacts(files, parity)
+    return VariantSchema(files, parity)
 
 
 def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report) -> Bundle:
@@ -162,7 +162,7 @@ def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report)
     manifest = bundle.manifest
     pairs = networks(parts, manifest.expected_graphs())
     facts = write_variant(variant, bundle, pairs, parts, report)
-    files = {file: FileFacts.of(bundle.path / file) for file in facts.graphs.values()}
+    files = {file: FileRecord.of(bundle.path / file) for file in facts.graphs.values()}
     manifest = replace(
         manifest, variants={**manifest.variants, variant: facts}, files={**manifest.files, **files}
     )
@@ -179,16 +179,16 @@ def _write_manifest(manifest: Manifest, folder: Path) -> Bundle:
     return read_bundle(folder)  # what has just been written must pass what the device will check
 
 
-def _audio_facts(parts: Parts) -> AudioFacts:
+def _audio_facts(parts: Parts) -> AudioSchema:
     codec, own = parts.codec, parts.soundstorm
     rate, hop, groups = codec.sample_rate, codec.hop, own.config.groups
     if not isinstance(codec, SpectralCodec):
         state: tuple[tuple[int, ...], ...] = ()
         if isinstance(codec, SoundStream) and codec.config.pad_mode != "circular":
             state = StreamingDecoder(codec).state
-        return AudioFacts("soundstream", rate, hop, 0, own.levels, own.codebook_size, groups, state=state)
+        return AudioSchema("soundstream", rate, hop, 0, own.levels, own.codebook_size, groups, state=state)
     context, lookahead = reach(codec)
-    return AudioFacts(
+    return AudioSchema(
         "spectral", rate, hop, codec.window, own.levels, own.codebook_size, groups, context, lookahead,
         transforms=codec.config.transforms,
     )  # fmt: skip
@@ -200,20 +200,20 @@ def reach(codec: SpectralCodec) -> tuple[int, int]:
     return sum(block.padding[0] for block in blocks), sum(block.padding[1] for block in blocks)
 
 
-def _semantic_facts(parts: Parts) -> SemanticFacts:
+def _semantic_facts(parts: Parts) -> SemanticSchema:
     units = parts.units
     kind = units.config.kind if isinstance(units, SpectralUnits | PhoneticUnits | HubertUnits) else "unknown"
-    return SemanticFacts(parts.vocabulary, parts.rate, kind)
+    return SemanticSchema(parts.vocabulary, parts.rate, kind)
 
 
-def _text_facts(parts: Parts) -> TextFacts | None:
+def _text_facts(parts: Parts) -> TextSchema | None:
     if parts.text is None:
         return None
     if isinstance(parts.text, ParallelTextToSemantic):
         config = parts.text.config
-        return ParallelTextFacts("parallel", config.symbols, config.encoder.dim)
+        return ParallelTextSchema("parallel", config.symbols, config.encoder.dim)
     own, text = parts.text.config, parts.text.alphabets["text"]
-    return AutoregressiveTextFacts(
+    return AutoregressiveTextSchema(
         "autoregressive",
         own.symbols,
         own.target_depth,

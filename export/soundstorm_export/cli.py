@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from soundstorm_runtime.bundle.manifest import Precision, SpeechFacts
+from soundstorm_runtime.bundle.manifest import Precision, SpeechReport
 from soundstorm_runtime.bundle.precisions import fastest_on_gpu, precisions_on
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
 from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
@@ -120,7 +120,7 @@ def _parity_table(bundle: Bundle) -> Iterator[str]:
         )
 
 
-def _shown(speech: SpeechFacts) -> str:
+def _shown(speech: SpeechReport) -> str:
     words = ""
     if speech.word_error_rate is not None:
         words = f", word errors {speech.word_error_rate:.1f} % (fp32 {speech.word_error_rate_fp32:.1f} %)"

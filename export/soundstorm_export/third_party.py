@@ -17,7 +17,7 @@ from soundstorm_edge.interop import from_audiolm_pytorch, from_soundstorm_pytorc
 from soundstorm_edge.soundstorm.generation import decode_options
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.soundstorm.semantic_conditioning import SemanticCondition
-from soundstorm_edge.support.config import from_plain
+from soundstorm_edge.support.config import from_dict
 from soundstorm_edge.support.tensor_files import FORMAT, read_tensors
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.clip_tokenizer import clip_tokenizer
@@ -41,7 +41,7 @@ INSIDE = {"soundstream": "soundstream.", "text": "text_to_semantic."}
 
 
 @dataclass(frozen=True)
-class Facts:
+class ThirdPartyConfig:
     """What `--config` says: a TOML file.
 
     name: of the voice. soundstorm, soundstream, text: facts that a file does not carry, by the names that
@@ -94,7 +94,7 @@ def _kind(path: Path) -> str:
     )
 
 
-def _foreign(files: Mapping[str, Path], facts: Facts, config: Path | None) -> Parts:
+def _foreign(files: Mapping[str, Path], facts: ThirdPartyConfig, config: Path | None) -> Parts:
     if "soundstorm" not in files:
         raise ExportError(
             f"{', '.join(map(str, files.values()))}: no SoundStorm among them, and without one nothing "
@@ -148,7 +148,7 @@ def _alone(model: SoundStorm) -> SoundStorm:
     return alone.eval()
 
 
-def _tokenizer(text: TextToSemantic, facts: Facts, config: Path | None) -> str:
+def _tokenizer(text: TextToSemantic, facts: ThirdPartyConfig, config: Path | None) -> str:
     """Give the tokenizer of a text stage as JSON of the library tokenizers."""
     if text.config.use_openai_tokenizer:
         return str(clip_tokenizer().to_str())
@@ -169,13 +169,13 @@ def _options(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
 
 
-def read_facts(config: Path | None) -> Facts:
+def read_facts(config: Path | None) -> ThirdPartyConfig:
     """Read what `--config` says. Raises `ExportError` for a file that is none, naming its unknown keys."""
     if config is None:
-        return Facts()
+        return ThirdPartyConfig()
     try:
         table = tomllib.loads(config.read_text(encoding="utf-8"))
-        return from_plain(Facts, table, str(config))
+        return from_dict(ThirdPartyConfig, table, str(config))
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"cannot read {config} ({error}); check the path") from error
     except tomllib.TOMLDecodeError as error:

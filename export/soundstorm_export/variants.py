@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import onnx_ir as ir
 
-from soundstorm_runtime.bundle.manifest import ParityFacts, Variant, VariantFacts
+from soundstorm_runtime.bundle.manifest import ParityReport, Variant, VariantSchema
 from soundstorm_runtime.bundle.reader import Bundle
 
 from .rewrite.activation_ranges import calibrate
@@ -29,10 +29,10 @@ def write_variant(
     pairs: Mapping[str, Network],
     parts: Parts,
     report: Callable[[str], None],
-) -> VariantFacts:
+) -> VariantSchema:
     """Write the graphs of a precision into a bundle that has fp32. Raises `ExportError`."""
     files: dict[str, str] = {}
-    parity: dict[str, ParityFacts] = {}
+    parity: dict[str, ParityReport] = {}
     convert = _converter(variant, bundle, report)
     (bundle.path / variant).mkdir()
     for name in _converted(variant, pairs):
@@ -42,7 +42,7 @@ def write_variant(
             check_operators(name, model)
         files[name] = f"{variant}/{name}.onnx"
         parity[name] = write_proven(model, pairs[name], parts, bundle.path / files[name], variant)
-    return VariantFacts(files, parity)
+    return VariantSchema(files, parity)
 
 
 def _converted(variant: Variant, names: Iterable[str]) -> tuple[str, ...]:

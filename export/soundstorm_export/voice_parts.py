@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.codec.interface import Codec
-from soundstorm_edge.soundstorm.companions import CodecFacts
+from soundstorm_edge.soundstorm.companions import CodecShape
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
@@ -47,7 +47,7 @@ class Parts:
                 f"this SoundStorm has {', '.join(features)}, which the step graph cannot hold; "
                 "decode with its generate() in PyTorch, or train it without"
             )
-        codec, own = CodecFacts(self.codec), self.soundstorm
+        codec, own = CodecShape(self.codec), self.soundstorm
         if (codec.levels, codec.codebook_size) != (own.levels, own.codebook_size):
             raise ExportError(
                 f"the codec has {codec.levels} levels of {codec.codebook_size} codes, SoundStorm "

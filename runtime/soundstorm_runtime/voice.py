@@ -17,14 +17,14 @@ from .bundle.reader import Bundle, read_bundle
 from .decoding.maskgit import DecodeOptions
 from .engines.base import Engine
 from .errors import OptionError
-from .synthesis.acoustic_stage import Acoustics
+from .synthesis.acoustic_stage import AcousticStage
 from .synthesis.block_scheduler import Costs
 from .synthesis.calibration import calibrate, fewest_steps, say_choice
 from .synthesis.options import PAUSE_SECONDS, Manners, one_each
-from .synthesis.prompt_encoder import PromptMaker
-from .synthesis.sentence_reader import Part, Reader
+from .synthesis.prompt_encoder import PromptEncoder
+from .synthesis.sentence_reader import Part, SentenceReader
 from .synthesis.stream import Streams, chunks, chunks_in_thread
-from .synthesis.whole_sentences import Speaking, checked_tokens, sound
+from .synthesis.whole_sentences import WholeSentences, checked_tokens, sound
 from .text.incremental import sentences_of, sentences_to_come
 from .text.user_lexicon import Pronunciations
 
@@ -55,11 +55,11 @@ class Voice:
         self.voices = tuple(prompts)
         self.speaker = manifest.speaker
         self._manifest = manifest
-        self._maker = PromptMaker(bundle, threads)
-        self._text_reader: Reader | None = None
+        self._maker = PromptEncoder(bundle, threads)
+        self._text_reader: SentenceReader | None = None
         if manifest.text is not None and spelling is not None:
-            self._text_reader = Reader(manifest, manifest.text, engines, spelling)
-        self._acoustics = Acoustics(manifest, engines, in_batches)
+            self._text_reader = SentenceReader(manifest, manifest.text, engines, spelling)
+        self._acoustics = AcousticStage(manifest, engines, in_batches)
         self._manners = Manners(manifest, prompts)
         self._streams = Streams(self._acoustics, manifest.audio.levels)
 
@@ -284,7 +284,7 @@ class Voice:
         return self._maker.make(recording)
 
     @property
-    def _reader(self) -> Reader:
+    def _reader(self) -> SentenceReader:
         if self._text_reader is None:
             raise OptionError(
                 f"voice '{self._manifest.name}' has no text stage; give it semantic tokens: speak_tokens"
@@ -292,8 +292,8 @@ class Voice:
         return self._text_reader
 
     @property
-    def _speaking(self) -> Speaking:
-        return Speaking(self._reader, self._acoustics)
+    def _speaking(self) -> WholeSentences:
+        return WholeSentences(self._reader, self._acoustics)
 
     def steps_within(
         self, milliseconds: float, text: str, *, voice: str | Prompt | None = None, speed: float = 1.0

@@ -22,7 +22,7 @@ from soundstorm_runtime.errors import AudioError
 from ..errors import RecipeError
 from ..nn.causal_convolution import KERNEL, CausalConv1d, CausalConvTranspose1d, ResidualUnit
 from ..nn.local_attention import LocalTransformer
-from ..support.config import from_fields, from_plain, to_plain
+from ..support.config import from_dict, from_fields, to_dict
 from ..support.tensor_files import load_tensors, save_tensors
 from .interface import Codec, CodecOutput
 from .quantizer import GroupedQuantizer
@@ -188,7 +188,7 @@ class SoundStream(Codec):
 
     def save(self, path: str | Path) -> None:
         """Write the configuration and all weights to one file, for `init_and_load_from`."""
-        save_tensors(Path(path), KIND, {"config": to_plain(self.config), "model": self.state_dict()})
+        save_tensors(Path(path), KIND, {"config": to_dict(self.config), "model": self.state_dict()})
 
     @classmethod
     def init_and_load_from(cls, path: str | Path) -> SoundStream:
@@ -198,7 +198,7 @@ class SoundStream(Codec):
         `soundstorm_edge.interop.from_audiolm_pytorch`.
         """
         content = load_tensors(Path(path), KIND, ("config", "model"))
-        codec = cls(from_plain(SoundStreamConfig, content["config"], "config"))
+        codec = cls(from_dict(SoundStreamConfig, content["config"], "config"))
         codec.load_state_dict(content["model"])
         return codec.eval()
 

@@ -27,7 +27,7 @@ import soxr
 from tqdm import tqdm
 
 from ..errors import CorpusError
-from ..support.config import to_plain
+from ..support.config import to_dict
 from .utterances import LISTING, Utterance, Utterances, find_listings
 
 UNKNOWN_SIZE = 0xFFFFFFFF  # what a WAV that was streamed has for its size
@@ -101,13 +101,13 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     Raises `CorpusError` where the folder holds the corpus of other settings.
     """
     listing, settings = folder / LISTING, folder / "settings.json"
-    if settings.exists() and json.loads(settings.read_text()) != to_plain(config):
+    if settings.exists() and json.loads(settings.read_text()) != to_dict(config):
         raise CorpusError(f"{folder} holds the corpus of another recipe; remove it or choose another --run")
     if listing.exists():
         return Corpus(folder)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     new = settings.with_suffix(".partial")
-    new.write_text(json.dumps(to_plain(config)))
+    new.write_text(json.dumps(to_dict(config)))
     new.replace(settings)
     partial = folder / "utterances.partial.jsonl"
     found = list(_recordings(config))

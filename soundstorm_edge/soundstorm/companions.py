@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .model import SoundStorm
 
 
-class CodecFacts:
+class CodecShape:
     """What there is to know of a codec: its rate, and the shape of its codes."""
 
     def __init__(self, codec: Any) -> None:
@@ -51,7 +51,7 @@ def frames_per_token(
     samples, rate = options.codec_downsample_factor, options.codec_target_sample_hz
     frame = samples / rate if samples and rate else None
     if codec is not None:
-        facts = CodecFacts(codec)
+        facts = CodecShape(codec)
         frame = facts.hop / facts.sample_rate
     return 1.0 if token is None or frame is None else round(token / frame, 9)
 
@@ -129,7 +129,7 @@ def _vocabulary(wav2vec: Any) -> int:
 
 def check_codec(codec: nn.Module, levels: int, codebook_size: int) -> None:
     """Raise `OptionError` unless the codec makes codes of this shape."""
-    facts = CodecFacts(codec)
+    facts = CodecShape(codec)
     if (facts.levels, facts.codebook_size) != (levels, codebook_size):
         raise OptionError(
             f"soundstream has {facts.levels} levels of {facts.codebook_size} codes, the network {levels} of "

@@ -17,7 +17,7 @@ from soundstorm_runtime.errors import OptionError
 
 from ..nn.conformer import frame_mask
 from ..nn.torch_engine import TorchEngine
-from .companions import CodecFacts
+from .companions import CodecShape
 
 if TYPE_CHECKING:
     from .model import SoundStorm
@@ -141,7 +141,7 @@ def plan(
     elif seconds is not None:
         if model.soundstream is None:
             raise OptionError("seconds were given to a model without soundstream; give num_latents")
-        codec = CodecFacts(model.soundstream)
+        codec = CodecShape(model.soundstream)
         num_latents = int(seconds * codec.sample_rate) // codec.hop
     if mask is not None:
         masked = mask.sum(dim=1)

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from accelerate import Accelerator
 
-from ..support.config import to_plain
+from ..support.config import to_dict
 from .optimization import Optimization
 
 
@@ -24,7 +24,7 @@ class Log:
         self.path, self.samples = folder / "log.jsonl", folder / "samples"
         self.accelerator = accelerator
         self.start = time.monotonic()
-        facts = {name: v for name, v in to_plain(options).items() if isinstance(v, int | float | str)}
+        facts = {name: v for name, v in to_dict(options).items() if isinstance(v, int | float | str)}
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
         accelerator.init_trackers("soundstorm", config=facts)

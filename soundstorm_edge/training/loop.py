@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import CheckpointError, RecipeError
-from ..support.config import to_plain
+from ..support.config import to_dict
 from ..support.tensor_files import save_tensors
 from .log import Log
 from .optimization import Optimization
@@ -122,7 +122,7 @@ class Loop:
         if not self.accelerator.is_main_process:
             return
         state: dict[str, Any] = {
-            "config": to_plain(self.stage.config),
+            "config": to_dict(self.stage.config),
             "step": self.step,
             "model": self.stage.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -11,7 +11,7 @@ from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
 from ..data.corpus import CorpusConfig
 from ..errors import RecipeError
-from ..support.config import from_plain
+from ..support.config import from_dict
 from .stages.acoustic_stage import AcousticRecipe
 from .stages.codec_stage import CodecRecipe
 from .stages.text_stage import TextRecipe
@@ -81,4 +81,4 @@ def load_recipe(name: str) -> Recipe:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {name} is not TOML: {error}") from error
-    return from_plain(Recipe, table, f"recipe {name}")
+    return from_dict(Recipe, table, f"recipe {name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, RecipeError
-from ..support.config import from_plain, to_plain
+from ..support.config import from_dict, to_dict
 from ..support.tensor_files import load_tensors
 
 STATE = "training state"
@@ -25,10 +25,10 @@ def read_state(path: Path, config: Any, remedy: str) -> dict[str, Any]:
 
 
 def _is_same(kept: Any, config: Any) -> bool:
-    if kept == to_plain(config):
+    if kept == to_dict(config):
         return True
     try:
-        return bool(from_plain(type(config), kept, "config") == config)
+        return bool(from_dict(type(config), kept, "config") == config)
     except (RecipeError, TypeError):  # fields that are gone, or no dataclass
         return False
 

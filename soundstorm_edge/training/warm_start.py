@@ -12,7 +12,7 @@ from torch import nn
 from ..checkpoint import VoiceModels
 from ..data.shipped_lexicon import shipped_lexicon
 from ..errors import CheckpointError
-from ..support.config import to_plain
+from ..support.config import to_dict
 from ..support.tensor_files import save_tensors
 from .pipeline import soundstorm_config, text_config
 from .stages.codec_stage import with_adversaries
@@ -48,7 +48,7 @@ def begin(recipe: Recipe, folder: Path, voice: VoiceModels) -> None:
         raise CheckpointError(f"{there[0]} is there already; begin in another --run, or remove {folder}")
     save_units(folder / "units" / "units.pt", voice.units, recipe.units.model)
     for path, (config, weights) in zip(begun, stages.values(), strict=True):
-        save_tensors(path, STATE, {"config": to_plain(config), "step": 0, "model": dict(weights)})
+        save_tensors(path, STATE, {"config": to_dict(config), "step": 0, "model": dict(weights)})
 
 
 def _check_same(name: str, wanted: Any, found: Any) -> None:

@@ -13,7 +13,7 @@ from benchmarks.report import circumstances
 from benchmarks.seams import COSTS, delay, seams
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle.reader import read_bundle
-from soundstorm_runtime.support.serde import to_plain
+from soundstorm_runtime.support.serde import to_dict
 
 RATE = 16_000
 SHIPPED = Path(__file__).parents[2] / "build/voice"
@@ -39,7 +39,7 @@ def test_a_stream_is_told_apart_by_stage_and_block(tiny_bundle):
     assert result.memory is not None
     assert result.memory.growth == 0.5
     assert "MiB after each minute: 50 51 50 (+0.5 after the first)" in show(result)
-    assert plot_latency(to_plain(result)).axes
+    assert plot_latency(to_dict(result)).axes
 
 
 def test_what_is_played_before_the_next_chunk_comes_is_spare():

@@ -21,7 +21,7 @@ from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
 from benchmarks.seams import Streamed
 from benchmarks.step import StepResult
-from soundstorm_runtime.support.serde import from_plain
+from soundstorm_runtime.support.serde import from_dict
 from soundstorm_runtime.tools.benchmark import Bench
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -49,7 +49,7 @@ def dial():
 def test_results_are_read_back_as_they_were_written(tmp_path, dial):
     path = tmp_path / "new" / "result.json"
     write_result(path, dial)
-    assert from_plain(Dial, json.loads(path.read_text()), path.name) == dial
+    assert from_dict(Dial, json.loads(path.read_text()), path.name) == dial
 
 
 def test_figures_that_are_no_numbers_are_not_written(tmp_path, dial):
@@ -75,7 +75,7 @@ def test_kept_results_tell_how_they_were_made(path):
 )
 def test_kept_results_are_of_this_form(path):
     kind = KINDS[path.stem.split("-")[0]]
-    result = from_plain(kind, json.loads(path.read_text()), path.name)
+    result = from_dict(kind, json.loads(path.read_text()), path.name)
     if kind is Bench:
         assert re.fullmatch("[0-9a-f]{64}", result.bundle)
     if kind is Score:

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 
 from benchmarks import score as command
 from benchmarks.listening import Measured, hear_each
+from benchmarks.pipelines import CODEC, SOUNDSTORM, TEACHER, TEXT
 from benchmarks.recognition import Word, WordErrors
-from benchmarks.roads import CODEC, SOUNDSTORM, TEACHER, TEXT
 from benchmarks.score import Score, show
 from benchmarks.scoring import confusions, score_speaker
 from benchmarks.slips import Hearing
-from soundstorm_runtime.support.serde import from_plain
+from soundstorm_runtime.support.serde import from_dict
 
 ROADS = (TEACHER, CODEC, SOUNDSTORM, TEXT, "bundle fp32")
 
@@ -154,7 +154,7 @@ def test_a_whole_run_and_the_next_one(tiny_checkpoint, tiny_bundle, tmp_path, mo
 
     def run(sentences: int) -> Score:
         command.main([str(tiny_checkpoint), "--sentences", str(sentences), *options], standalone_mode=False)
-        return from_plain(Score, json.loads(out.read_text()), "score")
+        return from_dict(Score, json.loads(out.read_text()), "score")
 
     first = run(1)
     assert tuple(first.speakers["rms"].roads) == ROADS

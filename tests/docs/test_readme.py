@@ -26,7 +26,7 @@ from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_export.third_party import read_facts
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
-from soundstorm_runtime.synthesis.prompt_encoder import PromptMaker
+from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def workplace(tmp_path, tiny_bundle, tiny_voice):
     """What `make demo` leaves, with a tiny voice in place of the shipped one, and noise for its four."""
     bundle = tmp_path / "build" / "voice"
     shutil.copytree(tiny_bundle, bundle)
-    maker, rng = PromptMaker(read_bundle(bundle)), np.random.default_rng(0)
+    maker, rng = PromptEncoder(read_bundle(bundle)), np.random.default_rng(0)
     noise = rng.uniform(-0.1, 0.1, 2 * tiny_voice.codec.sample_rate).astype(np.float32)
     prompts = dict.fromkeys(("rms", "slt", "awb", "kal16"), maker.tokenize(noise))
     for name, prompt in prompts.items():

@@ -13,7 +13,7 @@ from soundstorm_export.cli import export
 from soundstorm_export.errors import ExportError
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines, profile_axes
 from soundstorm_runtime.bundle.engine_manifest import engine_folders
-from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import EngineError
@@ -43,7 +43,7 @@ def test_engines_and_their_manifest_are_written(make_bundle, plug_in, version):
     }  # fmt: skip
     assert manifest["axes"]["frames"] == {"min": 1, "opt": 100, "max": 300}
     step = manifest["engines"]["step"]
-    assert step["sources"] == {"step.onnx": FileFacts.of(bundle.path / "step.onnx").sha256}
+    assert step["sources"] == {"step.onnx": FileRecord.of(bundle.path / "step.onnx").sha256}
     assert step["facts"]["size"] == (folder / "step.engine").stat().st_size
     assert "engines" not in json.loads((bundle.path / "bundle.json").read_text())["files"]
 

@@ -24,7 +24,7 @@ from soundstorm_export.third_party import read_parts
 from soundstorm_runtime.bundle.open_engines import open_engines
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.errors import OptionError
-from soundstorm_runtime.synthesis.sentence_reader import Reader
+from soundstorm_runtime.synthesis.sentence_reader import SentenceReader
 from soundstorm_runtime.voice import Voice
 
 assert oracles  # it must come before the reference
@@ -203,7 +203,9 @@ def test_the_text_stage_speaks_on_the_device(tmp_path: Path) -> None:
     facts_of_text, spelling = bundle.manifest.text, bundle.spelling()
     assert facts_of_text is not None
     assert spelling is not None
-    reader = Reader(bundle.manifest, facts_of_text, open_engines(bundle, provider="cpu").by_name, spelling)
+    reader = SentenceReader(
+        bundle.manifest, facts_of_text, open_engines(bundle, provider="cpu").by_name, spelling
+    )
     for sentence in ("the rain in spain ...", "“Don’t”, said the Quick brown fox!", "Ça va?"):
         (part,) = reader.read(sentence, np.random.SeedSequence(0))
         expected = text.generate(

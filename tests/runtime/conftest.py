@@ -16,18 +16,18 @@ from soundstorm_runtime.bundle.manifest import (
     FORMAT,
     LEXICON_FILE,
     VERSION,
-    AudioFacts,
-    AutoregressiveTextFacts,
-    FileFacts,
-    GraphFacts,
-    HearingFacts,
+    AudioSchema,
+    AutoregressiveTextSchema,
+    FileRecord,
+    GraphSchema,
     Manifest,
-    ParallelTextFacts,
-    ParityFacts,
-    SemanticFacts,
-    TextFacts,
+    ParallelTextSchema,
+    ParityReport,
+    PromptEncoderReport,
+    SemanticSchema,
+    TextSchema,
     Variant,
-    VariantFacts,
+    VariantSchema,
     prompt_graphs,
     voice_graphs,
 )
@@ -219,14 +219,14 @@ def _make_bundle(
     variants: Sequence[Variant] = (),
     hears: bool = False,
 ) -> Path:
-    audio = AudioFacts("soundstream", 800, HOP, 0, LEVELS, CODES)
-    semantic = SemanticFacts(VOCABULARY, 25)
-    text: TextFacts = ParallelTextFacts("parallel", SYMBOLS, DIM)
+    audio = AudioSchema("soundstream", 800, HOP, 0, LEVELS, CODES)
+    semantic = SemanticSchema(VOCABULARY, 25)
+    text: TextSchema = ParallelTextSchema("parallel", SYMBOLS, DIM)
     text_models = parallel_models
     if kind == "autoregressive":
-        text = AutoregressiveTextFacts("autoregressive", SYMBOLS, 1, 1, DIM)
+        text = AutoregressiveTextSchema("autoregressive", SYMBOLS, 1, 1, DIM)
         text_models = autoregressive_models
-        audio = AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES)
+        audio = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES)
     graphs = voice_graphs(audio, semantic, text)
     step, decoder, first, second = graphs.values()
     codec_model = spectral_decoder_model if audio.codec == "spectral" else decoder_model
@@ -245,7 +245,7 @@ def _make_bundle(
     for name, file in prompts.items():
         prompt = tiny_prompt((voices or {})[name])
         write_prompt(folder / file, replace(prompt, fingerprint=FINGERPRINT if hears else ""))
-    parity = ParityFacts(({"batch": 1, "frames": 7},), 1e-6, 1e-7, 1e-4, 1.0)
+    parity = ParityReport(({"batch": 1, "frames": 7},), 1e-6, 1e-7, 1e-4, 1.0)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     manifest = Manifest(
         format=FORMAT,
@@ -257,14 +257,14 @@ def _make_bundle(
         decode=options or DecodeOptions((4, 2, 1)),
         text=text,
         axes=dict(AXES),
-        graphs={n: GraphFacts(f"{n}.onnx", g.inputs, g.outputs) for n, g in graphs.items()},
-        files={file.relative_to(folder).as_posix(): FileFacts.of(file) for file in files},
+        graphs={n: GraphSchema(f"{n}.onnx", g.inputs, g.outputs) for n, g in graphs.items()},
+        files={file.relative_to(folder).as_posix(): FileRecord.of(file) for file in files},
         parity={name: parity for name in graphs},
-        variants={v: VariantFacts({"step": f"{v}/step.onnx"}, {"step": parity}) for v in variants},
+        variants={v: VariantSchema({"step": f"{v}/step.onnx"}, {"step": parity}) for v in variants},
         prompts=prompts,
         speaker=next(iter(prompts), None),
         fingerprint=FINGERPRINT if hears else "",
-        hearing=HearingFacts(-20.0, 20.0, 1.0, 1.0, 0.0) if hears else None,
+        hearing=PromptEncoderReport(-20.0, 20.0, 1.0, 1.0, 0.0) if hears else None,
     )
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder

@@ -19,12 +19,12 @@ import soundstorm_runtime
 from soundstorm_runtime.bundle.engine_manifest import (
     FOLDER,
     MANIFEST_FILE,
-    EngineFacts,
+    EngineRecord,
     EnginesManifest,
     folder_name,
     sources,
 )
-from soundstorm_runtime.bundle.manifest import FileFacts, Precision
+from soundstorm_runtime.bundle.manifest import FileRecord, Precision
 from soundstorm_runtime.bundle.precisions import precisions_on, runs_on
 from soundstorm_runtime.bundle.reader import Bundle
 from soundstorm_runtime.engines.cuda_runtime import out_of_memory
@@ -101,14 +101,14 @@ def build_engines(
     axes, gpu = profile_axes(bundle, options), library.cuda.gpu
     folder = bundle.path / FOLDER / folder_name(gpu.name, library.version, precision)
     cache = folder.with_name(f"{folder.name}.timing")
-    engines: dict[str, EngineFacts] = {}
+    engines: dict[str, EngineRecord] = {}
     with replacing(folder) as work:
         for name, graph in bundle.manifest.expected_graphs().items():
             report(f"building the engine of {name} in {precision} on {gpu.name}")
             file = work / f"{name}.engine"
             source = bundle.graph_file(name, precision)
             file.write_bytes(build_plan(library, graph, source, axes, options, cache, report))
-            engines[name] = EngineFacts(file.name, FileFacts.of(file), sources(bundle, name, precision))
+            engines[name] = EngineRecord(file.name, FileRecord.of(file), sources(bundle, name, precision))
         manifest = EnginesManifest(
             format="soundstorm-engines",
             version=1,

@@ -18,10 +18,10 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.units.semantic_units import SemanticTokenizer
 from soundstorm_runtime.audio.recording import speech_level
-from soundstorm_runtime.bundle.manifest import AudioFacts, HearingFacts, SemanticFacts, prompt_graphs
+from soundstorm_runtime.bundle.manifest import AudioSchema, PromptEncoderReport, SemanticSchema, prompt_graphs
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.bundle.reader import Bundle
-from soundstorm_runtime.synthesis.prompt_encoder import PromptMaker
+from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 from soundstorm_runtime.voice import Voice
 
 from ..errors import ExportError
@@ -30,7 +30,7 @@ from ..verify.speech_comparison import SENTENCES
 from ..voice_parts import Parts
 from .networks import Network
 
-UNMEASURED = HearingFacts(level=0.0, seconds=0.0, equal_codes=0.0, equal_tokens=0.0, excess=0.0)
+UNMEASURED = PromptEncoderReport(level=0.0, seconds=0.0, equal_codes=0.0, equal_tokens=0.0, excess=0.0)
 
 # Rounding may turn a code whose rival is as near, and with it the finer ones of its frame.
 LEAST_EQUAL = 0.98
@@ -38,7 +38,7 @@ LARGEST_EXCESS = 0.01
 
 
 def hearing_networks(
-    parts: Parts, audio: AudioFacts, semantic: SemanticFacts, report: Callable[[str], None]
+    parts: Parts, audio: AudioSchema, semantic: SemanticSchema, report: Callable[[str], None]
 ) -> dict[str, Network]:
     """Pair the graphs that make prompts with their networks; none for a voice that cannot be exported so.
 
@@ -100,12 +100,12 @@ def without_fourier(model: ir.Model) -> ir.Model:
 
 
 @torch.no_grad()
-def measure_hearing(bundle: Bundle, parts: Parts) -> HearingFacts:
+def measure_hearing(bundle: Bundle, parts: Parts) -> PromptEncoderReport:
     """Let the voice hear its own speech, from samples to tokens, beside PyTorch.
 
     Raises `ExportError` where more differs than rounding can explain.
     """
-    maker, voice = PromptMaker(bundle), Voice.load(bundle.path, provider="cpu", precision="fp32")
+    maker, voice = PromptEncoder(bundle), Voice.load(bundle.path, provider="cpu", precision="fp32")
     speech = [voice.speak(text) for text in SENTENCES]
     codes, tokens, excess = [], [], [torch.zeros(1)]
     for audio in speech:
@@ -117,7 +117,7 @@ def measure_hearing(bundle: Bundle, parts: Parts) -> HearingFacts:
         excess.append(_token_excess(_units(parts), heard, found[1], expected[1]))
         codes.append((found[0] == expected[0]).flatten())
         tokens.append(found[1] == expected[1])
-    facts = HearingFacts(
+    facts = PromptEncoderReport(
         level=round(speech_level(np.concatenate(speech), voice.sample_rate), 1),
         seconds=round(sum(map(len, speech)) / voice.sample_rate, 1),
         equal_codes=float(torch.cat(codes).float().mean()),

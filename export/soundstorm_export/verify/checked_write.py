@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from soundstorm_runtime.bundle.manifest import ParityFacts, Precision
+from soundstorm_runtime.bundle.manifest import ParityReport, Precision
 
 from ..errors import ExportError
 from ..rewrite.cpu import DOMAIN
@@ -23,7 +23,7 @@ def write_proven(
     path: Path,
     precision: Precision,
     weights: str | None = None,
-) -> ParityFacts:
+) -> ParityReport:
     """Write a model, and check it.
 
     weights: the file beside it that its weights go to; None keeps them where they are. Raises `ExportError`.

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from soundstorm_edge.nn.torch_engine import TorchEngine
-from soundstorm_runtime.bundle.manifest import ParityFacts, Precision
+from soundstorm_runtime.bundle.manifest import ParityReport, Precision
 from soundstorm_runtime.bundle.precisions import runs_on
 from soundstorm_runtime.engines.comparison import errors
 from soundstorm_runtime.engines.graphs import Graph, Tensor
@@ -57,7 +57,7 @@ CASES: tuple[dict[str, int], ...] = (
 PROMPTS = (10, 75, 111, 250)  # frames and tokens of the recordings in these cases
 
 
-def check_parity(network: Network, path: Path, parts: Parts, precision: Precision = "fp32") -> ParityFacts:
+def check_parity(network: Network, path: Path, parts: Parts, precision: Precision = "fp32") -> ParityReport:
     """Compare the ONNX file at `path` with PyTorch over all `CASES`, at the same random numbers.
 
     Numbers that speak for an integer, such as the confidence of a code, are compared where it is equal.
@@ -80,7 +80,7 @@ def check_parity(network: Network, path: Path, parts: Parts, precision: Precisio
     bound = BOUNDS[precision]
     numbers = np.concatenate(differences) if differences else np.zeros(1)
     agreement = float(np.concatenate(equal).mean()) if equal else 1.0
-    facts = ParityFacts(cases, float(numbers.max()), float(numbers.mean()), bound.error, agreement)
+    facts = ParityReport(cases, float(numbers.max()), float(numbers.mean()), bound.error, agreement)
     _check_values(graph, facts, precision, bound)
     return facts
 
@@ -144,7 +144,7 @@ def _check_shape(where: str, expected: np.ndarray, found: np.ndarray) -> None:
         )
 
 
-def _check_values(graph: Graph, facts: ParityFacts, precision: Precision, bound: Bound) -> None:
+def _check_values(graph: Graph, facts: ParityReport, precision: Precision, bound: Bound) -> None:
     where = f"graph '{graph.name}'" + ("" if precision == "fp32" else f" in {precision}")
     remedy = "nothing was written" + ("" if precision == "fp32" else "; export with --precision fp32 alone")
     if facts.largest_error > bound.error:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from soundstorm_edge.nn.mel import LogMel
-from soundstorm_runtime.bundle.manifest import SpeechFacts, Variant
+from soundstorm_runtime.bundle.manifest import SpeechReport, Variant
 from soundstorm_runtime.bundle.open_engines import open_engines
 from soundstorm_runtime.bundle.reader import Bundle
 from soundstorm_runtime.engines.base import Engine
@@ -38,7 +38,7 @@ TEXT_GRAPHS = ("text_encoder", "text_decoder", "text_step")
 DECIBELS = 20 / math.log(10)
 
 
-def compare_speech(bundle: Bundle, precision: Variant) -> SpeechFacts:
+def compare_speech(bundle: Bundle, precision: Variant) -> SpeechReport:
     """Speak with a bundle in `precision` and in fp32, and compare.
 
     The decode loop feeds on its own draws: one code drawn otherwise, and the rest of the sentence may
@@ -72,7 +72,7 @@ def compare_speech(bundle: Bundle, precision: Variant) -> SpeechFacts:
             f"{precision} loses {lost:.1f} % of the words, fp32 {lost_by_fp32:.1f} %, expected at most "
             f"{MOST_WORD_ERRORS:.0f} points more; nothing was written; export with --precision fp32 alone"
         )
-    return SpeechFacts(len(SENTENCES), round(distance, 3), lost, lost_by_fp32)
+    return SpeechReport(len(SENTENCES), round(distance, 3), lost, lost_by_fp32)
 
 
 class _Speaker:

@@ -17,8 +17,8 @@ from typing import Literal
 from ..engines.cuda_runtime import Gpu
 from ..engines.graphs import Axis
 from ..errors import EngineError
-from ..support.serde import from_plain, to_plain
-from .manifest import FileFacts, Precision
+from ..support.serde import from_dict, to_dict
+from .manifest import FileRecord, Precision
 from .reader import Bundle
 
 FORMAT = "soundstorm-engines"
@@ -28,11 +28,11 @@ FOLDER = "engines"
 
 
 @dataclass(frozen=True)
-class EngineFacts:
+class EngineRecord:
     """One engine: its file, and the SHA-256 of each file of the bundle that it was built from."""
 
     file: str
-    facts: FileFacts
+    facts: FileRecord
     sources: dict[str, str]
 
     def __post_init__(self) -> None:
@@ -58,13 +58,13 @@ class EnginesManifest:
     tensorrt: str
     precision: Precision
     axes: dict[str, Axis]
-    engines: dict[str, EngineFacts]
+    engines: dict[str, EngineRecord]
     version_compatible: bool = False
     hardware_compatible: bool = False
 
     def to_json(self) -> str:
         """Write it as the text of `engines.json`."""
-        return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
+        return json.dumps(to_dict(self), indent=2, allow_nan=False) + "\n"
 
 
 def folder_name(gpu: str, tensorrt: str, precision: Precision) -> str:
@@ -95,7 +95,7 @@ def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
                 f"format and version are {data.get('format')!r} and {data.get('version')!r}, "
                 f"expected {FORMAT!r} and {VERSION}"
             )
-        manifest = from_plain(EnginesManifest, data, "engines")
+        manifest = from_dict(EnginesManifest, data, "engines")
     except (ValueError, RecursionError, OSError) as error:
         raise EngineError(f"{file}: {error}; build them again: {rebuild_command(bundle.path)}") from error
     again = f"build them again: {rebuild_command(bundle.path, manifest.precision)}"
@@ -151,14 +151,14 @@ def mismatches(manifest: EnginesManifest, gpu: Gpu, tensorrt: str) -> list[str]:
     return found
 
 
-def read_plan(folder: Path, engine: EngineFacts, bundle: Path) -> bytes:
+def read_plan(folder: Path, engine: EngineRecord, bundle: Path) -> bytes:
     """Read an engine's file once its size and SHA-256 are right. Raises `EngineError`."""
     path, again = folder / engine.file, f"build it again: {rebuild_command(bundle)}"
     if path.is_symlink() or not path.is_file():
         raise EngineError(f"{path} is missing, expected {engine.facts.size} bytes; {again}")
     if (size := path.stat().st_size) != engine.facts.size:
         raise EngineError(f"{path} has {size} bytes, expected {engine.facts.size}; {again}")
-    if (found := FileFacts.of(path)) != engine.facts:
+    if (found := FileRecord.of(path)) != engine.facts:
         raise EngineError(f"{path} has SHA-256 {found.sha256}, expected {engine.facts.sha256}; {again}")
     return path.read_bytes()
 

@@ -23,43 +23,43 @@ from ..engines.graphs import (
     step_graph,
     units_graph,
 )
-from ..support.serde import to_plain
+from ..support.serde import to_dict
 from .manifest_schema import (
     LEXICON_FILE,
     TOKENIZER_FILE,
-    AudioFacts,
-    AutoregressiveTextFacts,
-    FileFacts,
-    GraphFacts,
-    HearingFacts,
-    ParallelTextFacts,
-    ParityFacts,
+    AudioSchema,
+    AutoregressiveTextSchema,
+    FileRecord,
+    GraphSchema,
+    ParallelTextSchema,
+    ParityReport,
     Precision,
-    SemanticFacts,
-    SpeechFacts,
-    TextFacts,
+    PromptEncoderReport,
+    SemanticSchema,
+    SpeechReport,
+    TextSchema,
     Variant,
-    VariantFacts,
+    VariantSchema,
     spelling_file,
 )
 
 __all__ = [
     "LEXICON_FILE",
     "TOKENIZER_FILE",
-    "AudioFacts",
-    "AutoregressiveTextFacts",
-    "FileFacts",
-    "GraphFacts",
-    "HearingFacts",
+    "AudioSchema",
+    "AutoregressiveTextSchema",
+    "FileRecord",
+    "GraphSchema",
     "Manifest",
-    "ParallelTextFacts",
-    "ParityFacts",
+    "ParallelTextSchema",
+    "ParityReport",
     "Precision",
-    "SemanticFacts",
-    "SpeechFacts",
-    "TextFacts",
+    "PromptEncoderReport",
+    "SemanticSchema",
+    "SpeechReport",
+    "TextSchema",
     "Variant",
-    "VariantFacts",
+    "VariantSchema",
     "prompt_graphs",
     "spelling_file",
     "voice_graphs",
@@ -69,10 +69,10 @@ FORMAT = "soundstorm-bundle"
 VERSION = 1
 
 
-def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | None) -> dict[str, Graph]:
+def voice_graphs(audio: AudioSchema, semantic: SemanticSchema, text: TextSchema | None) -> dict[str, Graph]:
     """Return the graphs of a voice by name: step, decoder, and those of its text stage if it has one."""
     stage: tuple[Graph, ...] = ()
-    if isinstance(text, ParallelTextFacts):
+    if isinstance(text, ParallelTextSchema):
         stage = parallel_text_graphs(text.dim)
     elif text is not None:
         stage = autoregressive_text_graphs(text.layers, text.heads, text.dim_head, semantic.vocabulary)
@@ -84,7 +84,7 @@ def voice_graphs(audio: AudioFacts, semantic: SemanticFacts, text: TextFacts | N
     return {graph.name: graph for graph in (step_graph(audio.levels), decoder, *stage, *pieces)}
 
 
-def prompt_graphs(audio: AudioFacts, semantic: SemanticFacts) -> dict[str, Graph]:
+def prompt_graphs(audio: AudioSchema, semantic: SemanticSchema) -> dict[str, Graph]:
     """Return the graphs that make prompts of recordings, by name."""
     encoder = encoder_graph(audio.hop, audio.levels)
     return {graph.name: graph for graph in (encoder, units_graph(audio.sample_rate // semantic.rate))}
@@ -107,20 +107,20 @@ class Manifest:
     version: Literal[1]
     producer: str
     name: str
-    audio: AudioFacts
-    semantic: SemanticFacts
+    audio: AudioSchema
+    semantic: SemanticSchema
     decode: DecodeOptions
-    text: TextFacts | None
+    text: TextSchema | None
     axes: dict[str, Axis]
-    graphs: dict[str, GraphFacts]
-    files: dict[str, FileFacts]
-    parity: dict[str, ParityFacts]
-    variants: dict[Variant, VariantFacts] = field(default_factory=dict)
+    graphs: dict[str, GraphSchema]
+    files: dict[str, FileRecord]
+    parity: dict[str, ParityReport]
+    variants: dict[Variant, VariantSchema] = field(default_factory=dict)
     prompts: dict[str, str] = field(default_factory=dict)
     speaker: str | None = None
     fingerprint: str = ""
-    hearing: HearingFacts | None = None
-    cpu: VariantFacts | None = None
+    hearing: PromptEncoderReport | None = None
+    cpu: VariantSchema | None = None
 
     def __post_init__(self) -> None:
         if self.audio.sample_rate % (self.audio.hop * self.semantic.rate):
@@ -178,7 +178,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Write the manifest as the text of `bundle.json`."""
-        return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
+        return json.dumps(to_dict(self), indent=2, allow_nan=False) + "\n"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -190,7 +190,7 @@ def _check_keys(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]
         raise ValueError(f"{what} has {_listed(found)}, expected {_listed(expected)}")
 
 
-def _check_variant(name: str, variant: VariantFacts, graphs: Mapping[str, Graph]) -> None:
+def _check_variant(name: str, variant: VariantSchema, graphs: Mapping[str, Graph]) -> None:
     if not variant.graphs or not variant.graphs.keys() <= graphs.keys():
         raise ValueError(
             f"variant {name} has the graphs {_listed(variant.graphs)}, expected some of {_listed(graphs)}"

@@ -18,7 +18,7 @@ Precision = Literal["fp32", Variant]
 
 
 @dataclass(frozen=True)
-class AudioFacts:
+class AudioSchema:
     """The codec: samples per second, samples per frame, RVQ levels, codes per level.
 
     window, transforms: samples of the spectral codec's inverse STFT, 0 for SoundStream, and how many of them
@@ -68,7 +68,7 @@ class AudioFacts:
 
 
 @dataclass(frozen=True)
-class SemanticFacts:
+class SemanticSchema:
     """Semantic tokens: how many there are, how many a second has, and what makes them of audio."""
 
     vocabulary: int
@@ -80,7 +80,7 @@ class SemanticFacts:
 
 
 @dataclass(frozen=True)
-class ParallelTextFacts:
+class ParallelTextSchema:
     """The text stage with durations; a phone's id is its place in `symbols`."""
 
     kind: Literal["parallel"]
@@ -93,7 +93,7 @@ class ParallelTextFacts:
 
 
 @dataclass(frozen=True)
-class AutoregressiveTextFacts:
+class AutoregressiveTextSchema:
     """The text stage with a key/value cache; a phone's id is its place in `symbols`.
 
     text_tokens: how many ids the stage reads, where not phones but a tokenizer makes them. end: the id that
@@ -119,16 +119,16 @@ class AutoregressiveTextFacts:
             )
 
 
-TextFacts = ParallelTextFacts | AutoregressiveTextFacts
+TextSchema = ParallelTextSchema | AutoregressiveTextSchema
 
 
-def spelling_file(text: TextFacts) -> str:
+def spelling_file(text: TextSchema) -> str:
     """Name the file that tells how text is spelled for the text stage."""
     return LEXICON_FILE if text.symbols else TOKENIZER_FILE
 
 
 @dataclass(frozen=True)
-class GraphFacts:
+class GraphSchema:
     """One graph: its ONNX file, and its inputs and outputs as the table of graphs has them.
 
     weights: the file that holds its weights, where they are not in `file`.
@@ -141,14 +141,14 @@ class GraphFacts:
 
 
 @dataclass(frozen=True)
-class FileFacts:
+class FileRecord:
     """What a file must be: lower-case hexadecimal SHA-256, and size in bytes."""
 
     sha256: str
     size: int
 
     @classmethod
-    def of(cls, path: Path) -> FileFacts:
+    def of(cls, path: Path) -> FileRecord:
         """Measure a file."""
         digest = hashlib.sha256()
         with path.open("rb") as file:
@@ -158,7 +158,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
-class ParityFacts:
+class ParityReport:
     """How far a graph is from PyTorch, over `cases`, each the lengths of the symbolic axes.
 
     agreement: share of the integers (sampled codes, chosen tokens) that are equal; 1 where there are none.
@@ -172,7 +172,7 @@ class ParityFacts:
 
 
 @dataclass(frozen=True)
-class SpeechFacts:
+class SpeechReport:
     """What a variant does to speech, beside fp32 with the same seeds, over so many sentences.
 
     spectral_distance: mean over frames of the root mean square difference of log-mel spectra, in dB.
@@ -186,7 +186,7 @@ class SpeechFacts:
 
 
 @dataclass(frozen=True)
-class HearingFacts:
+class PromptEncoderReport:
     """How recordings become prompts, and how near that comes to PyTorch, from samples to tokens.
 
     level: of the voice's own speech, in dB of full scale (`recording.speech_level`).
@@ -202,15 +202,15 @@ class HearingFacts:
 
 
 @dataclass(frozen=True)
-class VariantFacts:
+class VariantSchema:
     """The graphs of another precision: an ONNX file and a parity report for each.
 
     Inputs and outputs are those of fp32. A graph that the variant lacks is taken from there, too.
     """
 
     graphs: dict[str, str]
-    parity: dict[str, ParityFacts]
-    speech: SpeechFacts | None = None
+    parity: dict[str, ParityReport]
+    speech: SpeechReport | None = None
 
 
 def _check_symbols(symbols: tuple[str, ...]) -> None:

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BundleError, OptionError
-from ..support.serde import from_plain
+from ..support.serde import from_dict
 from ..text.lexicon import Lexicon
 from ..text.spelling import Phones, Spelling, Tokens
 from ..text.user_lexicon import OwnWords, Pronunciations
-from .manifest import FORMAT, VERSION, AutoregressiveTextFacts, FileFacts, Manifest, Precision, spelling_file
+from .manifest import (
+    FORMAT,
+    VERSION,
+    AutoregressiveTextSchema,
+    FileRecord,
+    Manifest,
+    Precision,
+    spelling_file,
+)
 from .prompts import SUFFIX, Prompts
 
 MANIFEST_FILE = "bundle.json"
@@ -78,7 +86,7 @@ class Bundle:
         if text is None:
             return None
         file = self.file(spelling_file(text))
-        if isinstance(text, AutoregressiveTextFacts) and text.text_tokens is not None:
+        if isinstance(text, AutoregressiveTextSchema) and text.text_tokens is not None:
             if own is not None:
                 raise OptionError(
                     f"a lexicon was given, but voice '{self.manifest.name}' reads letters and no phones; "
@@ -129,12 +137,12 @@ def _read_manifest(file: Path) -> Manifest:
             f"install the soundstorm-edge that made it, or {_AGAIN}"
         )
     try:
-        return from_plain(Manifest, data, "bundle")
+        return from_dict(Manifest, data, "bundle")
     except ValueError as error:
         raise BundleError(f"{file}: {error}; {_AGAIN}") from error
 
 
-def _check_place(folder: Path, name: str, facts: FileFacts) -> None:
+def _check_place(folder: Path, name: str, facts: FileRecord) -> None:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(
@@ -146,11 +154,11 @@ def _check_place(folder: Path, name: str, facts: FileFacts) -> None:
         raise BundleError(f"{path} has {size} bytes, expected {facts.size}; {_AGAIN}")
 
 
-def _check_file(folder: Path, name: str, facts: FileFacts) -> None:
+def _check_file(folder: Path, name: str, facts: FileRecord) -> None:
     _check_place(folder, name, facts)
     path = folder / name
     try:
-        if (found := FileFacts.of(path)) != facts:
+        if (found := FileRecord.of(path)) != facts:
             raise BundleError(f"{path} has SHA-256 {found.sha256}, expected {facts.sha256}; {_AGAIN}")
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}; make it readable") from error

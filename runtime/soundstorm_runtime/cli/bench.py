@@ -13,7 +13,7 @@ import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..support.command import table
-from ..support.serde import to_plain
+from ..support.serde import to_dict
 from ..tools.benchmark import Bench, Case, Other, Run, Setting
 from ..tools.benchmark import bench as measure
 from .options import bundle_argument, engine_options, steps_option
@@ -84,7 +84,7 @@ def bench(
     result = measure(bundle, setting, against, checkpoint, lambda line: click.echo(line, err=True), command)
     click.echo("\n".join(_lay_out(result)))
     if json_file:
-        json_file.write_text(json.dumps(to_plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        json_file.write_text(json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _lay_out(result: Bench) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..bundle.manifest import GraphFacts, Manifest, ParityFacts, SpeechFacts
+from ..bundle.manifest import GraphSchema, Manifest, ParityReport, SpeechReport
 from ..bundle.reader import Bundle, read_bundle
 from ..errors import BundleError
 from .options import bundle_argument
@@ -78,7 +78,7 @@ def _describe(bundle: Bundle) -> Iterator[str]:
 
 
 def _describe_graphs(
-    manifest: Manifest, form: str, files: Mapping[str, str | GraphFacts], parity: Mapping[str, ParityFacts]
+    manifest: Manifest, form: str, files: Mapping[str, str | GraphSchema], parity: Mapping[str, ParityReport]
 ) -> Iterator[str]:
     width = max(map(len, manifest.graphs))
     for name, facts in parity.items():
@@ -88,7 +88,7 @@ def _describe_graphs(
         yield f"{form:8}  {name:{width}}  {megabytes:8.2f} MB  {_told(facts)}"
 
 
-def _heard(speech: SpeechFacts) -> str:
+def _heard(speech: SpeechReport) -> str:
     rates = (speech.word_error_rate, speech.word_error_rate_fp32)
     words = "" if None in rates else ", word error rate {:.1f} % where fp32 has {:.1f} %".format(*rates)
     return (
@@ -97,7 +97,7 @@ def _heard(speech: SpeechFacts) -> str:
     )
 
 
-def _told(parity: ParityFacts) -> str:
+def _told(parity: ParityReport) -> str:
     return (
         f"error {parity.largest_error:.1e} at most, {parity.tolerance:.1e} allowed, "
         f"{parity.agreement:.2%} of integers equal, cases: {len(parity.cases)}"

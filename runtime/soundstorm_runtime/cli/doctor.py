@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..support.serde import to_plain
+from ..support.serde import to_dict
 from ..tools.diagnosis import BundleCheck, Diagnosis, diagnose
 from .options import engine_options
 
@@ -33,7 +33,7 @@ def doctor(
     bundle does not run or differs.
     """
     diagnosis = diagnose(bundle, provider=provider, precision=precision, threads=threads)
-    click.echo(json.dumps(to_plain(diagnosis), indent=2) if as_json else "\n".join(_lay_out(diagnosis)))
+    click.echo(json.dumps(to_dict(diagnosis), indent=2) if as_json else "\n".join(_lay_out(diagnosis)))
     if not diagnosis.is_well:
         sys.exit(1)
 

@@ -11,7 +11,7 @@ from ..audio.recording import read_recording
 from ..bundle.prompts import SUFFIX, write_prompt
 from ..bundle.reader import Bundle, read_bundle
 from ..errors import OptionError
-from ..synthesis.prompt_encoder import PromptMaker
+from ..synthesis.prompt_encoder import PromptEncoder
 from .options import bundle_argument, threads_option
 
 
@@ -35,7 +35,7 @@ def prompt(bundle: Path, recording: Path, output: Path, threads: int | None) -> 
     checked = read_bundle(bundle)
     _check_output(checked, output)
     started = time.perf_counter()
-    made = PromptMaker(checked, threads).make(read_recording(recording))
+    made = PromptEncoder(checked, threads).make(read_recording(recording))
     write_prompt(output, made)
     took, seconds = time.perf_counter() - started, made.seconds(checked.manifest)
     click.echo(f"{output}: {seconds:.1f} s of speech, made in {took:.2f} s", err=True)

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ..errors import OptionError, SoundStormError, TextError
-from .api_schema import ErrorBody, ErrorFacts
+from .api_schema import ErrorBody, ErrorDetail
 from .request_queue import Busy, TooSlow
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.facts = ErrorFacts(message=message, type=_type(status), param=param, code=code)
+        self.facts = ErrorDetail(message=message, type=_type(status), param=param, code=code)
         self.headers = dict(headers or {})
 
 

@@ -91,7 +91,7 @@ class Health(BaseModel):
     waiting: int
 
 
-class ErrorFacts(BaseModel):
+class ErrorDetail(BaseModel):
     """What is wrong, for people, and for programs: which parameter, which code."""
 
     message: str
@@ -103,4 +103,4 @@ class ErrorFacts(BaseModel):
 class ErrorBody(BaseModel):
     """An error in the form of the OpenAI API."""
 
-    error: ErrorFacts
+    error: ErrorDetail

@@ -13,7 +13,7 @@ from ..errors import SoundStormError
 T = TypeVar("T")
 
 
-def from_plain(cls: type[T], data: object, where: str) -> T:
+def from_dict(cls: type[T], data: object, where: str) -> T:
     """Build the dataclass `cls` from a mapping; `where` names the place in messages.
 
     Raises `ValueError` for an unknown key (valid ones are listed), a missing one, a wrong type, or
@@ -35,14 +35,14 @@ def from_plain(cls: type[T], data: object, where: str) -> T:
         raise ValueError(f"{where}: {error}") from error
 
 
-def to_plain(value: Any) -> Any:
-    """Turn dataclasses into plain dicts, lists, strings and numbers: the inverse of `from_plain`."""
+def to_dict(value: Any) -> Any:
+    """Turn dataclasses into plain dicts, lists, strings and numbers: the inverse of `from_dict`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
+        return {key: to_dict(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
+        return [to_dict(item) for item in value]
     return value
 
 
@@ -62,7 +62,7 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if hint is Any:
         return value
     if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast(type, hint), value, where)
+        return from_dict(typing.cast(type, hint), value, where)
     if origin in (types.UnionType, typing.Union):
         return _convert(_choose(arguments, value, where), value, where)
     if origin is tuple:

@@ -12,13 +12,13 @@ from ..bundle.prompts import Prompt
 from ..decoding.length_batching import MOST_FRAMES, buckets
 from ..decoding.maskgit import DecodeOptions, Ticks, decode_in_steps, finish
 from ..engines.base import Engine
-from .codec_decoder import Sound, WholeSound, begin_sound, delay
+from .codec_decoder import CodecDecoder, WholeDecoder, begin_sound, delay
 from .sentence_reader import Part
 
 CONTEXT_SECONDS = 0.5  # of the prompt that the codec hears before the speech; what it remembers is shorter
 
 
-class Acoustics:
+class AcousticStage:
     """Makes audio of semantic tokens, in the voice of a prompt where there is one.
 
     in_batches: whether several parts may go through the network together.
@@ -84,9 +84,9 @@ class Acoustics:
         One sample at a time: the codec takes no lengths, so that padding would be heard at the end. The
         end of the prompt goes before the codes and is cut off again: they continue its sound.
         """
-        return WholeSound(self._facts, self._context(prompt), self._decoder).push(codes, last=True)
+        return WholeDecoder(self._facts, self._context(prompt), self._decoder).push(codes, last=True)
 
-    def sound(self, prompt: Prompt | None = None) -> Sound:
+    def sound(self, prompt: Prompt | None = None) -> CodecDecoder:
         """Make what does the same with codes that come in pieces."""
         return begin_sound(self._facts, self._context(prompt), self._decoder, self._decoder_stream)
 

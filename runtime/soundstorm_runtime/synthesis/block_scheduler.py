@@ -32,7 +32,7 @@ class Costs:
         return Costs(*(_round_up(getattr(self, field.name)) for field in fields(self)))
 
 
-class Pace:
+class BlockScheduler:
     """The lengths of one stream's blocks, from what they are expected to cost: no clock is read.
 
     block: seconds that a block of so many frames takes. sentence: seconds until the first block of a

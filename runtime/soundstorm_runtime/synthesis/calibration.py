@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..engines.timing import quickest
-from .acoustic_stage import Acoustics
+from .acoustic_stage import AcousticStage
 from .options import Manner
-from .whole_sentences import Speaking
+from .whole_sentences import WholeSentences
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ def say_choice(milliseconds: float, calibration: Calibration, steps: Sequence[in
         )
 
 
-def calibrate(speaking: Speaking, acoustics: Acoustics, sentence: str, manner: Manner) -> Calibration:
+def calibrate(
+    speaking: WholeSentences, acoustics: AcousticStage, sentence: str, manner: Manner
+) -> Calibration:
     """Speak a sentence in a manner of few steps, each stage twice, to see how long that takes."""
     prompt, options = manner.prompt, manner.options
     (parts,), reading = quickest(lambda: list(speaking.read([sentence], manner)), runs=2)

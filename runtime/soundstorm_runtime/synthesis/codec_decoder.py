@@ -12,18 +12,18 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ..audio.inverse_stft import InverseStft, inverse_stft
-from ..bundle.manifest import AudioFacts
+from ..bundle.manifest import AudioSchema
 from ..engines.base import Engine
 from ..errors import EngineError
 
 
-class Sound(ABC):
+class CodecDecoder(ABC):
     """Decodes one utterance. What `push` gives, all together, has `hop` samples for each frame.
 
     context: codes int64 [frames, levels] that come before, and whose own sound is left out.
     """
 
-    def __init__(self, facts: AudioFacts, context: np.ndarray) -> None:
+    def __init__(self, facts: AudioSchema, context: np.ndarray) -> None:
         self._facts = facts
         self._codes = context  # those that the next piece has to be decoded with
         self._skip = len(context) * facts.hop
@@ -49,10 +49,10 @@ class Sound(ABC):
         """Decode what can be decoded of `_codes`, and keep there what later ones need."""
 
 
-class WholeSound(Sound):
+class WholeDecoder(CodecDecoder):
     """Waits for the last codes and decodes them all at once, with any codec."""
 
-    def __init__(self, facts: AudioFacts, context: np.ndarray, decoder: Engine) -> None:
+    def __init__(self, facts: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
         super().__init__(facts, context)
         self._decoder = decoder
 
@@ -65,13 +65,13 @@ class WholeSound(Sound):
         return decoded["audio"][0]
 
 
-class SpectralSound(Sound):
+class SpectralStreamDecoder(CodecDecoder):
     """Decodes a spectrum with the frames before and after it that it depends on, and joins by overlap.
 
-    It is late by `AudioFacts.lookahead` frames, and by the overlap of the windows.
+    It is late by `AudioSchema.lookahead` frames, and by the overlap of the windows.
     """
 
-    def __init__(self, facts: AudioFacts, context: np.ndarray, decoder: Engine) -> None:
+    def __init__(self, facts: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
         super().__init__(facts, context)
         self._decoder = decoder
         self._reach = facts.context or 0, facts.lookahead or 0
@@ -90,10 +90,10 @@ class SpectralSound(Sound):
         return self._inverse.push(spectrum, last)[0]
 
 
-class CausalSound(Sound):
+class CausalStreamDecoder(CodecDecoder):
     """Decodes piece by piece, with the decoder's state as an argument: nothing is decoded twice."""
 
-    def __init__(self, facts: AudioFacts, context: np.ndarray, decoder: Engine) -> None:
+    def __init__(self, facts: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
         super().__init__(facts, context)
         self._decoder = decoder
         inputs = decoder.graph.inputs
@@ -109,7 +109,7 @@ class CausalSound(Sound):
         return results["audio"][0]
 
 
-def delay(facts: AudioFacts, stream: Engine | None) -> int | None:
+def delay(facts: AudioSchema, stream: Engine | None) -> int | None:
     """Return how many frames late sound made in pieces is; None where none comes before the last piece."""
     if stream is not None:
         return 0
@@ -118,14 +118,16 @@ def delay(facts: AudioFacts, stream: Engine | None) -> int | None:
     return facts.lookahead + math.ceil((facts.window - facts.stft_hop) / 2 / facts.hop)
 
 
-def begin_sound(facts: AudioFacts, context: np.ndarray, decoder: Engine, stream: Engine | None) -> Sound:
+def begin_sound(
+    facts: AudioSchema, context: np.ndarray, decoder: Engine, stream: Engine | None
+) -> CodecDecoder:
     """Make the decoder of an utterance that comes in pieces, after codes int64 [frames, levels].
 
     decoder: of whole utterances; stream: with its state as an argument, where the bundle has it. A bundle
     that does not say how its codec can be decoded in pieces has it decoded as a whole.
     """
     if stream is not None:
-        return CausalSound(facts, context, stream)
+        return CausalStreamDecoder(facts, context, stream)
     if facts.lookahead is not None:
-        return SpectralSound(facts, context, decoder)
-    return WholeSound(facts, context, decoder)
+        return SpectralStreamDecoder(facts, context, decoder)
+    return WholeDecoder(facts, context, decoder)

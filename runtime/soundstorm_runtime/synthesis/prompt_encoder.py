@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..audio.recording import Recording, prepare
-from ..bundle.manifest import HearingFacts
+from ..bundle.manifest import PromptEncoderReport
 from ..bundle.prompts import Prompt
 from ..bundle.reader import Bundle
 from ..engines.base import Engine
@@ -13,7 +13,7 @@ from ..engines.onnx.onnx_engine import OnnxEngine
 from ..errors import OptionError
 
 
-class PromptMaker:
+class PromptEncoder:
     """Makes prompts for the voice of a bundle.
 
     Its graphs are opened when the first prompt is made, for speech needs neither. They run on the CPU in
@@ -56,7 +56,7 @@ class PromptMaker:
             self._engines[name] = OnnxEngine(graph, file, manifest.axes, threads=self._threads)
         return self._engines[name].run({"audio": audio})
 
-    def _hearing(self) -> HearingFacts:
+    def _hearing(self) -> PromptEncoderReport:
         manifest = self._bundle.manifest
         if manifest.hearing is None:
             reason = "it has no graphs for that; export it again with soundstorm-export"

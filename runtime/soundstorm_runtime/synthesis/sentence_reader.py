@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from ..bundle.manifest import Manifest, ParallelTextFacts, TextFacts
+from ..bundle.manifest import Manifest, ParallelTextSchema, TextSchema
 from ..engines.base import Engine
 from ..errors import TextError
 from ..text.spelling import Spelling
@@ -37,11 +37,11 @@ class Beginning:
     rng: np.random.Generator
 
 
-class Reader:
+class SentenceReader:
     """Reads sentences."""
 
     def __init__(
-        self, manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine], spelling: Spelling
+        self, manifest: Manifest, text: TextSchema, engines: Mapping[str, Engine], spelling: Spelling
     ) -> None:
         self._stage = _text_stage(manifest, text, engines, spelling.longest_unit)
         self._spelling = spelling
@@ -98,13 +98,13 @@ class Reader:
 
 
 def _text_stage(
-    manifest: Manifest, text: TextFacts, engines: Mapping[str, Engine], longest_phone: float
+    manifest: Manifest, text: TextSchema, engines: Mapping[str, Engine], longest_phone: float
 ) -> TextStage:
     """Make the text stage that the manifest names; it takes what the other graphs can take, too."""
     encoder = engines["text_encoder"]
     axes = encoder.axes  # an engine may take less than the voice could
     frames = axes["frames"].max // manifest.frames_per_token
-    if isinstance(text, ParallelTextFacts):
+    if isinstance(text, ParallelTextSchema):
         return ParallelText(encoder, engines["text_decoder"], min(frames, axes["tokens"].max))
     semantic, limit = manifest.semantic, min(frames, axes["past"].max)
     return AutoregressiveText(

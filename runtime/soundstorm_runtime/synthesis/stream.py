@@ -18,10 +18,10 @@ from ..bundle.prompts import Prompt
 from ..decoding.maskgit import DecodeOptions, finish
 from ..engines.timing import quickest
 from ..errors import OptionError
-from .acoustic_stage import Acoustics
-from .block_scheduler import LENGTHS, Costs, Pace
+from .acoustic_stage import AcousticStage
+from .block_scheduler import LENGTHS, BlockScheduler, Costs
 from .options import Manner
-from .sentence_reader import Beginning, Part, Reader
+from .sentence_reader import Beginning, Part, SentenceReader
 
 BEFORE_SECONDS = 1.0  # of codes that a block is continued from
 AHEAD_SECONDS = 0.2  # of semantic tokens after a block that it is decoded with
@@ -43,7 +43,7 @@ class Stream:
     """
 
     def __init__(
-        self, reader: Reader, acoustics: Acoustics, costs: Costs, manner: Manner, budget: float
+        self, reader: SentenceReader, acoustics: AcousticStage, costs: Costs, manner: Manner, budget: float
     ) -> None:
         self._reader, self._acoustics, self._manner = reader, acoustics, manner
         self._prompt = manner.prompt and ending(manner.prompt, acoustics.tokens(PROMPT_SECONDS))
@@ -93,7 +93,7 @@ class Stream:
             codes = np.concatenate([codes, made])[-past * per_token :]
             tokens = tokens[end - len(codes) // per_token :]
 
-    def _make_pace(self, costs: Costs, budget: float) -> Pace:
+    def _make_pace(self, costs: Costs, budget: float) -> BlockScheduler:
         acoustics, per_token = self._acoustics, self._acoustics.per_token
         around = acoustics.tokens(BEFORE_SECONDS + AHEAD_SECONDS) * per_token
         if self._prompt:
@@ -105,7 +105,7 @@ class Stream:
             return stepping + frames * (costs.codec_frame + costs.token / per_token)
 
         frame = acoustics.samples(1) / per_token / acoustics.sample_rate
-        return Pace(block, costs.sentence, frame, acoustics.late or 0, budget)
+        return BlockScheduler(block, costs.sentence, frame, acoustics.late or 0, budget)
 
     def _block(self) -> int:
         """Return the tokens of the next block."""
@@ -123,12 +123,12 @@ class Stream:
 class Streams:
     """Begins the streams of a voice, and measures once how long the work on them takes."""
 
-    def __init__(self, acoustics: Acoustics, levels: int) -> None:
+    def __init__(self, acoustics: AcousticStage, levels: int) -> None:
         self._acoustics, self._levels = acoustics, levels
         self._costs: Costs | None = None
         self._measuring = threading.Lock()
 
-    def costs(self, reader: Reader, given: Costs | None = None) -> Costs:
+    def costs(self, reader: SentenceReader, given: Costs | None = None) -> Costs:
         """Return what the work takes here, or what is given from now on."""
         with self._measuring:
             if self._costs is None and self._acoustics.late is None:
@@ -140,7 +140,7 @@ class Streams:
                 self._costs = given or measure(reader, self._acoustics, self._levels).rounded()
             return self._costs
 
-    def begin(self, reader: Reader, manner: Manner, budget_ms: float | None) -> Stream:
+    def begin(self, reader: SentenceReader, manner: Manner, budget_ms: float | None) -> Stream:
         """Begin one; budget_ms: until the first audio, None for as little as can be."""
         if budget_ms is not None and not budget_ms > 0:
             raise OptionError(f"the budget is {budget_ms:g} ms, expected more than 0")
@@ -163,7 +163,7 @@ def continued(prompt: Prompt | None, spoken: Prompt) -> Prompt | None:
     )
 
 
-def measure(reader: Reader, acoustics: Acoustics, levels: int) -> Costs:
+def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Costs:
     """See how long the work on a sentence takes here: a fraction of a second, once for each voice."""
     seed = np.random.SeedSequence(0)
     arrays, reading = quickest(lambda: list(next(reader.read_as_made(_SENTENCE, seed)).tokens), _RUNS)

@@ -8,18 +8,18 @@ from itertools import chain
 import numpy as np
 
 from ..errors import OptionError
-from .acoustic_stage import Acoustics
+from .acoustic_stage import AcousticStage
 from .duration import silences, stretch_for
 from .options import Manner
-from .sentence_reader import Part, Reader
+from .sentence_reader import Part, SentenceReader
 
 _READINGS = 6  # of a text of given length, until it fits
 
 
-class Speaking:
+class WholeSentences:
     """Reads sentences, and speaks each as a whole."""
 
-    def __init__(self, reader: Reader, acoustics: Acoustics) -> None:
+    def __init__(self, reader: SentenceReader, acoustics: AcousticStage) -> None:
         self._reader, self._acoustics = reader, acoustics
 
     def read(
@@ -73,7 +73,7 @@ class Speaking:
             yield from _joined([parts], sound(self._acoustics, parts, manner), [gap])
 
 
-def sound(acoustics: Acoustics, parts: Sequence[Part], manner: Manner) -> dict[Part, np.ndarray]:
+def sound(acoustics: AcousticStage, parts: Sequence[Part], manner: Manner) -> dict[Part, np.ndarray]:
     """Make audio, float32 [samples], of each part."""
     codes = acoustics.codes(parts, manner.options, manner.prompt)
     return {part: acoustics.audio(own, manner.prompt) for part, own in zip(parts, codes, strict=True)}

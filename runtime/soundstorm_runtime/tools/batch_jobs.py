@@ -14,7 +14,7 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import TextError
 from ..support.hardware import default_threads
 from ..support.interrupt import leave_ctrl_c_to_parent, starting_processes
-from ..support.serde import from_plain
+from ..support.serde import from_dict
 from ..voice import Voice
 
 CHUNK = 16  # lines that go through the network together, and that an interrupted run may lose
@@ -83,7 +83,7 @@ def read_lines(text: str, name: str) -> list[Line]:
         if not row.strip():
             continue
         try:
-            line = from_plain(Line, json.loads(row), "the line")
+            line = from_dict(Line, json.loads(row), "the line")
         except (ValueError, RecursionError) as error:
             raise TextError(f"{name}:{number}: {error}; mend the line") from error
         if line.id in seen:

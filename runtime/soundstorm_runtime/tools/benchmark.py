@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from ..bundle.manifest import FileFacts
+from ..bundle.manifest import FileRecord
 from ..bundle.open_engines import Engines, PrecisionChoice, Provider, open_engines
 from ..bundle.reader import MANIFEST_FILE, Bundle, read_bundle
 from ..engines.base import Engine
@@ -141,7 +141,7 @@ def bench(
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=this_machine(),
-        bundle=FileFacts.of(path / MANIFEST_FILE).sha256,
+        bundle=FileRecord.of(path / MANIFEST_FILE).sha256,
         voice=bundle.manifest.name,
         decode_steps=setting.steps or bundle.manifest.decode.steps,
         threads=setting.threads or default_threads(),

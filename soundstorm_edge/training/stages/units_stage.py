@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ...data.corpus import Corpus, Utterance
 from ...errors import CheckpointError, CorpusError
-from ...support.config import to_plain
+from ...support.config import to_dict
 from ...support.tensor_files import load_tensors, save_tensors
 from ...text_to_semantic.parallel import spread_over_time
 from ...units.semantic_units import (
@@ -168,7 +168,7 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence
 
 def save_units(path: Path, units: SemanticTokenizer, config: UnitsConfig) -> None:
     """Write units for `load_units`."""
-    save_tensors(path, UNITS, {"config": to_plain(config), "weights": units.state_dict()})
+    save_tensors(path, UNITS, {"config": to_dict(config), "weights": units.state_dict()})
 
 
 def load_units(path: Path, config: UnitsConfig) -> SemanticTokenizer:
@@ -176,7 +176,7 @@ def load_units(path: Path, config: UnitsConfig) -> SemanticTokenizer:
     if not path.exists():
         raise CheckpointError(f"no units at {path}; run 'soundstorm-train units' first")
     kept = load_tensors(path, UNITS, ("config", "weights"))
-    if kept["config"] != to_plain(config):
+    if kept["config"] != to_dict(config):
         raise CheckpointError(f"{path} holds units of another recipe; remove it or choose another --run")
     units = build_units(config)
     units.load_state_dict(kept["weights"])

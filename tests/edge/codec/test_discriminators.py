@@ -13,7 +13,7 @@ from soundstorm_edge.codec.adversarial import (
 )
 from soundstorm_edge.codec.discriminators import DiscriminatorConfig, Discriminators, StftDiscriminatorConfig
 from soundstorm_edge.errors import RecipeError
-from soundstorm_edge.support.config import from_plain
+from soundstorm_edge.support.config import from_dict
 from soundstorm_runtime.errors import AudioError
 
 STFT = StftDiscriminatorConfig(
@@ -162,4 +162,4 @@ def test_wrong_audio_is_refused(discriminators: Discriminators) -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        from_plain(DiscriminatorConfig, settings, "discriminators")
+        from_dict(DiscriminatorConfig, settings, "discriminators")

@@ -20,7 +20,7 @@ from soundstorm_edge.codec.soundstream import (
 from soundstorm_edge.codec.spectral_loss import SpectralLoss
 from soundstorm_edge.errors import CheckpointError, RecipeError
 from soundstorm_edge.nn.causal_convolution import CausalConv1d, CausalConvTranspose1d
-from soundstorm_edge.support.config import from_plain, to_plain
+from soundstorm_edge.support.config import from_dict, to_dict
 from soundstorm_export.verify.operators import check_operators
 from soundstorm_runtime.errors import AudioError
 
@@ -255,11 +255,11 @@ def test_odd_audio_is_refused(codec: SoundStream, audio: Tensor, message: str) -
 )
 def test_impossible_settings_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        from_plain(SoundStreamConfig, change, "codec")
+        from_dict(SoundStreamConfig, change, "codec")
 
 
 def test_configuration_survives_plain_data() -> None:
-    assert from_plain(SoundStreamConfig, to_plain(TINY), "codec") == TINY
+    assert from_dict(SoundStreamConfig, to_dict(TINY), "codec") == TINY
 
 
 def test_fields_are_taken_in_place_of_a_configuration() -> None:

@@ -18,10 +18,10 @@ from soundstorm_export.rewrite.simplify import simplify
 from soundstorm_export.tracing.networks import Network
 from soundstorm_export.tracing.trace import trace_graph
 from soundstorm_export.verify.operators import check_operators
-from soundstorm_runtime.bundle.manifest import AudioFacts
+from soundstorm_runtime.bundle.manifest import AudioSchema
 from soundstorm_runtime.engines.graphs import decoder_stream_graph
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
-from soundstorm_runtime.synthesis.codec_decoder import CausalSound
+from soundstorm_runtime.synthesis.codec_decoder import CausalStreamDecoder
 
 LEVELS, CODES, HOP = 3, 16, 16
 CONVOLUTIONAL = SoundStreamConfig(
@@ -132,11 +132,13 @@ def test_pieces_are_the_whole_on_the_device(tmp_path):
     check_operators("decoder_stream", model)
     ir.save(model, tmp_path / "decoder_stream.onnx")
     engine = OnnxEngine(graph, tmp_path / "decoder_stream.onnx", provider="cpu", threads=1)
-    facts = AudioFacts("soundstream", 16_000, HOP, 0, LEVELS, CODES, state=decoder.state)
+    facts = AudioSchema("soundstream", 16_000, HOP, 0, LEVELS, CODES, state=decoder.state)
     codes = drawn(60)
     with torch.no_grad():
         whole = codec.decode_from_codebook_indices(codes)[1].clamp(-1, 1).numpy()
-    sound = CausalSound(facts, codes[1, :10].numpy(), engine)  # the context of a prompt, which is not heard
+    sound = CausalStreamDecoder(
+        facts, codes[1, :10].numpy(), engine
+    )  # the context of a prompt, which is not heard
     cuts = [(10, 26), (26, 27), (27, 60)]
     pieces = [sound.push(codes[1, start:end].numpy(), last=end == 60) for start, end in cuts]
     assert [len(piece) for piece in pieces] == [(end - start) * HOP for start, end in cuts]

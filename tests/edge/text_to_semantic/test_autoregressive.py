@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from soundstorm_edge.errors import CorpusError, RecipeError
 from soundstorm_edge.nn.conformer import frame_mask
-from soundstorm_edge.support.config import from_plain, to_plain
+from soundstorm_edge.support.config import from_dict, to_dict
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
 
 SYMBOLS = tuple("abcdefgh")
@@ -194,14 +194,14 @@ def test_takes_the_longest_sequences_of_the_axes(model: TextToSemantic) -> None:
 )
 def test_refuses_bad_configurations(change: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        from_plain(TextToSemanticConfig, {**to_plain(TINY), **change}, "text")
+        from_dict(TextToSemanticConfig, {**to_dict(TINY), **change}, "text")
     assert str(caught.value).startswith(message)
 
 
 def test_a_state_dict_holds_parameters_alone_and_restores_the_model(model: TextToSemantic) -> None:
     state = model.state_dict()
     assert set(state) == {name for name, _ in model.named_parameters()}
-    twin = TextToSemantic(from_plain(TextToSemanticConfig, to_plain(TINY), "text")).eval()
+    twin = TextToSemantic(from_dict(TextToSemanticConfig, to_dict(TINY), "text")).eval()
     twin.load_state_dict(state)
     phones, lengths = torch.tensor([[1, 2, 3]]), torch.tensor([3])
     torch.testing.assert_close(twin.encode(phones, lengths), model.encode(phones, lengths))

@@ -14,7 +14,7 @@ from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
 from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import CheckpointError, CorpusError, RecipeError
-from soundstorm_edge.support.config import to_plain
+from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
 from soundstorm_edge.training import pipeline as run
 from soundstorm_edge.training.pipeline import (
@@ -51,7 +51,7 @@ def corpus(tmp_path: Path) -> Corpus:
             (0.1, samples / 16_000),
         )
         soundfile.write(tmp_path / row.audio, np.random.default_rng(number).normal(0, 0.1, samples), 16_000)
-        rows.append(json.dumps(to_plain(row)) + "\n")
+        rows.append(json.dumps(to_dict(row)) + "\n")
     (tmp_path / "utterances.jsonl").write_text("".join(rows))
     return Corpus(tmp_path)
 

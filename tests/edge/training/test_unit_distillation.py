@@ -12,7 +12,7 @@ import torch
 from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import CorpusError, RecipeError
-from soundstorm_edge.support.config import to_plain
+from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.training import pipeline as run
 from soundstorm_edge.training.loop import train
 from soundstorm_edge.training.optimization import Optimization
@@ -42,7 +42,7 @@ def spoken(tmp_path: Path) -> tuple[Corpus, list[np.ndarray]]:
         audio = 0.3 * waves + 0.01 * rng.standard_normal(len(waves))
         row = Utterance(f"u{number}", f"audio/u{number}.flac", len(audio) / 16_000, "t", "s", number > 9)
         soundfile.write(folder / row.audio, audio, 16_000)
-        rows.append(json.dumps(to_plain(row)) + "\n")
+        rows.append(json.dumps(to_dict(row)) + "\n")
         read.append(tokens)
     (folder / "utterances.jsonl").write_text("".join(rows))
     return Corpus(folder), read

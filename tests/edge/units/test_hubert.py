@@ -8,7 +8,7 @@ import torch
 from transformers import HubertConfig, HubertModel
 
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.support.config import from_plain
+from soundstorm_edge.support.config import from_dict
 from soundstorm_edge.units.semantic_units import HubertUnits, HubertUnitsConfig
 
 
@@ -69,4 +69,4 @@ def test_a_missing_library_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_recipe_can_ask_for_it() -> None:
     plain = {"kind": "hubert", "folder": "weights/hubert", "layer": 6}
-    assert from_plain(HubertUnitsConfig, plain, "units.model").layer == 6
+    assert from_dict(HubertUnitsConfig, plain, "units.model").layer == 6

@@ -12,7 +12,7 @@ import torch
 from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import CorpusError
-from soundstorm_edge.support.config import to_plain
+from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.training.optimization import Optimization
 from soundstorm_edge.training.stages.units_stage import PhoneticStage, UnitsRecipe, fit_units, load_units
 from soundstorm_edge.units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
@@ -45,7 +45,7 @@ def corpus(tmp_path: Path) -> Corpus:
             name, f"audio/{name}.flac", len(audio) / 16_000, "text", "s", number > 9, phones, ends
         )
         soundfile.write(folder / row.audio, audio, 16_000)
-        rows.append(json.dumps(to_plain(row)) + "\n")
+        rows.append(json.dumps(to_dict(row)) + "\n")
     (folder / "utterances.jsonl").write_text("".join(rows))
     return Corpus(folder)
 
@@ -89,7 +89,7 @@ def test_a_corpus_without_times_is_refused(corpus: Corpus) -> None:
     stage = PhoneticStage(recipe(), TINY, corpus, tuple(PITCHES))
     row = corpus.utterances[0]
     with pytest.raises(CorpusError, match="u0 has no phone times, which phonetic units need; align"):
-        stage._targets(Utterance(**{**to_plain(row), "phones": (), "ends": ()}), 0, 30)
+        stage._targets(Utterance(**{**to_dict(row), "phones": (), "ends": ()}), 0, 30)
 
 
 def test_features_are_of_one_scale() -> None:

@@ -34,13 +34,13 @@ from soundstorm_export.verify.operators import check_operators
 from soundstorm_export.verify.parity import check_parity
 from soundstorm_export.voice_parts import Parts
 from soundstorm_runtime import Voice
-from soundstorm_runtime.bundle.manifest import AudioFacts, SemanticFacts
+from soundstorm_runtime.bundle.manifest import AudioSchema, SemanticSchema
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import OptionError
-from soundstorm_runtime.synthesis.prompt_encoder import PromptMaker
+from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 
-SPECTRAL = AudioFacts("spectral", 16_000, 320, 1280, 2, 16)
+SPECTRAL = AudioSchema("spectral", 16_000, 320, 1280, 2, 16)
 STREAM = {
     "channels": 4, "strides": (4, 8, 10), "channel_mults": (1, 2, 2), "codebook_dim": 8, "codebook_size": 16,
     "rq_num_quantizers": 2, "discriminators": False,
@@ -68,7 +68,7 @@ def hubert(folder: Path) -> HubertUnits:
 def proven(parts: Parts, name: str, path: Path) -> ir.Model:
     """Export one graph, and hold it against PyTorch; gives what was written."""
     units = parts.units
-    semantic = SemanticFacts(12, 50, units.config.kind)
+    semantic = SemanticSchema(12, 50, units.config.kind)
     network = hearing_networks(parts, SPECTRAL, semantic, print)[name]
     model = without_fourier(simplify(trace(network, parts)))
     ir.save(model, path)
@@ -140,7 +140,7 @@ def test_other_speech_gives_the_tokens_of_pytorch(tiny_voice: VoiceModels, tmp_p
     bundle = export_bundle(own, tmp_path / "voice")
     audio = speak("Nobody heard this sentence in any training.", "slt")[0]
     padded = np.pad(audio, (0, -len(audio) % 320))
-    prompt = PromptMaker(bundle).tokenize(audio)
+    prompt = PromptEncoder(bundle).tokenize(audio)
     codes = own.codec.tokenize(torch.from_numpy(padded)[None])[0].numpy()
     tokens = own.units.tokenize(torch.from_numpy(padded)[None])[0].numpy()
     assert len(np.unique(codes)) > 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from soundstorm_runtime.bundle.manifest import FileFacts
+from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.graphs import step_graph
 from soundstorm_runtime.errors import BundleError
@@ -225,4 +225,4 @@ def test_file_facts_are_the_known_digest(tmp_path):
     file = tmp_path / "abc"
     file.write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert FileFacts.of(file) == FileFacts(digest, 3)
+    assert FileRecord.of(file) == FileRecord(digest, 3)

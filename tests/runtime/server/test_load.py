@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from benchmarks.load import Load, main, measure
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.support.serde import from_plain
+from soundstorm_runtime.support.serde import from_dict
 
 
 def host(served) -> str:
@@ -49,6 +49,6 @@ def test_the_result_is_kept(bundle, tmp_path, environment, monkeypatch):
     out = tmp_path / "load.json"
     done = CliRunner().invoke(main, [str(bundle), "--clients", "2", "--seconds", "0.5", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    result = from_plain(Load, json.loads(out.read_text()), out.name)
+    result = from_dict(Load, json.loads(out.read_text()), out.name)
     assert [run.clients for run in result.runs] == [1, 2]
     assert "first audio, 95 %" in done.output

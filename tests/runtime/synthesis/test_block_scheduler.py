@@ -10,14 +10,14 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundstorm_runtime.synthesis.block_scheduler import LENGTHS, SPARE, Costs, Pace
+from soundstorm_runtime.synthesis.block_scheduler import LENGTHS, SPARE, BlockScheduler, Costs
 
 FRAME = 0.02  # seconds
 
 
 def pace(step, *, budget=0.0, sentence=0.01, late=8):
     """Blocks of 15 steps, each of `step` seconds for 100 frames, a third of it whatever the length."""
-    return Pace(lambda frames: 15 * step * (1 / 3 + frames / 150), sentence, FRAME, late, budget)
+    return BlockScheduler(lambda frames: 15 * step * (1 / 3 + frames / 150), sentence, FRAME, late, budget)
 
 
 def lengths(pace, count):

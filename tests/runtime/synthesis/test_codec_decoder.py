@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundstorm_runtime.audio.inverse_stft import InverseStft, inverse_stft
-from soundstorm_runtime.bundle.manifest import AudioFacts
+from soundstorm_runtime.bundle.manifest import AudioSchema
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import spectral_decoder_graph
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.synthesis.codec_decoder import SpectralSound, WholeSound, begin_sound, delay
+from soundstorm_runtime.synthesis.codec_decoder import SpectralStreamDecoder, WholeDecoder, begin_sound, delay
 
 HOP, WINDOW, LEVELS, CODES = 4, 16, 2, 8
 CONTEXT, LOOKAHEAD = 5, 2
-FACTS = AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES, context=CONTEXT, lookahead=LOOKAHEAD)
+FACTS = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES, context=CONTEXT, lookahead=LOOKAHEAD)
 
 
 class Decoder(Engine):
@@ -56,9 +56,9 @@ def pushed(sound, codes, cuts):
 @given(st.integers(1, 40), st.lists(st.integers(0, 39), max_size=8), st.integers(0, 3))
 def test_pieces_are_the_whole(frames, cuts, context):
     codes, before = drawn(frames), drawn(context)
-    whole = WholeSound(FACTS, before, Decoder()).push(codes, last=True)
+    whole = WholeDecoder(FACTS, before, Decoder()).push(codes, last=True)
     assert len(whole) == frames * HOP
-    found = np.concatenate(pushed(SpectralSound(FACTS, before, Decoder()), codes, cuts))
+    found = np.concatenate(pushed(SpectralStreamDecoder(FACTS, before, Decoder()), codes, cuts))
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
@@ -68,15 +68,15 @@ def test_pieces_of_short_transforms_are_the_whole(frames, cuts):
     """Two transforms in a frame, side by side in the spectrum, are so many frames of half the hop."""
     facts = replace(FACTS, window=WINDOW // 2, transforms=2)
     decoder = Decoder(bins=2 * (WINDOW // 4 + 1))
-    whole = WholeSound(facts, drawn(0), decoder).push(drawn(frames), last=True)
+    whole = WholeDecoder(facts, drawn(0), decoder).push(drawn(frames), last=True)
     spectrum = decoder.run({"codes": drawn(frames)[None]})["spectrum"].reshape(1, 2 * frames, WINDOW // 2 + 2)
     np.testing.assert_array_equal(whole, inverse_stft(spectrum, WINDOW // 2, HOP // 2)[0].clip(-1, 1))
-    found = np.concatenate(pushed(SpectralSound(facts, drawn(0), decoder), drawn(frames), cuts))
+    found = np.concatenate(pushed(SpectralStreamDecoder(facts, drawn(0), decoder), drawn(frames), cuts))
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
 def test_sound_is_late_by_what_the_decoder_has_to_see():
-    sound = SpectralSound(FACTS, drawn(0), Decoder())
+    sound = SpectralStreamDecoder(FACTS, drawn(0), Decoder())
     chunk = sound.push(drawn(20))
     late = 20 - len(chunk) / HOP
     assert LOOKAHEAD < late <= delay(FACTS, None) == LOOKAHEAD + 2
@@ -84,20 +84,20 @@ def test_sound_is_late_by_what_the_decoder_has_to_see():
 
 def test_nothing_is_decoded_further_back_than_need_be():
     decoder = Decoder()
-    pushed(SpectralSound(FACTS, drawn(0), decoder), drawn(100), range(10, 100, 10))
+    pushed(SpectralStreamDecoder(FACTS, drawn(0), decoder), drawn(100), range(10, 100, 10))
     assert max(decoder.frames) == CONTEXT + LOOKAHEAD + 10
 
 
 def test_too_short_a_context_would_be_heard():
     """The test above sees what it is to see."""
-    facts = AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES, context=CONTEXT - 1, lookahead=LOOKAHEAD)
-    whole = WholeSound(facts, drawn(0), Decoder()).push(drawn(40), last=True)
-    found = np.concatenate(pushed(SpectralSound(facts, drawn(0), Decoder()), drawn(40), [10, 20, 30]))
+    facts = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES, context=CONTEXT - 1, lookahead=LOOKAHEAD)
+    whole = WholeDecoder(facts, drawn(0), Decoder()).push(drawn(40), last=True)
+    found = np.concatenate(pushed(SpectralStreamDecoder(facts, drawn(0), Decoder()), drawn(40), [10, 20, 30]))
     assert np.abs(found - whole).max() > 1e-3
 
 
 def test_without_facts_an_utterance_is_decoded_at_its_end():
-    facts = AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES)
+    facts = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES)
     sound = begin_sound(facts, drawn(0), Decoder(), None)
     assert delay(facts, None) is None
     first, second = pushed(sound, drawn(20), [10])
@@ -110,7 +110,7 @@ def test_samples_that_are_no_numbers_are_refused():
             return {"spectrum": super()._run(feeds)["spectrum"] * np.float32(np.nan)}
 
     with pytest.raises(EngineError, match="samples that are not finite numbers"):
-        SpectralSound(FACTS, drawn(0), Broken()).push(drawn(20))
+        SpectralStreamDecoder(FACTS, drawn(0), Broken()).push(drawn(20))
 
 
 @settings(deadline=None)
@@ -136,4 +136,4 @@ def test_the_inverse_transform_joins_pieces(frames, cuts):
 )
 def test_facts_that_contradict_each_other_are_refused(facts, message):
     with pytest.raises(ValueError, match=message):
-        AudioFacts("spectral", 800, HOP, WINDOW, LEVELS, CODES, **facts)
+        AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES, **facts)

@@ -12,7 +12,7 @@ from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle.prompts import Prompt, read_prompt, write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.errors import AudioError, BundleError, OptionError
-from soundstorm_runtime.synthesis.prompt_encoder import PromptMaker
+from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 
 RATE = 800  # of the tiny voice: 25 tokens a second, two frames each
 TEXT = "This is the first sentence. This is a second one."
@@ -45,7 +45,7 @@ def test_a_file_and_its_samples_make_the_same_prompt(tmp_path, voice):
 
 def test_codes_and_tokens_are_those_of_the_graphs(bundle):
     audio = np.repeat(np.linspace(0.03, 0.4, 30), 32).astype(np.float32)  # so loud are thirty tokens
-    made = PromptMaker(read_bundle(bundle)).tokenize(audio[:-5])
+    made = PromptEncoder(read_bundle(bundle)).tokenize(audio[:-5])
     np.testing.assert_array_equal(made.semantic_tokens, (audio[::32] * 40).astype(int) % 10)
     np.testing.assert_array_equal(made.codes, np.repeat((audio[::16] * 40).astype(int) % 8, 3).reshape(-1, 3))
 
@@ -93,7 +93,7 @@ def test_a_bundle_without_the_graphs_says_so(make_bundle):
     semantic = dataclasses.replace(bundle.manifest.semantic, units="hubert")
     hubert = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, semantic=semantic))
     with pytest.raises(OptionError, match=r"exported without HuBERT, .* the machine that it was trained on"):
-        PromptMaker(hubert).make(None)
+        PromptEncoder(hubert).make(None)
 
 
 def test_a_recording_that_makes_no_prompt_is_refused(tmp_path, voice):

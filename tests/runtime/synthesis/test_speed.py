@@ -1,4 +1,4 @@
-"""Speaking rate: how long speech gets, through durations of phones or the number of tokens."""
+"""WholeSentences rate: how long speech gets, through durations of phones or the number of tokens."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from soundstorm_export.tracing.networks import networks
 from soundstorm_export.voice_parts import Parts
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.bundle.reader import read_bundle
-from soundstorm_runtime.synthesis.acoustic_stage import Acoustics
+from soundstorm_runtime.synthesis.acoustic_stage import AcousticStage
 from soundstorm_runtime.synthesis.sentence_reader import Part
 from soundstorm_runtime.text.sentences import normalise
 from soundstorm_runtime.voice import Voice
@@ -70,7 +70,7 @@ class Roads:
         self._prompt = prompts.get(teacher)
         self._name = teacher if prompts else None
         self._options = manifest.decode
-        self._acoustics = Acoustics(manifest, engines)
+        self._acoustics = AcousticStage(manifest, engines)
         self._voices = {TEXT: Voice(read, engines)}
         for precision in manifest.precisions:
             self._voices[f"bundle {precision}"] = Voice.load(
