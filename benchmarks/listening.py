@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from soundstorm_edge.checkpoint import load_voice
-from soundstorm_edge.data.flite import speak
+from soundstorm_edge.data.sources.flite import speak
 from soundstorm_runtime.text.sentences import normalise
 
 from .distance import mel_cepstral_distance, pesq, stoi
@@ -103,5 +103,5 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 def teacher_timbre(voice: str, text: str) -> list[float]:
     """Describe the voice of flite by one sentence of its own."""
-    audio, rate, _ = speak(normalise(text), voice)
-    return timbre(np.asarray(audio), rate)
+    sound = speak(normalise(text), voice)
+    return timbre(sound.audio, sound.rate)

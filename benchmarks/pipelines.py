@@ -22,7 +22,7 @@ import soxr
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels
-from soundstorm_edge.data.flite import speak
+from soundstorm_edge.data.sources.flite import speak
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_export.tracing.networks import networks
@@ -111,8 +111,8 @@ class Roads:
 
 def teach(text: str, voice: str, sample_rate: int) -> np.ndarray:
     """Let flite speak what the front end spells out of `text`: float32 `[samples]` at that rate."""
-    audio, rate, _ = speak(normalise(text), voice)
-    return _resample(audio, rate, sample_rate)
+    sound = speak(normalise(text), voice)
+    return _resample(sound.audio, sound.rate, sample_rate)
 
 
 def prompts_of(models: VoiceModels) -> dict[str, Prompt]:

@@ -18,7 +18,7 @@ import click
 from tqdm import tqdm
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
-from soundstorm_edge.data.flite import fortune_sentences
+from soundstorm_edge.data.sources.fortunes import fortune_sentences
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE

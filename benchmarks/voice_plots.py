@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
-from soundstorm_edge.data.flite import speak
+from soundstorm_edge.data.sources.flite import speak
 from soundstorm_edge.nn.mel import LogMel
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_runtime.support.command import run
@@ -141,7 +141,9 @@ def main(checkpoint: Path, bundle: Path | None, voice: str, text: str, out: Path
     speech = {road: spoken[road].audio for road in (TEACHER, SOUNDSTORM, TEXT)}
     figures = {f"{name}-spectrograms": plot_spectrograms(speech, roads.sample_rate)}
     if ends := predicted_ends(models, text):
-        figures[f"{name}-durations"] = plot_durations(speak(normalise(text), voice)[2], ends)
+        taught = speak(normalise(text), voice)
+        pairs = list(zip(taught.phones, taught.ends, strict=True))
+        figures[f"{name}-durations"] = plot_durations(pairs, ends)
     if logs := read_logs(name):
         figures[f"{name}-training"] = plot_training(logs)
     out.mkdir(parents=True, exist_ok=True)

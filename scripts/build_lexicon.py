@@ -18,7 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from soundstorm_edge.data.flite import FORTUNES, run_flite
+from soundstorm_edge.data.sources.flite import run_flite
+from soundstorm_edge.data.sources.fortunes import FORTUNES
 from soundstorm_edge.errors import CorpusError
 from soundstorm_runtime.text.letter_to_sound import LETTERS, LetterToSound
 from soundstorm_runtime.text.lexicon import Lexicon

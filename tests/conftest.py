@@ -15,7 +15,7 @@ import torch
 
 from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels, build_voice, save_voice
 from soundstorm_edge.codec.spectral_codec import SpectralCodecConfig
-from soundstorm_edge.data.flite import FORTUNES
+from soundstorm_edge.data.sources.fortunes import FORTUNES
 from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.soundstorm.model import SoundStormConfig
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig

@@ -1,11 +1,10 @@
-"""Speech with its text, brought into one form: FLAC files at one sample rate and a list of utterances.
+"""A corpus: speech with its text as FLAC files of one sample rate, and a list of utterances.
 
-    corpus/utterances.jsonl    one `Utterance` a line
+    corpus/utterances.jsonl    one `Utterance` per line
     corpus/audio/*.flac        mono, 16 bit
-    corpus/settings.json       what it was made of
+    corpus/settings.json       the `CorpusConfig` it was made with
 
-Three sources: `flite` speaks English text that Debian carries (offline, with exact phone times), and
-the layouts of LJSpeech and LibriTTS are read from disk.
+The recordings come from a source: see `soundstorm_edge.data.sources`.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soundfile
@@ -28,38 +24,22 @@ from tqdm import tqdm
 
 from ..errors import CorpusError
 from ..support.config import to_dict
+from .corpus_config import CorpusConfig
+from .recording import Recording
+from .sources import recordings
 from .utterances import LISTING, Utterance, Utterances, find_listings
-
-UNKNOWN_SIZE = 0xFFFFFFFF  # what a WAV that was streamed has for its size
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """Where the speech comes from: `path` is the corpus folder of LJSpeech or LibriTTS."""
-
-    source: Literal["flite", "ljspeech", "libritts"] = "flite"
-    path: str = ""
-    voices: tuple[str, ...] = ("rms",)
-    sample_rate: int = 16_000
-    utterances: int = 0  # at most this many of every voice; 0 takes all
-    held_out_percent: int = 2
-    times: str = ""  # "align" finds phone times, a folder holds TextGrid files; empty takes the source's
-
-
-@dataclass(frozen=True)
-class Recording:
-    """An utterance before its audio is made or read: `load` gives audio, sample rate, phones, ends."""
-
-    id: str
-    text: str
-    speaker: str
-    load: Callable[[], tuple[np.ndarray, int, tuple[str, ...], tuple[float, ...]]]
 
 
 class Corpus:
-    """A corpus folder that is complete: its utterances, and their audio on demand.
+    """A complete corpus on disk: its utterances, and their audio on demand.
 
-    A folder of such folders, or of links to them, is a corpus too: one that is made or kept in shards.
+    A folder of corpus folders, or of links to them, is a corpus in shards.
+
+    Args:
+        folder: the corpus.
+
+    Raises:
+        CorpusError: there is no corpus in the folder, or a shard of it is incomplete.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,11 +47,11 @@ class Corpus:
         self.utterances = Utterances(folder, find_listings(folder))
 
     def select(self, *, held_out: bool) -> Utterances:
-        """Give the utterances for training, or those that no training sees."""
+        """Return the utterances for training, or the held-out ones."""
         return self.utterances.where(self.utterances.held_out == held_out)
 
-    def lasting(self, seconds: float, *, held_out: bool) -> Utterances:
-        """Give those that last at least so long. Raises `CorpusError` where there are none."""
+    def at_least(self, seconds: float, *, held_out: bool) -> Utterances:
+        """Return the utterances of at least this duration; raises `CorpusError` where there are none."""
         part = self.select(held_out=held_out)
         chosen = part.where(part.seconds >= seconds)
         if not len(chosen):
@@ -80,7 +60,19 @@ class Corpus:
         return chosen
 
     def audio(self, utterance: Utterance, start: int = 0, samples: int = -1) -> np.ndarray:
-        """Read float32 `[samples]` in -1 to 1, from sample `start` on."""
+        """Read the audio of an utterance.
+
+        Args:
+            utterance: which one.
+            start: the first sample to read.
+            samples: how many; -1 reads to the end.
+
+        Returns:
+            float32 `[samples]`, in -1 to 1.
+
+        Raises:
+            CorpusError: the file cannot be read, or is shorter than the list of utterances states.
+        """
         path = self.folder / utterance.audio
         try:
             audio, rate = soundfile.read(path, dtype="float32", start=start, frames=samples)
@@ -89,16 +81,17 @@ class Corpus:
         expected = samples if samples >= 0 else round(utterance.seconds * rate) - start
         if len(audio) != expected:
             raise CorpusError(
-                f"cannot read {path} ({len(audio)} samples from {start} on, expected {expected}); "
+                f"cannot read {path} ({len(audio)} samples from sample {start}, expected {expected}); "
                 "make the corpus again"
             )
         return audio
 
 
 def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
-    """Make or complete the corpus in `folder`; a killed run goes on where it stopped.
+    """Make the corpus in `folder`, or complete it: an interrupted run resumes where it stopped.
 
-    Raises `CorpusError` where the folder holds the corpus of other settings.
+    Raises:
+        CorpusError: the folder holds a corpus of other settings, or a recording cannot be used.
     """
     listing, settings = folder / LISTING, folder / "settings.json"
     if settings.exists() and json.loads(settings.read_text()) != to_dict(config):
@@ -110,15 +103,15 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     new.write_text(json.dumps(to_dict(config)))
     new.replace(settings)
     partial = folder / "utterances.partial.jsonl"
-    found = list(_recordings(config))
-    done = _mend_partial(partial, {recording.id: recording.text for recording in found})
-    recordings = [recording for recording in found if recording.id not in done]
-    if twice := [name for name, count in Counter(r.id for r in recordings).items() if count > 1]:
+    found = list(recordings(config))
+    if twice := [name for name, count in Counter(r.id for r in found).items() if count > 1]:
         raise CorpusError(f"two recordings have the id {twice[0]!r}, expected each once; rename one of them")
-    # Threads, because the work is in flite, libsndfile and soxr, all outside Python's lock.
+    done = _keep_valid_rows(partial, {recording.id: recording.text for recording in found})
+    missing = [recording for recording in found if recording.id not in done]
+    # Threads suffice: synthesizers, libsndfile and soxr work outside Python's lock.
     with ThreadPoolExecutor() as pool, partial.open("a") as rows:
-        made = pool.map(lambda recording: _make_utterance(recording, config, folder), recordings)
-        for utterance in tqdm(made, total=len(recordings), desc="corpus", unit="utterance"):
+        made = pool.map(lambda recording: _make_utterance(recording, config, folder), missing)
+        for utterance in tqdm(made, total=len(missing), desc="corpus", unit="utterance"):
             rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
     _add_times(config, folder, partial)
     partial.rename(listing)
@@ -126,7 +119,7 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
 
 
 def _add_times(config: CorpusConfig, folder: Path, partial: Path) -> None:
-    """Write the phones and their end times into the listing, where the recordings came without them."""
+    """Replace the phones and end times in the listing as `config.times` says."""
     if not config.times:
         return
     from .forced_alignment import align
@@ -147,98 +140,38 @@ def _add_times(config: CorpusConfig, folder: Path, partial: Path) -> None:
     new.replace(partial)
 
 
-def _recordings(config: CorpusConfig) -> Iterator[Recording]:
-    from .flite import flite_recordings
-
-    if config.source == "flite":
-        found: Iterable[Recording] = flite_recordings(config.voices)
-    elif config.source == "ljspeech":
-        found = ljspeech_recordings(Path(config.path))
-    else:
-        found = libritts_recordings(Path(config.path))
-    spoken: dict[str, int] = {}
-    for recording in found:
-        spoken[recording.speaker] = spoken.get(recording.speaker, 0) + 1
-        if not config.utterances or spoken[recording.speaker] <= config.utterances:
-            yield recording
-    if not spoken:
-        raise CorpusError(f"no utterance found in {config.path or config.source}")
-
-
 def _make_utterance(recording: Recording, config: CorpusConfig, folder: Path) -> Utterance:
-    audio, rate, phones, ends = recording.load()
-    if audio.ndim > 1:
-        audio = audio.mean(axis=1)
-    if rate != config.sample_rate:
-        audio = soxr.resample(audio, rate, config.sample_rate)
+    """Load a recording and write its audio into the corpus."""
+    sound = recording.load()
+    audio = sound.audio.mean(axis=1) if sound.audio.ndim > 1 else sound.audio
+    if sound.rate != config.sample_rate:
+        audio = soxr.resample(audio, sound.rate, config.sample_rate)
     name = f"audio/{recording.id}.flac"
     soundfile.write(folder / name, audio, config.sample_rate, subtype="PCM_16")
-    # The split hangs on the text alone, so that no voice trains on what another holds out.
-    digest = int.from_bytes(hashlib.sha256(recording.text.encode()).digest()[:8], "big")
-    held_out = digest % 100 < config.held_out_percent
-    seconds = len(audio) / config.sample_rate
-    return Utterance(recording.id, name, seconds, recording.text, recording.speaker, held_out, phones, ends)
+    return Utterance(
+        id=recording.id,
+        audio=name,
+        seconds=len(audio) / config.sample_rate,
+        text=recording.text,
+        speaker=recording.speaker,
+        held_out=_is_held_out(recording.text, config.held_out_percent),
+        phones=sound.phones,
+        ends=sound.ends,
+    )
 
 
-def ljspeech_recordings(folder: Path) -> Iterator[Recording]:
-    """LJSpeech: `metadata.csv` with `id|text|normalised text`, and `wavs/<id>.wav`."""
-    listing = folder / "metadata.csv"
-    if not listing.is_file():
-        raise CorpusError(f"no metadata.csv in {folder}; point corpus.path at an LJSpeech folder")
-    for number, line in enumerate(_read_text(listing).splitlines(), 1):
-        cells = line.split("|")
-        if len(cells) not in (2, 3) or not cells[0] or "/" in cells[0] or not cells[-1].strip():
-            raise CorpusError(f"{listing}:{number} is {line[:60]!r}, expected 'id|text|normalised text'")
-        yield _file_recording(cells[0], cells[-1].strip(), "lj", folder / "wavs" / f"{cells[0]}.wav")
+def _is_held_out(text: str, percent: int) -> bool:
+    """Decide by the text alone, so that no speaker trains on a sentence that another holds out."""
+    digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return digest % 100 < percent
 
 
-def libritts_recordings(folder: Path) -> Iterator[Recording]:
-    """LibriTTS: `<speaker>/<chapter>/<id>.wav` beside `<id>.normalized.txt`, at any depth below."""
-    for text in sorted(folder.rglob("*.normalized.txt")):
-        name = text.name.removesuffix(".normalized.txt")
-        speaker = text.parent.parent.name
-        yield _file_recording(name, _read_text(text).strip(), speaker, text.with_name(f"{name}.wav"))
+def _keep_valid_rows(partial: Path, texts: Mapping[str, str]) -> set[str]:
+    """Drop incomplete and outdated rows of an interrupted run; return the ids of the others.
 
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it"
-        ) from error
-
-
-def _file_recording(name: str, text: str, speaker: str, path: Path) -> Recording:
-    def load() -> tuple[np.ndarray, int, tuple[str, ...], tuple[float, ...]]:
-        try:
-            _check_whole(path)
-            audio, rate = soundfile.read(path, dtype="float32")
-        except (OSError, RuntimeError) as error:
-            raise CorpusError(f"cannot read {path} ({error}); remove its row or restore the file") from error
-        if not len(audio) or not np.isfinite(audio).all():
-            fault = "samples that are not finite" if len(audio) else "no samples"
-            raise CorpusError(f"{path} has {fault}; remove its row or restore the file")
-        return audio, rate, (), ()
-
-    return Recording(name, text, speaker, load)
-
-
-def _check_whole(path: Path) -> None:
-    """Raise `CorpusError` for a WAV that ends before its header says; libsndfile reads it without a word."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    if len(head) < 8 or not head.startswith(b"RIFF"):
-        return  # libsndfile knows other forms, and says what it does not know
-    size, found = struct.unpack("<I", head[4:])[0], path.stat().st_size
-    if found + 1 < size + 8 < UNKNOWN_SIZE:  # some writers leave out the last padding byte
-        raise CorpusError(f"{path} is truncated: {found} bytes, expected {size + 8}; restore the file")
-
-
-def _mend_partial(partial: Path, texts: Mapping[str, str]) -> set[str]:
-    """Drop what a killed run left half written, or is no longer so; tell which utterances are there.
-
-    texts: what is said in the recordings as they are now, by id.
+    Args:
+        partial: the listing that the run was writing.
+        texts: the text of each recording of the source, by id.
     """
     if not partial.exists():
         return set()

@@ -1,4 +1,4 @@
-"""The pronunciations that come with the package, in the file that `lexicon_training` writes."""
+"""The pronunciations that come with the package, in the file that `scripts.build_lexicon` writes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
-from ..data.corpus import CorpusConfig
+from ..data.corpus_config import CorpusConfig
 from ..errors import RecipeError
 from ..support.config import from_dict
 from .stages.acoustic_stage import AcousticRecipe

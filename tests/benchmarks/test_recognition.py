@@ -14,7 +14,7 @@ from benchmarks.recognition import (
     heard_words,
     reference_words,
 )
-from soundstorm_edge.data.flite import speak
+from soundstorm_edge.data.sources.flite import speak
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_words_keep_their_times_when_they_are_joined_or_parted():
 
 @pytest.mark.flite
 def test_flite_is_heard_and_aligned():
-    audio, rate, phones = speak("please close the window", "rms")
+    sound = speak("please close the window", "rms")
+    audio, rate = sound.audio, sound.rate
     recogniser = Recogniser()
     known = recogniser.align(audio, rate, "please close the window")
     heard = recogniser.hear(audio, rate)
     assert [word.text for word in heard] == ["please", "close", "the", "window"]
     assert [word.text for word in known] == [word.text for word in heard]
-    ends = [end for phone, end in phones]
-    assert known[1].end == pytest.approx(ends[8], abs=0.06), "close ends with its z"
+    assert known[1].end == pytest.approx(sound.ends[8], abs=0.06), "close ends with its z"
     assert recogniser.align(audio, rate, "please zzxy") == [], "a word that it does not know"
     assert recogniser.hear(audio, rate) == heard, "nothing is kept from one utterance to the next"
     assert [[word.text for word in words] for words in recogniser.hear_shifted(audio, rate)] == [

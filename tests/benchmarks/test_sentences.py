@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.recognition import reference_words
 from benchmarks.sentences import Sentence, read_sentences, take_evenly
-from soundstorm_edge.data.flite import fortune_sentences
+from soundstorm_edge.data.sources.fortunes import fortune_sentences
 from soundstorm_runtime.errors import TextError
 from soundstorm_runtime.text.sentences import split_sentences
 

@@ -59,8 +59,8 @@ class CodecStage(Stage):
         self.corpus = corpus
         self.samples = recipe.frames * self.codec.hop
         seconds = self.samples / self.codec.sample_rate
-        self.utterances = corpus.lasting(seconds, held_out=False)
-        self.held_out = corpus.lasting(seconds, held_out=True)[:32]
+        self.utterances = corpus.at_least(seconds, held_out=False)
+        self.held_out = corpus.at_least(seconds, held_out=True)[:32]
         self.lengths = np.ones(len(self.utterances))  # all crops are alike
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

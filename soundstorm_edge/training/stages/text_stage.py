@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from soundstorm_runtime.text.lexicon import Lexicon
 
 from ...checkpoint import build_text
-from ...data.corpus import Corpus, Utterance
+from ...data.corpus import Corpus
+from ...data.utterances import Utterance
 from ...errors import CorpusError
 from ...nn.conformer import frame_mask
 from ...text_to_semantic.autoregressive import TextToSemanticConfig

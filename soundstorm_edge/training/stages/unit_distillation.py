@@ -50,7 +50,7 @@ class HearingStage(Stage):
         self.model = _Listener(self.units)
         self.hop = recipe.model.sample_rate // recipe.model.rate
         for part in (False, True):  # an error where there is nothing so long
-            corpus.lasting(recipe.frames / recipe.model.rate, held_out=part)
+            corpus.at_least(recipe.frames / recipe.model.rate, held_out=part)
         self.numbers, held_out = (
             [n for n in np.flatnonzero(chosen).tolist() if self._frames(n) >= recipe.frames]
             for chosen in (~corpus.utterances.held_out, corpus.utterances.held_out)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ...data.corpus import Corpus, Utterance
+from ...data.corpus import Corpus
+from ...data.utterances import Utterance
 from ...errors import CheckpointError, CorpusError
 from ...support.config import to_dict
 from ...support.tensor_files import load_tensors, save_tensors
@@ -61,8 +62,8 @@ class PhoneticStage(Stage):
         self.config, self.recipe, self.corpus = config, recipe, corpus
         torch.manual_seed(recipe.optimization.seed)
         seconds = recipe.frames / config.rate
-        self.utterances = corpus.lasting(seconds, held_out=False)
-        self.held_out = list(corpus.lasting(seconds, held_out=True)[:32])
+        self.utterances = corpus.at_least(seconds, held_out=False)
+        self.held_out = list(corpus.at_least(seconds, held_out=True)[:32])
         self.lengths = np.ones(len(self.utterances))  # all crops are alike
         self.phones = {phone: number for number, phone in enumerate(symbols)}
         self.units = PhoneticUnits(config)

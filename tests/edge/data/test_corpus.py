@@ -4,13 +4,17 @@ import json
 import shutil
 import tracemalloc
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 import soundfile
 
-from soundstorm_edge.data import flite
-from soundstorm_edge.data.corpus import Corpus, CorpusConfig, make_corpus
+from soundstorm_edge.data.corpus import Corpus, make_corpus
+from soundstorm_edge.data.corpus_config import CorpusConfig
+from soundstorm_edge.data.sources import SOURCES
+from soundstorm_edge.data.sources.flite import speak
+from soundstorm_edge.data.sources.fortunes import fortune_sentences
 from soundstorm_edge.errors import CorpusError
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
@@ -43,6 +47,10 @@ def test_ljspeech(ljspeech: Path, tmp_path: Path) -> None:
     spectrum = np.abs(np.fft.rfft(audio[:16_000]))
     assert spectrum.argmax() == 440, "resampled to 16 kHz, not merely relabelled"
     assert len(corpus.audio(corpus.utterances[0], 100, 50)) == 50
+
+
+def test_a_recipe_may_name_every_source() -> None:
+    assert set(get_args(get_type_hints(CorpusConfig)["source"])) == set(SOURCES)
 
 
 def test_libritts(tmp_path: Path) -> None:
@@ -79,7 +87,7 @@ def test_an_unknown_voice_is_named(tmp_path: Path) -> None:
 def test_without_flite_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CorpusError, match="apt-get install flite"):
-        flite.speak("hello", "rms")
+        speak("hello", "rms")
 
 
 def test_fortunes_give_clean_sentences(tmp_path: Path) -> None:
@@ -87,7 +95,7 @@ def test_fortunes_give_clean_sentences(tmp_path: Path) -> None:
         "A stitch in time saves nine.  Look before you leap, always!\n\t\t-- Old Saying\n%\nSHOUTING "
         "IS RUDE HERE.\n%\nMr. Smith went away.\n%\nIt costs $5 a day.\n"
     )
-    assert flite.fortune_sentences(tmp_path) == [
+    assert fortune_sentences(tmp_path) == [
         "A stitch in time saves nine.",
         "Look before you leap, always!",
     ]

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from soundstorm_edge.data.flite import fortune_sentences, speak
 from soundstorm_edge.data.forced_alignment import STATES, align, likeliest_path
+from soundstorm_edge.data.sources.flite import speak
+from soundstorm_edge.data.sources.fortunes import fortune_sentences
 from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import CorpusError
 from soundstorm_edge.training.pipeline import shipped_lexicon
@@ -25,13 +26,11 @@ def lexicon():
 def spoken() -> tuple[list[Utterance], dict[str, np.ndarray]]:
     utterances, audio = [], {}
     for number, text in enumerate(fortune_sentences()[:20]):
-        samples, _, segments = speak(text, "rms")
-        noise = np.random.default_rng(number).standard_normal(len(samples)) * 0.001  # no digital silence
-        audio[str(number)] = (samples + noise).astype(np.float32)
-        phones, ends = zip(*segments, strict=True)
-        utterances.append(
-            Utterance(str(number), "", len(samples) / RATE, text, "rms", False, tuple(phones), tuple(ends))
-        )
+        sound = speak(text, "rms")
+        seconds = len(sound.audio) / RATE
+        noise = np.random.default_rng(number).standard_normal(len(sound.audio)) * 0.001  # no digital silence
+        audio[str(number)] = (sound.audio + noise).astype(np.float32)
+        utterances.append(Utterance(str(number), "", seconds, text, "rms", False, sound.phones, sound.ends))
     return utterances, audio
 
 

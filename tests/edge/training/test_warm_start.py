@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
-from soundstorm_edge.data.corpus import CorpusConfig
+from soundstorm_edge.data.corpus_config import CorpusConfig
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.training import pipeline as run
 from soundstorm_edge.training.optimization import Optimization

@@ -16,7 +16,7 @@ from transformers import HubertConfig, HubertModel
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.codec.interface import Codec
 from soundstorm_edge.codec.soundstream import SoundStream
-from soundstorm_edge.data.flite import speak
+from soundstorm_edge.data.sources.flite import speak
 from soundstorm_edge.units.semantic_units import (
     HubertUnits,
     HubertUnitsConfig,
@@ -138,7 +138,7 @@ def test_other_speech_gives_the_tokens_of_pytorch(tiny_voice: VoiceModels, tmp_p
     parts = Parts.of(tiny_voice)
     own = dataclasses.replace(parts, codec=scattered(parts.codec), units=scattered(parts.units))
     bundle = export_bundle(own, tmp_path / "voice")
-    audio = speak("Nobody heard this sentence in any training.", "slt")[0]
+    audio = speak("Nobody heard this sentence in any training.", "slt").audio
     padded = np.pad(audio, (0, -len(audio) % 320))
     prompt = PromptEncoder(bundle).tokenize(audio)
     codes = own.codec.tokenize(torch.from_numpy(padded)[None])[0].numpy()

@@ -1,0 +1,29 @@
+"""The settings of a corpus: the table `[corpus]` of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Where the speech of a corpus comes from.
+
+    Args:
+        source: the module of `soundstorm_edge.data.sources` that yields the recordings.
+        path: the folder of LJSpeech or LibriTTS.
+        voices: the voices that a synthesizer speaks with.
+        sample_rate: of the corpus, in Hz; recordings of another rate are resampled.
+        utterances: at most this many of each speaker; 0 takes all.
+        held_out_percent: share of the sentences that training does not see.
+        times: "align" runs forced alignment, a folder holds TextGrid files; empty keeps the source's own.
+    """
+
+    source: Literal["flite", "ljspeech", "libritts"] = "flite"
+    path: str = ""
+    voices: tuple[str, ...] = ("rms",)
+    sample_rate: int = 16_000
+    utterances: int = 0
+    held_out_percent: int = 2
+    times: str = ""
