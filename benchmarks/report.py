@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.support.serde import to_dict
 
 RESULTS = Path("benchmarks/results")
@@ -49,8 +50,7 @@ def _cpu_model() -> str:
 
 def write_result(path: Path, result: Any) -> None:
     """Write a result, a dataclass, as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

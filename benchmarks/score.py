@@ -22,6 +22,7 @@ from soundstorm_edge.data.sources.fortunes import fortune_sentences
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
+from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.support.serde import from_dict, to_dict
 
@@ -64,7 +65,7 @@ def measure_all(
 def _read(path: Path) -> Iterator[Measured]:
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     if path.exists():  # a killed run may have left half a line
-        path.write_text("".join(f"{line}\n" for line in lines))
+        write_file(path, "".join(f"{line}\n" for line in lines))
     for number, line in enumerate(lines, 1):
         yield from_dict(Measured, json.loads(line), f"{path}:{number}")
 

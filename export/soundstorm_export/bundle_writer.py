@@ -36,9 +36,9 @@ from soundstorm_runtime.bundle.manifest import (
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
 from soundstorm_runtime.engines.graphs import AXES
+from soundstorm_runtime.support.atomic import atomic_folder
 
 from .errors import ExportError
-from .folders import replacing
 from .rewrite.cpu import to_cpu
 from .rewrite.simplify import simplify
 from .tracing.networks import Network, networks
@@ -72,7 +72,7 @@ def export_bundle(
     parts = Parts.of(voice) if isinstance(voice, VoiceModels) else voice
     with ExitStack() as stack:
         try:
-            work = stack.enter_context(replacing(folder))
+            work = stack.enter_context(atomic_folder(folder))
         except OSError as error:
             raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
         bundle = _write_manifest(_write_graphs(parts, work, report), work)

@@ -22,6 +22,8 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from soundstorm_runtime.support.atomic import write_file
+
 from ..errors import CorpusError
 from ..support.config import to_dict
 from .corpus_config import CorpusConfig
@@ -99,9 +101,7 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     if listing.exists():
         return Corpus(folder)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    new = settings.with_suffix(".partial")
-    new.write_text(json.dumps(to_dict(config)))
-    new.replace(settings)
+    write_file(settings, json.dumps(to_dict(config)))
     partial = folder / "utterances.partial.jsonl"
     found = list(recordings(config))
     if twice := [name for name, count in Counter(r.id for r in found).items() if count > 1]:
@@ -135,9 +135,7 @@ def _add_times(config: CorpusConfig, folder: Path, partial: Path) -> None:
         timed = align(utterances, load, config.sample_rate, lexicon)
     else:
         timed = read_times(Path(config.times), utterances, lexicon.symbols)
-    new = partial.with_suffix(".timed")
-    new.write_text("".join(json.dumps(dataclasses.asdict(utterance)) + "\n" for utterance in timed))
-    new.replace(partial)
+    write_file(partial, "".join(json.dumps(dataclasses.asdict(utterance)) + "\n" for utterance in timed))
 
 
 def _make_utterance(recording: Recording, config: CorpusConfig, folder: Path) -> Utterance:
@@ -180,5 +178,5 @@ def _keep_valid_rows(partial: Path, texts: Mapping[str, str]) -> set[str]:
         fields = json.loads(row)
         if texts.get(fields["id"]) == fields["text"]:
             rows[fields["id"]] = row
-    partial.write_text("".join(f"{row}\n" for row in rows.values()))
+    write_file(partial, "".join(f"{row}\n" for row in rows.values()))
     return set(rows)

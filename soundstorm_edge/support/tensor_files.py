@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from soundstorm_runtime.support.atomic import atomic_file
 
 from ..errors import CheckpointError
 
@@ -19,18 +19,14 @@ VERSION = 1
 
 def save_tensors(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Write `content` (tensors and plain data) to `path`; a killed process leaves the old file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"format": FORMAT, "version": VERSION, "kind": kind, **content}, temporary)
-        temporary.replace(path)
+        with atomic_file(path) as work:
+            torch.save({"format": FORMAT, "version": VERSION, "kind": kind, **content}, work)
     except (OSError, RuntimeError) as error:  # PyTorch's own for a full disk is the latter
         raise CheckpointError(
             f"cannot write {path} ({error}); free some space or choose another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # gone by its new name, or never made
-            temporary.unlink()
 
 
 def load_tensors(path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from soundstorm_runtime.bundle.prompts import Prompt
+from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.text.lexicon import Lexicon
 
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
@@ -227,8 +228,7 @@ def _learn_from(folder: Path, sources: Mapping[str, str]) -> None:
     if (folder / "state.pt").exists():
         _check_sources(folder, sources)
     elif PartialState().is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SOURCES).write_text(json.dumps(sources))
+        write_file(folder / SOURCES, json.dumps(sources))
 
 
 def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:

@@ -19,6 +19,8 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from soundstorm_runtime.support.atomic import atomic_file, write_file
+
 from ..data.corpus import Corpus
 from ..errors import CorpusError
 
@@ -117,9 +119,7 @@ def _begin(folder: Path, made_by: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in (settings, *folder.glob("*.npy")):
         path.unlink(missing_ok=True)
-    new = settings.with_suffix(".partial")
-    new.write_text(json.dumps({"fingerprint": made_by}))
-    new.replace(settings)
+    write_file(settings, json.dumps({"fingerprint": made_by}))
 
 
 def _write_shard(folder: Path, shard: int, found: Sequence[np.ndarray]) -> None:
@@ -132,10 +132,8 @@ def _write_shard(folder: Path, shard: int, found: Sequence[np.ndarray]) -> None:
         (np.cumsum([len(tokens) for tokens in found]), path.with_suffix(".ends.npy")),
         (flat.astype(np.uint16), path),
     ):
-        new = name.with_suffix(".partial")
-        with new.open("wb") as file:
+        with atomic_file(name) as work, work.open("wb") as file:
             np.save(file, array, allow_pickle=False)
-        new.replace(name)
 
 
 def _shard_path(folder: Path, shard: int) -> Path:

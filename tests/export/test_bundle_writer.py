@@ -16,7 +16,6 @@ from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
 from soundstorm_export import bundle_writer as bundle_module
 from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_export.errors import ExportError
-from soundstorm_export.folders import replacing
 from soundstorm_export.verify import checked_write as proof
 from soundstorm_export.verify.operators import check_operators
 from soundstorm_export.verify.parity import BOUNDS, Bound
@@ -216,21 +215,6 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
         assert list(tmp_path.iterdir()) == [folder]
     finally:
         folder.rename(tiny_bundle)
-
-
-def test_a_link_stays_one_and_the_current_folder_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "voice").symlink_to("old")
-    with replacing(tmp_path / "voice") as work:
-        (work / "new").touch()
-    assert (tmp_path / "voice").is_symlink()
-    assert [path.name for path in (tmp_path / "old").iterdir()] == ["new"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "voice"]
-    monkeypatch.chdir(tmp_path / "old")
-    with pytest.raises(OSError, match="it is the current folder"), replacing(Path()):
-        pass
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tiny_voice: VoiceModels, tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ from soundstorm_runtime.bundle.reader import Bundle
 from soundstorm_runtime.engines.cuda_runtime import out_of_memory
 from soundstorm_runtime.engines.graphs import Axis, Graph
 from soundstorm_runtime.engines.tensorrt.library import TensorRt, open_tensorrt_library
+from soundstorm_runtime.support.atomic import atomic_folder, write_file
 
 from ..errors import ExportError
-from ..folders import replacing
 
 Report = Callable[[str], None]
 
@@ -102,7 +102,7 @@ def build_engines(
     folder = bundle.path / FOLDER / folder_name(gpu.name, library.version, precision)
     cache = folder.with_name(f"{folder.name}.timing")
     engines: dict[str, EngineRecord] = {}
-    with replacing(folder) as work:
+    with atomic_folder(folder) as work:
         for name, graph in bundle.manifest.expected_graphs().items():
             report(f"building the engine of {name} in {precision} on {gpu.name}")
             file = work / f"{name}.engine"
@@ -237,11 +237,9 @@ class _Build:
         return profile
 
     def _keep(self, timings: Any) -> None:
-        """Write the timing cache, whole or not at all; a full disk is the next file's to complain of."""
-        partial = self._cache.with_name(f".{self._cache.name}")
+        """Write the timing cache; without it, the next build is slower and nothing else."""
         with suppress(OSError):
-            partial.write_bytes(bytes(timings.serialize()))
-            partial.replace(self._cache)
+            write_file(self._cache, bytes(timings.serialize()))
 
     def _refused(self) -> ExportError:
         why = self._library.why()

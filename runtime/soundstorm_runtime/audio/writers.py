@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +12,7 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from ..support.atomic import atomic_file
 
 Write = Callable[[np.ndarray], None]
 
@@ -24,41 +24,31 @@ _UNKNOWN_SIZE = 0xFFFFFFFF  # what readers of a stream take as "until the end"
 def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
     """Open a mono 16-bit WAV or FLAC file, by the path's suffix; gives a function that writes float32.
 
-    The sound goes to a temporary file beside `path`, which takes its place at the end: a run that
-    fails leaves what was there. Raises `AudioError` at once for a path that cannot be written.
+    The file appears at `path` when it is complete (see `support.atomic`). Raises `AudioError` at once for a
+    path that cannot be written.
     """
     if path.suffix.lower() not in _FORMATS:
         raise AudioError(f"cannot write {path}: expected a name that ends in .wav or .flac")
     if path.is_dir():
         raise AudioError(f"cannot write {path}: it is a folder; give the name of a file in it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        file = _create(temporary, path, sample_rate)
+    with ExitStack() as stack:
+        try:
+            work = stack.enter_context(atomic_file(path))
+        except OSError as error:
+            raise AudioError(
+                f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+            ) from error
+        with _reasons(path):
+            file = soundfile.SoundFile(
+                work, "w", sample_rate, 1, "PCM_16", format=_FORMATS[path.suffix.lower()]
+            )
+        stack.enter_context(file)
 
         def write(audio: np.ndarray) -> None:
             with _reasons(path):
                 file.write(_to_integers(audio))
 
-        with file:
-            yield write
-        with _reasons(path):
-            os.replace(temporary, path)
-    finally:
-        with suppress(OSError):  # gone by its new name, or never made
-            temporary.unlink()
-
-
-def _create(temporary: Path, path: Path, sample_rate: int) -> soundfile.SoundFile:
-    try:
-        temporary.open("wb").close()  # the system's own reason is clearer than that of soundfile
-    except OSError as error:
-        raise AudioError(
-            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
-        ) from error
-    with _reasons(path):
-        return soundfile.SoundFile(
-            temporary, "w", sample_rate, 1, "PCM_16", format=_FORMATS[path.suffix.lower()]
-        )
+        yield write
 
 
 def _to_integers(audio: np.ndarray) -> np.ndarray:

@@ -6,17 +6,16 @@ in the smallest unsigned type that holds it, and the `fingerprint` of the voice 
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import BundleError
+from ..support.atomic import atomic_file
 from .manifest import Manifest
 
 SUFFIX = ".npz"
@@ -72,14 +71,8 @@ def write_prompt(path: Path, prompt: Prompt) -> None:
     if prompt.fingerprint:
         arrays[_FINGERPRINT] = np.array(prompt.fingerprint)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for flags
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):  # gone by its new name, or never made
-            temporary.unlink()
+    with atomic_file(path) as work, work.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for flags
 
 
 def read_prompt(path: Path, manifest: Manifest) -> Prompt:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
+from ..support.atomic import write_file
 from ..support.command import table
 from ..support.serde import to_dict
 from ..tools.benchmark import Bench, Case, Other, Run, Setting
@@ -84,7 +85,7 @@ def bench(
     result = measure(bundle, setting, against, checkpoint, lambda line: click.echo(line, err=True), command)
     click.echo("\n".join(_lay_out(result)))
     if json_file:
-        json_file.write_text(json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_file(json_file, json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n")
 
 
 def _lay_out(result: Bench) -> Iterator[str]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import BundleError, TextError
+from ..support.atomic import write_file
 from .letter_to_sound import LETTERS, LetterToSound
 from .sentences import PAUSES, normalise
 from .user_lexicon import OwnWords
@@ -154,7 +155,7 @@ class Lexicon:
 
     def save(self, path: Path) -> None:
         """Write the lexicon to a file."""
-        path.write_bytes(self.to_bytes())
+        write_file(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> Lexicon:

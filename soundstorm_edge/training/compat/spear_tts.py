@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from soundstorm_runtime.errors import OptionError
+from soundstorm_runtime.support.atomic import atomic_file
 
 from ...errors import CorpusError
 from ...support.tensor_files import read_tensors
@@ -202,7 +203,8 @@ class SemanticToTextDatasetGenerator:
                 wanted &= ids != pad
             rows.append(ids[wanted])
         row = torch.cat([rows[0], rows[0].new_tensor([self.delimiter_id]), rows[1]])
-        torch.save(row.cpu(), self.folder / f"{number}.pt")
+        with atomic_file(self.folder / f"{number}.pt") as work:
+            torch.save(row.cpu(), work)
 
 
 def _bare(item: Any) -> Tensor:
