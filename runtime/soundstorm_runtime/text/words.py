@@ -1,0 +1,79 @@
+"""What reading a text results in: sentences, and the words that are spoken in them.
+
+`split_sentences(text)` returns `Sentence`s. Each is the string that is spoken, as it was written, and
+carries its words; a text is therefore read once, and everything later takes words from the sentence.
+Every word has the span of the ORIGINAL text that it was read from: the three words of "$100" (one hundred
+dollars) all have the span of "$100", so word times can be shown on the text that the user gave.
+`Lexicon.spoken(sentence.words)` returns the phones of each word and the pause after it, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PAUSES = ",;:.?!"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A spoken word.
+
+    Args:
+        text: Letters a to z in lower case, with apostrophes inside; the letter a by its name is `ay`.
+        start: Where the original text has what it was read from.
+        end: The place after it.
+        pause: One of `PAUSES`, or empty where the next word follows at once.
+        phones: Phones to speak in place of those of the lexicon, separated by spaces; None for those.
+    """
+
+    text: str
+    start: int
+    end: int
+    pause: str = ""
+    phones: str | None = None
+
+
+class Sentence(str):
+    """A sentence as it was written, with the words that are spoken.
+
+    Args:
+        text: The sentence with single spaces.
+        words: Its words, in order.
+        silence: Seconds of silence after it that the text asks for; None for the usual pause.
+    """
+
+    __slots__ = ("silence", "words")
+
+    words: tuple[Word, ...]
+    silence: float | None
+
+    def __new__(cls, text: str, words: Iterable[Word], silence: float | None = None) -> Sentence:
+        """Make a string that carries its words."""
+        self = super().__new__(cls, text)
+        self.words = tuple(words)
+        self.silence = silence
+        return self
+
+    @property
+    def start(self) -> int:
+        """Where the original text has its first word."""
+        return self.words[0].start
+
+    @property
+    def end(self) -> int:
+        """Where the original text goes on after its last word."""
+        return max(word.end for word in self.words)
+
+    @property
+    def spelled(self) -> str:
+        """The words with their pauses: `doctor smith paid three dollars fifty cents twice.`."""
+        return " ".join(word.text + word.pause for word in self.words)
+
+    def moved(self, places: int) -> Sentence:
+        """Return the sentence as part of a text that has so many more characters before it."""
+        words = (
+            Word(word.text, word.start + places, word.end + places, word.pause, word.phones)
+            for word in self.words
+        )
+        return Sentence(self, words, self.silence)
