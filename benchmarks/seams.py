@@ -15,7 +15,7 @@ from soundstorm_runtime.audio.inverse_stft import InverseStft
 from soundstorm_runtime.bundle.manifest import AudioSchema, FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
 from soundstorm_runtime.support.command import run
-from soundstorm_runtime.synthesis.block_scheduler import Costs
+from soundstorm_runtime.synthesis.calibration import Costs
 from soundstorm_runtime.voice import Voice
 
 from .recognition import Recogniser, WordErrors, count_errors, reference_words

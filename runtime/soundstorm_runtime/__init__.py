@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .decoding.maskgit import DecodeOptions
     from .errors import SoundStormError
+    from .synthesis.options import SynthesisOptions
     from .voice import Voice
 
     __version__: str
 
-__all__ = ["DecodeOptions", "SoundStormError", "Voice", "__version__"]
+__all__ = ["DecodeOptions", "SoundStormError", "SynthesisOptions", "Voice", "__version__"]
 
-_HOMES = {"Voice": "voice", "DecodeOptions": "decoding.maskgit", "SoundStormError": "errors"}
+_HOMES = {
+    "Voice": "voice",
+    "SynthesisOptions": "synthesis.options",
+    "DecodeOptions": "decoding.maskgit",
+    "SoundStormError": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use: a part of this package does not pull in the rest."""
+    """Import a public name at its first use, so that one part of the package does not import the others."""
     if name == "__version__":
         return _version()
     if name in _HOMES:
@@ -33,7 +39,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
-    from importlib import metadata  # pulls in the email package, which nothing else here needs
+    from importlib import metadata  # imports the email package, which nothing else here needs
 
     try:
         return metadata.version("soundstorm-edge")

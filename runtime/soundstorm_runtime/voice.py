@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,26 +19,49 @@ from .decoding.maskgit import DecodeOptions
 from .engines.base import Engine
 from .errors import OptionError
 from .synthesis.acoustic_stage import AcousticStage
-from .synthesis.block_scheduler import Costs
-from .synthesis.calibration import calibrate, fewest_steps, say_choice
-from .synthesis.options import PAUSE_SECONDS, Manners, one_each
+from .synthesis.calibration import Calibration, Costs, steps_within
+from .synthesis.options import (
+    BatchKeywords,
+    Keywords,
+    ResolvedOptions,
+    SynthesisOptions,
+    merge,
+    merge_each,
+    resolve,
+)
 from .synthesis.prompt_encoder import PromptEncoder
 from .synthesis.sentence_reader import Part, SentenceReader
-from .synthesis.stream import Streams, chunks, chunks_in_thread
-from .synthesis.whole_sentences import WholeSentences, checked_tokens, sound
+from .synthesis.stream import Stream, chunks, chunks_in_thread
+from .synthesis.whole_sentences import WholeSentences, checked_tokens, synthesise
 from .text.incremental import sentences_of, sentences_to_come
 from .text.user_lexicon import Pronunciations
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_log = logging.getLogger(__name__)
+
 
 class Voice:
-    """Speaks text. `Voice.load` makes one; the same text, options and seed give the same audio.
+    """Speaks text; `Voice.load` makes one. Threads may share it.
 
-    `sample_rate` is in samples a second; `options` are the voice's own decode options; `voices` are the
-    names it can speak as, and `speaker` the one it takes where none is asked for. Threads may share it.
+    The same text and options give the same audio. Every method that speaks takes `SynthesisOptions`, their
+    fields as keywords, or both, where keywords take precedence: `voice.speak(text, options, seed=3)`.
+    `DecodeOptions` in place of `SynthesisOptions` set the field `decode` alone.
 
-    bundle: what the voice was exported to. engines: one for each graph of its manifest, by name.
-    in_batches: whether a sample comes out of a batch as it does alone, so that `speak_many` may use some.
-    lexicon and threads: as those of `load`.
+    Args:
+        bundle: The exported voice.
+        engines: An engine for each graph of its manifest, by name.
+        in_batches: Whether the engines compute a sample of a batch as they do it alone, so that `speak_many`
+            may use batches.
+        lexicon: As in `load`.
+        threads: As in `load`.
+
+    Attributes:
+        sample_rate: Samples a second.
+        options: The voice's own decode options.
+        voices: Names that the option `voice` takes.
+        speaker: The one of them that speaks by default.
     """
 
     def __init__(
@@ -49,19 +73,20 @@ class Voice:
         lexicon: Pronunciations | None = None,
         threads: int | None = None,
     ) -> None:
-        manifest, prompts, spelling = bundle.manifest, bundle.prompts(), bundle.spelling(lexicon)
+        manifest, spelling = bundle.manifest, bundle.spelling(lexicon)
         self.sample_rate = manifest.audio.sample_rate
         self.options = manifest.decode
-        self.voices = tuple(prompts)
         self.speaker = manifest.speaker
         self._manifest = manifest
-        self._maker = PromptEncoder(bundle, threads)
+        self._prompts = bundle.prompts()
+        self.voices = tuple(self._prompts)
+        self._prompt_encoder = PromptEncoder(bundle, threads)
         self._text_reader: SentenceReader | None = None
         if manifest.text is not None and spelling is not None:
             self._text_reader = SentenceReader(manifest, manifest.text, engines, spelling)
         self._acoustics = AcousticStage(manifest, engines, in_batches)
-        self._manners = Manners(manifest, prompts)
-        self._streams = Streams(self._acoustics, manifest.audio.levels)
+        self._calibration = Calibration(self._acoustics, manifest.audio.levels)
+        self._warned = False  # that this codec does not stream
 
     @classmethod
     def load(
@@ -73,215 +98,265 @@ class Voice:
         precision: PrecisionChoice = "auto",
         lexicon: Pronunciations | None = None,
     ) -> Voice:
-        """Load the bundle in the folder `path`.
+        """Load a bundle. The log says what 'auto' chose.
 
-        threads: threads within one operator; None takes the processors at hand, up to 8.
-        provider: 'cpu', 'cuda', 'onnx-tensorrt', 'tensorrt', or 'auto' for the best that works.
-        precision: one that the bundle has ('fp32', 'int8', 'fp16', 'bf16', 'int8-qdq', 'fp8-qdq'), or 'auto'
-        for the fastest there of those that lose next to nothing.
-        lexicon: a TOML file, or a mapping, of words to "/phones/" or to a respelling.
+        Args:
+            path: The folder that soundstorm-export wrote.
+            threads: Threads within one operator; None uses the available processors, up to 8.
+            provider: 'cpu', 'cuda', 'onnx-tensorrt', 'tensorrt', or 'auto' for the best that works.
+            precision: One that the bundle has ('fp32', 'int8', 'fp16', 'bf16', 'int8-qdq', 'fp8-qdq'), or
+                'auto' for the fastest of those whose speech is hardly worse.
+            lexicon: A TOML file, or a mapping, of words to "/phones/" or to a respelling.
 
-        What 'auto' took is said in the log. Raises `BundleError` for a bundle that fails a check,
-        `EngineError` for an engine that is missing or cannot be used, `OptionError` for a precision
-        that the bundle lacks, or a lexicon that the voice cannot speak.
+        Raises:
+            BundleError: The bundle fails a check.
+            EngineError: An engine is missing or cannot be used.
+            OptionError: The bundle lacks the precision, or the lexicon has what the voice cannot speak.
         """
         bundle = read_bundle(path)
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
         return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
 
     def sentences(self, text: str) -> list[str]:
-        """Split a text into what is spoken one after the other. Raises `TextError` if there is nothing."""
+        """Split a text into the sentences that are spoken one after the other.
+
+        Raises:
+            TextError: The text is empty, too long, or has nothing that can be spoken.
+        """
         return self._reader.sentences(text)
 
     def speak(
         self,
         text: str,
-        *,
-        voice: str | Prompt | None = None,
-        seed: int = 0,
-        speed: float = 1.0,
-        steps: Sequence[int] | None = None,
-        temperature: float | None = None,
-        options: DecodeOptions | None = None,
-        pause: float = PAUSE_SECONDS,
-        duration: float | None = None,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
     ) -> np.ndarray:
-        """Speak a text of any number of sentences; float32 [samples] in [-1, 1] at `sample_rate`.
+        """Speak a text of any number of sentences.
 
-        voice: one of `voices`, a prompt (`prompt`) or the file of one (.npz); None takes `speaker`.
-        speed: 0.5 to 2, times that of the voice; the pitch stays.
-        options: how codes are decoded; None takes the voice's own. `steps` (one number per level)
-        and `temperature` replace theirs.
-        pause: seconds of silence between two sentences, beside what each has at its ends; `speed` counts.
-        duration: seconds that all of it lasts; None lets the voice take its time.
+        Args:
+            text: The text.
+            options: How it is spoken.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
 
-        Raises `TextError` for a text that cannot be spoken, `OptionError` for an option out of range.
+        Returns:
+            float32 [samples] in [-1, 1] at `sample_rate`.
+
+        Raises:
+            TextError: The text cannot be spoken.
+            OptionError: An option is out of range, or the voice does not have what was asked for.
         """
-        sentences = self.speak_sentences(
-            text,
-            voice=voice,
-            seed=seed,
-            speed=speed,
-            steps=steps,
-            temperature=temperature,
-            options=options,
-            pause=pause,
-            duration=duration,
-        )
-        return np.concatenate(list(sentences))
+        return np.concatenate(list(self.speak_sentences(text, options, **keywords)))
 
     def speak_sentences(
         self,
         text: str,
-        *,
-        voice: str | Prompt | None = None,
-        seed: int = 0,
-        speed: float = 1.0,
-        steps: Sequence[int] | None = None,
-        temperature: float | None = None,
-        options: DecodeOptions | None = None,
-        pause: float = PAUSE_SECONDS,
-        duration: float | None = None,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
     ) -> Iterator[np.ndarray]:
-        """Give what `speak` returns sentence by sentence, each but the first with a pause before it.
+        """Speak sentence by sentence; each but the first starts with a pause.
 
-        Text and options are checked at the call, before the first sentence is asked for.
+        Text and options are checked at the call, before the first sentence is asked for. Arguments, errors
+        and, all sentences together, the audio are those of `speak`.
         """
-        manner = self._manners.of(
-            voice, seed, self._manners.options(steps, temperature, options), speed, pause
-        )
-        sentences = self.sentences(text)
-        if duration is None:
-            return self._speaking.each(sentences, manner)
-        if speed != 1:
-            raise OptionError("duration and speed were both given; give one of them")
-        return self._speaking.within(duration, sentences, manner)
-
-    def stream(
-        self,
-        text: str | Iterable[str],
-        *,
-        voice: str | Prompt | None = None,
-        seed: int = 0,
-        speed: float = 1.0,
-        steps: Sequence[int] | None = None,
-        temperature: float | None = None,
-        options: DecodeOptions | None = None,
-        pause: float = PAUSE_SECONDS,
-        budget_ms: float | None = None,
-    ) -> Iterator[np.ndarray]:
-        """Speak a text as it is made: float32 [samples], the first as early as possible, then without gaps.
-
-        text: may come in fragments, such as the tokens of a language model.
-        budget_ms: milliseconds until the first audio; None takes as few as can be. A longer block is better.
-        The others are those of `speak`.
-
-        How long blocks are hangs on the speed of the machine, which the first stream of a voice measures
-        (`warm_up` does so, too), and what is heard hangs on the blocks a little. Closing the iterator stops
-        the work; nothing is done before the first chunk is asked for, but text and options are checked.
-        """
-        manner = self._manners.of(
-            voice, seed, self._manners.options(steps, temperature, options), speed, pause
-        )
-        split, work = self.sentences, self._streams.begin(self._reader, manner, budget_ms)
-        sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
-        return chunks(work.speak(sentences))
-
-    async def astream(
-        self,
-        text: str | AsyncIterable[str] | Iterable[str],
-        *,
-        voice: str | Prompt | None = None,
-        seed: int = 0,
-        speed: float = 1.0,
-        steps: Sequence[int] | None = None,
-        temperature: float | None = None,
-        options: DecodeOptions | None = None,
-        pause: float = PAUSE_SECONDS,
-        budget_ms: float | None = None,
-    ) -> AsyncIterator[np.ndarray]:
-        """Do the same in an event loop: the work runs in a thread, one step after the other.
-
-        text: may come in fragments that are awaited. Cancelling stops the work within one step.
-        """
-        manner = self._manners.of(
-            voice, seed, self._manners.options(steps, temperature, options), speed, pause
-        )
-        await asyncio.to_thread(self.warm_up)  # measures once, and may wait for another thread that does
-        split, work = self.sentences, self._streams.begin(self._reader, manner, budget_ms)
-        if not isinstance(text, AsyncIterable):
-            sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
-            async for audio in chunks_in_thread(work.speak(sentences)):
-                yield audio
-            return
-        async for sentence in sentences_to_come(text, split):
-            async for audio in chunks_in_thread(work.sentence(sentence)):
-                yield audio
-
-    def warm_up(self, costs: Costs | None = None) -> Costs:
-        """Measure how long the work on a stream takes here, so that the first stream need not; gives it.
-
-        costs: what another run or machine gave, for the same blocks as there, and so for the same audio.
-        """
-        return self._streams.costs(self._reader, costs)
+        chosen = merge(options, keywords)
+        resolved, sentences = self._resolve(chosen), self.sentences(text)
+        if chosen.budget_ms is not None:
+            if chosen.steps is not None:
+                raise OptionError("both steps and budget_ms were given; give one of them")
+            steps = self._steps_within(resolved.budget, sentences[0], resolved)
+            resolved = replace(resolved, decode=replace(resolved.decode, steps=steps))
+        return self._whole_sentences.each(sentences, resolved)
 
     def speak_many(
         self,
         texts: Sequence[str],
-        *,
-        voice: str | Prompt | Sequence[str | Prompt | None] | None = None,
-        seed: int | Sequence[int] = 0,
-        speed: float = 1.0,
-        steps: Sequence[int] | None = None,
-        temperature: float | None = None,
-        options: DecodeOptions | None = None,
+        options: SynthesisOptions | DecodeOptions | Sequence[SynthesisOptions] | None = None,
+        **keywords: Unpack[BatchKeywords],
     ) -> list[np.ndarray]:
-        """Speak several texts together; each is what `speak` makes of it alone, up to rounding of sums.
+        """Speak several texts in batches; the audio of each is that of `speak`, up to the rounding of sums.
 
-        voice, seed: one for all texts, or a list with one for each. The others are those of `speak`.
+        Args:
+            texts: The texts.
+            options: How they are spoken, or a list with the options of each.
+            **keywords: Fields of `SynthesisOptions`; `voice` and `seed` may be lists, one value a text.
+
+        Returns:
+            float32 [samples] for each text.
+
+        Raises:
+            TextError: A text cannot be spoken.
+            OptionError: An option is out of range, or `budget_ms` was given: all texts are ready at once.
         """
-        names: list[str | Prompt | None] = one_each("voice", voice, len(texts))
-        seeds: list[int] = one_each("seed", seed, len(texts))
-        chosen = self._manners.options(steps, temperature, options)
-        manners = [self._manners.of(name, own, chosen, speed) for name, own in zip(names, seeds, strict=True)]
-        return self._speaking.together([self.sentences(text) for text in texts], manners)
+        each = merge_each(options, keywords, len(texts))
+        if any(own.budget_ms is not None for own in each):
+            raise OptionError(
+                "speak_many returns all texts at once and takes no budget_ms; give steps instead"
+            )
+        resolved = [self._resolve(own) for own in each]
+        return self._whole_sentences.together([self.sentences(text) for text in texts], resolved)
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> Iterator[np.ndarray]:
+        """Speak a text as it is made: the first audio as early as possible, the rest without gaps.
+
+        The lengths of the blocks depend on the speed of the machine, which the first stream of a voice
+        measures (`warm_up` does so in advance), and the audio depends on the blocks a little. Text and
+        options are checked at the call; nothing is computed before the first chunk is asked for. Closing the
+        iterator stops the computation.
+
+        Args:
+            text: The text, or its fragments, such as the tokens of a language model.
+            options: How it is spoken.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
+
+        Yields:
+            Chunks of audio, float32 [samples].
+
+        Raises:
+            TextError: The text cannot be spoken.
+            OptionError: An option is out of range, or `duration` was given.
+        """
+        resolved = self._resolve(merge(options, keywords))
+        split, stream = self.sentences, self._begin_stream(resolved)
+        sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
+        return chunks(stream.speak(sentences))
+
+    async def astream(
+        self,
+        text: str | AsyncIterable[str] | Iterable[str],
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> AsyncIterator[np.ndarray]:
+        """Do the same as `stream` in an event loop: the computation runs step by step in a thread.
+
+        The text may also be an asynchronous iterable of fragments. Cancellation stops the computation within
+        one step.
+        """
+        resolved = self._resolve(merge(options, keywords))
+        await asyncio.to_thread(self.warm_up)  # measures once, and may wait for another thread that does
+        split, stream = self.sentences, self._begin_stream(resolved)
+        if not isinstance(text, AsyncIterable):
+            sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
+            async for audio in chunks_in_thread(stream.speak(sentences)):
+                yield audio
+            return
+        async for sentence in sentences_to_come(text, split):
+            async for audio in chunks_in_thread(stream.sentence(sentence)):
+                yield audio
 
     def speak_tokens(
         self,
         semantic_tokens: np.ndarray,
-        *,
-        voice: str | Prompt | None = None,
-        seed: int = 0,
-        options: DecodeOptions | None = None,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
     ) -> np.ndarray:
-        """Speak semantic tokens, int64 [tokens], that come from elsewhere; float32 [samples].
+        """Speak semantic tokens that come from elsewhere.
 
-        The others are as those of `speak`. Raises `OptionError` for tokens that this voice has not.
+        Args:
+            semantic_tokens: Integers [tokens].
+            options: How they are spoken. Tokens have a length of their own: `speed`, `duration` and
+                `budget_ms` are refused.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
+
+        Returns:
+            float32 [samples] in [-1, 1] at `sample_rate`.
+
+        Raises:
+            OptionError: The voice does not have these tokens, or an option is out of range.
         """
-        manner = self._manners.of(voice, seed, self._manners.options(None, None, options))
-        count, room = self._manifest.semantic.vocabulary, self._acoustics.room(manner.prompt)
-        tokens = checked_tokens(np.asarray(semantic_tokens), count, room)
-        part = Part(tokens, np.random.default_rng(np.random.SeedSequence(seed)))
-        return sound(self._acoustics, [part], manner)[part]
+        chosen = merge(options, keywords)
+        if chosen.speed != 1 or chosen.duration is not None or chosen.budget_ms is not None:
+            raise OptionError("semantic tokens take no speed, duration or budget_ms; leave them out")
+        resolved = self._resolve(chosen)
+        vocabulary, room = self._manifest.semantic.vocabulary, self._acoustics.room(resolved.prompt)
+        tokens = checked_tokens(np.asarray(semantic_tokens), vocabulary, room)
+        part = Part(tokens, np.random.default_rng(np.random.SeedSequence(resolved.seed)))
+        return synthesise(self._acoustics, [part], resolved)[part]
 
     def prompt(self, source: str | Path | np.ndarray, sample_rate: int | None = None) -> Prompt:
         """Make a prompt of a few seconds of somebody's speech, to speak in that voice.
 
-        source: a sound file of any rate and number of channels, or float [samples] or [samples, channels] in
-        -1 to 1 with its `sample_rate`.
+        Silence at both ends is removed, and the level is adjusted to that of the voice. Of a long recording,
+        at most five seconds between two pauses are used, where most is spoken; the log says which.
 
-        Silence at both ends is cut off, and the level is made that of the voice. Of a long recording five
-        seconds are taken at most, from pause to pause, where most is spoken; the log says which.
+        Args:
+            source: A sound file of any rate and number of channels, or audio as float [samples] or
+                [samples, channels] in -1 to 1.
+            sample_rate: Samples a second, for audio that is not a file.
 
-        Raises `AudioError` for a recording that makes no prompt, `OptionError` for a voice that makes none.
+        Raises:
+            AudioError: The recording cannot serve as a prompt.
+            OptionError: The voice makes no prompts of recordings.
         """
         if isinstance(source, np.ndarray):
             recording = recording_of(source, sample_rate)
         elif sample_rate is not None:
-            raise OptionError(f"sample_rate is {sample_rate} for a file, which tells it itself; leave it out")
+            raise OptionError(f"sample_rate is {sample_rate} for a file, which states its own; leave it out")
         else:
             recording = read_recording(Path(source))
-        return self._maker.make(recording)
+        return self._prompt_encoder.make(recording)
+
+    def warm_up(self, costs: Costs | None = None) -> Costs:
+        """Measure what synthesis costs on this machine, so that the first stream or budget need not.
+
+        Args:
+            costs: Costs that another run or machine measured, for the same blocks and audio as there.
+
+        Returns:
+            The costs that streams and budgets use from now on.
+        """
+        return self._calibration.costs(self._reader, costs)
+
+    def steps_within(
+        self,
+        milliseconds: float,
+        text: str,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> tuple[int, ...]:
+        """Return as many steps per level as let a text's first sentence be ready in time on this machine.
+
+        `speak` with `budget_ms` uses these. The log says what was chosen; each level keeps one step, even
+        where that takes longer.
+
+        Raises:
+            TextError: The text cannot be spoken.
+            OptionError: The budget is not above 0, or an option is out of range.
+        """
+        resolved = self._resolve(merge(options, {**keywords, "budget_ms": milliseconds}))
+        return self._steps_within(resolved.budget, self.sentences(text)[0], resolved)
+
+    def _steps_within(self, seconds: float, sentence: str, options: ResolvedOptions) -> tuple[int, ...]:
+        (parts,) = self._whole_sentences.read([sentence], options)
+        tokens = sum(len(part.tokens) for part in parts)
+        return steps_within(
+            seconds,
+            self.warm_up(),
+            options.decode.steps,
+            tokens,
+            tokens * self._acoustics.per_token,
+            len(options.prompt.codes) if options.prompt else 0,
+        )
+
+    def _resolve(self, options: SynthesisOptions) -> ResolvedOptions:
+        return resolve(options, self._manifest, self._prompts)
+
+    def _begin_stream(self, options: ResolvedOptions) -> Stream:
+        if options.duration is not None:
+            raise OptionError(
+                "a stream starts before its length is known and takes no duration; give a speed"
+            )
+        if self._acoustics.latency is None and not self._warned:
+            self._warned = True
+            _log.warning(
+                "this codec cannot be decoded in pieces: each sentence is returned when it is finished; a "
+                "bundle that was exported before there were streams can be exported again"
+            )
+        return Stream(self._reader, self._acoustics, self.warm_up(), options)
 
     @property
     def _reader(self) -> SentenceReader:
@@ -292,23 +367,5 @@ class Voice:
         return self._text_reader
 
     @property
-    def _speaking(self) -> WholeSentences:
+    def _whole_sentences(self) -> WholeSentences:
         return WholeSentences(self._reader, self._acoustics)
-
-    def steps_within(
-        self, milliseconds: float, text: str, *, voice: str | Prompt | None = None, speed: float = 1.0
-    ) -> tuple[int, ...]:
-        """Return as many of the voice's own steps as let a first sentence be ready in time here.
-
-        The first sentence of `text` is read and decoded with the fewest steps, twice, to see how long
-        that takes. What is picked is said in the log; a level of the voice's own steps keeps one, even where
-        that is late.
-        """
-        if not 0 < milliseconds < math.inf:
-            raise OptionError(f"the budget is {milliseconds:g} ms, expected a number above 0")
-        options = replace(self.options, steps=fewest_steps(self.options.steps))
-        manner = self._manners.of(voice, 0, options, speed)
-        calibration = calibrate(self._speaking, self._acoustics, self.sentences(text)[0], manner)
-        steps = calibration.steps_within(milliseconds / 1000, self.options.steps)
-        say_choice(milliseconds, calibration, steps)
-        return steps

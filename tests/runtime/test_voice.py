@@ -16,8 +16,8 @@ from soundstorm_runtime import DecodeOptions, SoundStormError, Voice
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import BundleError, EngineError, OptionError, TextError
+from soundstorm_runtime.synthesis.options import PAUSE_SECONDS
 from soundstorm_runtime.text.sentences import MAX_CHARACTERS
-from soundstorm_runtime.voice import PAUSE_SECONDS
 
 TEXT = "This is the first sentence. This is a second one, and it is longer."
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..audio.writers import Write, audio_file, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..voice import PAUSE_SECONDS, Voice
+from ..synthesis.options import PAUSE_SECONDS
+from ..voice import Voice
 from .options import (
     bundle_argument,
     engine_options,

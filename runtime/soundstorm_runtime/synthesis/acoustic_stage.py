@@ -12,23 +12,29 @@ from ..bundle.prompts import Prompt
 from ..decoding.length_batching import MOST_FRAMES, buckets
 from ..decoding.maskgit import DecodeOptions, Ticks, decode_in_steps, finish
 from ..engines.base import Engine
-from .codec_decoder import CodecDecoder, WholeDecoder, begin_sound, delay
+from .codec_decoder import CodecDecoder, WholeDecoder, make_codec_decoder, streaming_latency
 from .sentence_reader import Part
 
-CONTEXT_SECONDS = 0.5  # of the prompt that the codec hears before the speech; what it remembers is shorter
+CONTEXT_SECONDS = 0.5  # of the prompt that the codec decodes before the speech; longer than its memory
 
 
 class AcousticStage:
-    """Makes audio of semantic tokens, in the voice of a prompt where there is one.
+    """Turns semantic tokens into audio, in the voice of a prompt where there is one.
 
-    in_batches: whether several parts may go through the network together.
+    Args:
+        manifest: Manifest of the voice.
+        engines: The engine of each graph.
+        in_batches: Whether several parts may go through the network together.
 
-    per_token: frames that one semantic token lasts. late: frames that sound made in pieces is behind the
-    codes, None where there is none before the last of them.
+    Attributes:
+        per_token: Frames of one semantic token.
+        latency: Frames by which audio decoded in pieces lags behind the codes; None where the codec can only
+            decode whole utterances.
+        sample_rate: Samples a second.
     """
 
     def __init__(self, manifest: Manifest, engines: Mapping[str, Engine], in_batches: bool = True) -> None:
-        self._facts = manifest.audio
+        self._codec = manifest.audio
         self.per_token = manifest.frames_per_token
         self.sample_rate = manifest.audio.sample_rate
         self._step = engines["step"]
@@ -36,7 +42,7 @@ class AcousticStage:
         self._most_batch = self._axes["batch"].max if in_batches else 1
         self._decoder = engines["decoder"]
         self._decoder_stream = engines.get("decoder_stream")
-        self.late = delay(self._facts, self._decoder_stream)
+        self.latency = streaming_latency(self._codec, self._decoder_stream)
 
     def room(self, prompt: Prompt | None) -> int:
         """Return how many tokens can be spoken at once after a prompt."""
@@ -44,23 +50,23 @@ class AcousticStage:
 
     def samples(self, tokens: int) -> int:
         """Return how many samples of audio so many tokens last."""
-        return tokens * self.per_token * self._facts.hop
+        return tokens * self.per_token * self._codec.hop
 
     def tokens(self, seconds: float) -> int:
-        """Return how many tokens last so long, rounded up."""
-        return math.ceil(seconds * self._facts.sample_rate / self.samples(1))
+        """Return how many tokens last so many seconds, rounded up."""
+        return math.ceil(seconds * self._codec.sample_rate / self.samples(1))
 
     def no_codes(self) -> np.ndarray:
-        """Return codes of no frame, int64 [0, levels]."""
-        return np.zeros((0, self._facts.levels), np.int64)
+        """Return codes of zero frames, int64 [0, levels]."""
+        return np.zeros((0, self._codec.levels), np.int64)
 
     def codes(
         self, parts: Sequence[Part], options: DecodeOptions, prompt: Prompt | None = None
     ) -> list[np.ndarray]:
         """Decode the codes of each part, int64 [frames, levels], without those of the prompt.
 
-        Parts of like length go through the network together. Each draws from its own random stream, so
-        that it gets the codes that it would get alone, up to the rounding of sums.
+        Parts of similar length share a batch. Each draws from its own random stream, so that its codes are
+        those that it would have alone, up to the rounding of sums.
         """
         before = len(prompt.codes) if prompt else 0
         lengths = [before + len(part.tokens) * self.per_token for part in parts]
@@ -74,21 +80,21 @@ class AcousticStage:
     def codes_in_steps(
         self, part: Part, options: DecodeOptions, before: Prompt | None = None
     ) -> Ticks[np.ndarray]:
-        """Decode codes int64 [frames, levels] of one part after those `before`, and pause after each step."""
+        """Decode codes, int64 [frames, levels], that continue those of `before`; yield after each step."""
         decoded = yield from self._decode([part], options, before)
         return decoded[0, len(before.codes) if before else 0 :]
 
     def audio(self, codes: np.ndarray, prompt: Prompt | None = None) -> np.ndarray:
-        """Turn codes, int64 [frames, levels], into float32 [frames * hop] in [-1, 1].
+        """Decode codes, int64 [frames, levels], to audio, float32 [frames * hop] in [-1, 1].
 
-        One sample at a time: the codec takes no lengths, so that padding would be heard at the end. The
-        end of the prompt goes before the codes and is cut off again: they continue its sound.
+        One sample at a time: the codec takes no lengths, so that padding would be audible at the end. The end
+        of the prompt is decoded before the codes and cut off, so that the audio continues it.
         """
-        return WholeDecoder(self._facts, self._context(prompt), self._decoder).push(codes, last=True)
+        return WholeDecoder(self._codec, self._context(prompt), self._decoder).push(codes, last=True)
 
-    def sound(self, prompt: Prompt | None = None) -> CodecDecoder:
-        """Make what does the same with codes that come in pieces."""
-        return begin_sound(self._facts, self._context(prompt), self._decoder, self._decoder_stream)
+    def codec_decoder(self, prompt: Prompt | None = None) -> CodecDecoder:
+        """Return a decoder that does the same for codes that come in pieces."""
+        return make_codec_decoder(self._codec, self._context(prompt), self._decoder, self._decoder_stream)
 
     def _context(self, prompt: Prompt | None) -> np.ndarray:
         if prompt is None:
@@ -106,8 +112,8 @@ class AcousticStage:
         aligned = np.zeros((len(parts), lengths.max()), np.int64)
         for row, tokens in zip(aligned, spoken, strict=True):
             row[: len(tokens) * self.per_token] = np.repeat(tokens, self.per_token)
-        facts = self._facts
+        codec = self._codec
         rng = [part.rng for part in parts]
         start = prompt.codes[None].repeat(len(parts), axis=0) if prompt else None
-        size, groups = facts.codebook_size, facts.groups
-        return decode_in_steps(self._step, aligned, lengths, facts.levels, size, options, rng, start, groups)
+        size, groups = codec.codebook_size, codec.groups
+        return decode_in_steps(self._step, aligned, lengths, codec.levels, size, options, rng, start, groups)

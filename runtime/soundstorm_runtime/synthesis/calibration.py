@@ -1,48 +1,161 @@
-"""Pick the steps that fit a latency budget on this machine, from a short calibration."""
+"""What synthesis costs on this machine, measured once a voice: for blocks of a stream and for budgets."""
 
 from __future__ import annotations
 
 import logging
+import math
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import numpy as np
+
+from ..decoding.maskgit import DecodeOptions, finish
 from ..engines.timing import quickest
 from .acoustic_stage import AcousticStage
-from .options import Manner
-from .whole_sentences import WholeSentences
+from .block_scheduler import LENGTHS
+from .sentence_reader import Part, SentenceReader
+
+_SENTENCE = "The old clock in the hall strikes ten every morning."
+_RUNS = 3  # of what is timed; the fastest counts
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Seconds that one sentence takes here: reading it, each step, and the codec's decoder."""
+class Costs:
+    """Seconds of computation, as a linear function of the length.
 
-    text: float
+    Attributes:
+        sentence: The text stage, for each sentence.
+        token: The text stage, for each semantic token, where it makes them one by one.
+        step: One step of SoundStorm.
+        step_frame: One step of SoundStorm, for each frame.
+        codec_frame: The codec's decoder, for each frame.
+    """
+
+    sentence: float
+    token: float
     step: float
-    codec: float
+    step_frame: float
+    codec_frame: float
 
-    def seconds(self, steps: Sequence[int]) -> float:
-        """Return what the sentence takes with so many steps per level."""
-        return self.text + self.step * sum(steps) + self.codec
+    def text_stage(self, tokens: int) -> float:
+        """Return the seconds of the text stage for so many semantic tokens."""
+        return self.sentence + self.token * tokens
 
-    def steps_within(self, seconds: float, own: Sequence[int]) -> tuple[int, ...]:
-        """Return as many of the voice's `own` steps as fit, as `share_steps` has it."""
-        affordable = int((seconds - self.text - self.codec) / self.step)
-        return share_steps(own, affordable)
+    def one_step(self, frames: int) -> float:
+        """Return the seconds of one step of SoundStorm, over so many frames with the prompt's."""
+        return self.step + self.step_frame * frames
+
+    def codec(self, frames: int) -> float:
+        """Return the seconds that the codec's decoder takes for so many frames."""
+        return self.codec_frame * frames
+
+    def rounded(self) -> Costs:
+        """Round up to powers of the square root of 2.
+
+        The audio of a stream then depends on the machine, and hardly ever on the moment of measuring.
+        """
+        return Costs(*(_round_up(getattr(self, field.name)) for field in fields(self)))
+
+
+class Calibration:
+    """Measures the costs of a voice when they are first asked for. Threads may share it.
+
+    Args:
+        acoustics: The acoustic stage of the voice.
+        levels: Levels of its codec.
+    """
+
+    def __init__(self, acoustics: AcousticStage, levels: int) -> None:
+        self._acoustics, self._levels = acoustics, levels
+        self._costs: Costs | None = None
+        self._measuring = threading.Lock()
+
+    def costs(self, reader: SentenceReader, given: Costs | None = None) -> Costs:
+        """Return the costs; `given` ones take the place of measured ones from now on."""
+        with self._measuring:
+            if given is not None or self._costs is None:
+                self._costs = given or measure(reader, self._acoustics, self._levels).rounded()
+            return self._costs
+
+
+def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Costs:
+    """Measure the costs with one sentence, and with the shortest and the longest block of a stream.
+
+    Args:
+        reader: The text stage.
+        acoustics: The acoustic stage.
+        levels: Levels of the codec.
+    """
+    seed = np.random.SeedSequence(0)
+    arrays, reading = quickest(lambda: list(next(reader.read_as_made(_SENTENCE, seed)).tokens), _RUNS)
+    one_by_one = len(arrays) > 1
+    options = DecodeOptions((1,) * levels)
+
+    def decode(frames: int) -> tuple[np.ndarray, float]:
+        tokens = np.zeros(frames // acoustics.per_token, np.int64)
+        return quickest(
+            lambda: finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options)), _RUNS
+        )
+
+    few, many = LENGTHS[0], LENGTHS[-1]
+    (_, short), (codes, long) = decode(few), decode(many)
+    _, codec = quickest(lambda: acoustics.audio(codes), _RUNS)
+    frame = max(0.0, long - short) / (many - few) / levels
+    return Costs(
+        sentence=0.0 if one_by_one else reading,
+        token=reading / len(arrays) if one_by_one else 0.0,
+        step=max(0.0, short / levels - few * frame),
+        step_frame=frame,
+        codec_frame=codec / many,
+    )
+
+
+def steps_within(
+    seconds: float, costs: Costs, own: Sequence[int], tokens: int, frames: int, prompt_frames: int
+) -> tuple[int, ...]:
+    """Return as many of a voice's steps per level as let a sentence be ready in time, and log the choice.
+
+    Args:
+        seconds: The time there is. Each level keeps one step, even where that takes longer.
+        costs: What synthesis costs.
+        own: The voice's steps per level.
+        tokens: Semantic tokens of the sentence.
+        frames: Frames of the sentence.
+        prompt_frames: Frames of the prompt before it.
+    """
+    text, codec = costs.text_stage(tokens), costs.codec(frames)
+    step = costs.one_step(prompt_frames + frames)
+    steps = share_steps(own, int((seconds - text - codec) / step) if step else sum(own))
+    expected = text + step * sum(steps) + codec
+    chosen = f"steps {','.join(map(str, steps))}, about {1000 * expected:.0f} ms"
+    if expected > seconds:
+        _log.warning(
+            "budget: %g ms are too few on this machine; using the fewest, %s", 1000 * seconds, chosen
+        )
+    else:
+        _log.info(
+            "budget: %g ms allow %s (text %.0f ms, each step %.1f ms, codec %.0f ms)",
+            1000 * seconds,
+            chosen,
+            *(1000 * part for part in (text, step, codec)),
+        )
+    return steps
 
 
 def share_steps(own: Sequence[int], total: int) -> tuple[int, ...]:
-    """Bring `own` steps per level down to `total` in all, each level in proportion and 1 at least.
+    """Reduce `own` steps per level to `total` in all, each level in proportion and to 1 at least.
 
-    A level that has none is left out as it was.
+    A level with 0 steps keeps 0.
     """
     fewest = fewest_steps(own)
     extra = [steps - least for steps, least in zip(own, fewest, strict=True)]
     left = min(max(total - sum(fewest), 0), sum(extra))
     exact = [left * steps / sum(extra) if left else 0.0 for steps in extra]
     shares = [int(share) for share in exact]
-    # What rounding left over goes where most was cut, to the coarser level of equals.
+    # What rounding leaves goes to the levels that lost most, to the coarser of equals.
     for place in sorted(range(len(own)), key=lambda place: shares[place] - exact[place])[
         : left - sum(shares)
     ]:
@@ -55,27 +168,5 @@ def fewest_steps(own: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(1, steps) for steps in own)
 
 
-def say_choice(milliseconds: float, calibration: Calibration, steps: Sequence[int]) -> None:
-    """Log what was picked and why, as a warning where even the fewest steps take too long."""
-    expected = 1000 * calibration.seconds(steps)
-    picked = f"steps {','.join(map(str, steps))}, about {expected:.0f} ms"
-    if expected > milliseconds:
-        _log.warning("budget: %g ms cannot be held here; the fewest, %s, are taken", milliseconds, picked)
-    else:
-        _log.info(
-            "budget: %g ms allow %s (text %.0f ms, each step %.1f ms, codec %.0f ms)",
-            milliseconds,
-            picked,
-            *(1000 * part for part in (calibration.text, calibration.step, calibration.codec)),
-        )
-
-
-def calibrate(
-    speaking: WholeSentences, acoustics: AcousticStage, sentence: str, manner: Manner
-) -> Calibration:
-    """Speak a sentence in a manner of few steps, each stage twice, to see how long that takes."""
-    prompt, options = manner.prompt, manner.options
-    (parts,), reading = quickest(lambda: list(speaking.read([sentence], manner)), runs=2)
-    codes, stepping = quickest(lambda: acoustics.codes(parts, options, prompt), runs=2)
-    _, sounding = quickest(lambda: [acoustics.audio(own, prompt) for own in codes], runs=2)
-    return Calibration(reading, stepping / sum(options.steps), sounding)
+def _round_up(seconds: float) -> float:
+    return 2 ** (math.ceil(2 * math.log2(seconds)) / 2) if seconds > 0 else 0.0

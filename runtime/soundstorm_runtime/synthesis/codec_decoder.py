@@ -1,7 +1,7 @@
-"""Codes to audio by the codec's decoder, of one utterance that may come in pieces.
+"""Codes to audio by the codec's decoder, for one utterance whose codes may come in pieces.
 
-What a piece is joined to is carried from one to the next, so that all pieces together are the sound of the
-whole: there is nothing to fade over.
+Whatever audio a piece depends on is carried over from the piece before it, so that the pieces together are
+exactly the audio of the whole utterance, without cross-fades.
 """
 
 from __future__ import annotations
@@ -18,26 +18,36 @@ from ..errors import EngineError
 
 
 class CodecDecoder(ABC):
-    """Decodes one utterance. What `push` gives, all together, has `hop` samples for each frame.
+    """Decodes one utterance. All results of `push` together have `hop` samples for each frame.
 
-    context: codes int64 [frames, levels] that come before, and whose own sound is left out.
+    Args:
+        codec: The codec of the voice.
+        context: Codes before the utterance, int64 [frames, levels], whose own audio is left out.
     """
 
-    def __init__(self, facts: AudioSchema, context: np.ndarray) -> None:
-        self._facts = facts
+    def __init__(self, codec: AudioSchema, context: np.ndarray) -> None:
+        self._codec = codec
         self._codes = context  # those that the next piece has to be decoded with
-        self._skip = len(context) * facts.hop
+        self._skip = len(context) * codec.hop
 
     def push(self, codes: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take codes int64 [frames, levels]; give float32 [samples] in [-1, 1] that no later ones change.
+        """Add codes and return the audio that later codes do not change.
 
-        last: whether the utterance ends with them. Raises `EngineError` for samples that are no numbers.
+        Args:
+            codes: int64 [frames, levels].
+            last: Whether the utterance ends with them.
+
+        Returns:
+            float32 [samples] in [-1, 1].
+
+        Raises:
+            EngineError: The decoder returned samples that are not finite.
         """
         self._codes = np.concatenate([self._codes, codes])
         audio = self._decode(last)
         if not np.isfinite(audio).all():
             raise EngineError(
-                "the codec's decoder gave samples that are not finite numbers; "
+                "the codec's decoder returned samples that are not finite numbers; "
                 "try another provider or precision, or export the voice again with soundstorm-export"
             )
         skipped = min(self._skip, len(audio))
@@ -46,55 +56,71 @@ class CodecDecoder(ABC):
 
     @abstractmethod
     def _decode(self, last: bool) -> np.ndarray:
-        """Decode what can be decoded of `_codes`, and keep there what later ones need."""
+        """Decode what can be decoded of `_codes`, and keep there what later codes depend on."""
 
 
 class WholeDecoder(CodecDecoder):
-    """Waits for the last codes and decodes them all at once, with any codec."""
+    """Waits for the last codes and decodes all of them at once, with any codec.
 
-    def __init__(self, facts: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
-        super().__init__(facts, context)
+    Args:
+        codec: The codec of the voice.
+        context: Codes before the utterance, int64 [frames, levels].
+        decoder: Engine of the graph `decoder`.
+    """
+
+    def __init__(self, codec: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
+        super().__init__(codec, context)
         self._decoder = decoder
 
     def _decode(self, last: bool) -> np.ndarray:
         if not last:
             return np.zeros(0, np.float32)
         decoded = self._decoder.run({"codes": self._codes[None]})
-        if self._facts.codec == "spectral":
-            return inverse_stft(decoded["spectrum"], self._facts.window, self._facts.stft_hop)[0]
+        if self._codec.codec == "spectral":
+            return inverse_stft(decoded["spectrum"], self._codec.window, self._codec.stft_hop)[0]
         return decoded["audio"][0]
 
 
 class SpectralStreamDecoder(CodecDecoder):
-    """Decodes a spectrum with the frames before and after it that it depends on, and joins by overlap.
+    """Decodes spectra with the frames around them that they depend on, and joins them by overlap-add.
 
-    It is late by `AudioSchema.lookahead` frames, and by the overlap of the windows.
+    Its latency is `AudioSchema.lookahead` frames and the overlap of the windows.
+
+    Args:
+        codec: The codec of the voice.
+        context: Codes before the utterance, int64 [frames, levels].
+        decoder: Engine of the graph `decoder`.
     """
 
-    def __init__(self, facts: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
-        super().__init__(facts, context)
+    def __init__(self, codec: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
+        super().__init__(codec, context)
         self._decoder = decoder
-        self._reach = facts.context or 0, facts.lookahead or 0
-        self._before = 0  # frames of `_codes` whose spectrum was given already
-        self._inverse = InverseStft(facts.window, facts.stft_hop)
+        self._before, self._ahead = codec.context or 0, codec.lookahead or 0
+        self._done = 0  # frames of `_codes` whose spectrum was returned already
+        self._inverse = InverseStft(codec.window, codec.stft_hop)
 
     def _decode(self, last: bool) -> np.ndarray:
-        context, lookahead = self._reach
-        before, after = self._before, len(self._codes) - (0 if last else lookahead)
-        if after <= before:
+        start, end = self._done, len(self._codes) - (0 if last else self._ahead)
+        if end <= start:
             spectrum = np.zeros((1, 0), np.float32)
         else:
-            spectrum = self._decoder.run({"codes": self._codes[None]})["spectrum"][:, before:after]
-            start = max(0, after - context)
-            self._codes, self._before = self._codes[start:], after - start
+            spectrum = self._decoder.run({"codes": self._codes[None]})["spectrum"][:, start:end]
+            kept = max(0, end - self._before)
+            self._codes, self._done = self._codes[kept:], end - kept
         return self._inverse.push(spectrum, last)[0]
 
 
 class CausalStreamDecoder(CodecDecoder):
-    """Decodes piece by piece, with the decoder's state as an argument: nothing is decoded twice."""
+    """Decodes piece by piece, with the decoder's state as an input: nothing is decoded twice.
 
-    def __init__(self, facts: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
-        super().__init__(facts, context)
+    Args:
+        codec: The codec of the voice.
+        context: Codes before the utterance, int64 [frames, levels].
+        decoder: Engine of the graph `decoder_stream`.
+    """
+
+    def __init__(self, codec: AudioSchema, context: np.ndarray, decoder: Engine) -> None:
+        super().__init__(codec, context)
         self._decoder = decoder
         inputs = decoder.graph.inputs
         shapes = {t.name: (t.dtype, [1, *map(int, t.axes[1:])]) for t in inputs if t.name != "codes"}
@@ -109,25 +135,34 @@ class CausalStreamDecoder(CodecDecoder):
         return results["audio"][0]
 
 
-def delay(facts: AudioSchema, stream: Engine | None) -> int | None:
-    """Return how many frames late sound made in pieces is; None where none comes before the last piece."""
-    if stream is not None:
-        return 0
-    if facts.lookahead is None:
-        return None
-    return facts.lookahead + math.ceil((facts.window - facts.stft_hop) / 2 / facts.hop)
+def streaming_latency(codec: AudioSchema, stream: Engine | None) -> int | None:
+    """Return by how many frames audio decoded in pieces lags; None where only whole utterances are decoded.
 
-
-def begin_sound(
-    facts: AudioSchema, context: np.ndarray, decoder: Engine, stream: Engine | None
-) -> CodecDecoder:
-    """Make the decoder of an utterance that comes in pieces, after codes int64 [frames, levels].
-
-    decoder: of whole utterances; stream: with its state as an argument, where the bundle has it. A bundle
-    that does not say how its codec can be decoded in pieces has it decoded as a whole.
+    Args:
+        codec: The codec of the voice.
+        stream: Engine of the graph `decoder_stream`, if the bundle has it.
     """
     if stream is not None:
-        return CausalStreamDecoder(facts, context, stream)
-    if facts.lookahead is not None:
-        return SpectralStreamDecoder(facts, context, decoder)
-    return WholeDecoder(facts, context, decoder)
+        return 0
+    if codec.lookahead is None:
+        return None
+    return codec.lookahead + math.ceil((codec.window - codec.stft_hop) / 2 / codec.hop)
+
+
+def make_codec_decoder(
+    codec: AudioSchema, context: np.ndarray, decoder: Engine, stream: Engine | None
+) -> CodecDecoder:
+    """Return the decoder of an utterance whose codes come in pieces.
+
+    Args:
+        codec: The codec of the voice. One that does not say how it can be decoded in pieces is decoded as a
+            whole.
+        context: Codes before the utterance, int64 [frames, levels].
+        decoder: Engine of the graph `decoder`.
+        stream: Engine of the graph `decoder_stream`, if the bundle has it.
+    """
+    if stream is not None:
+        return CausalStreamDecoder(codec, context, stream)
+    if codec.lookahead is not None:
+        return SpectralStreamDecoder(codec, context, decoder)
+    return WholeDecoder(codec, context, decoder)

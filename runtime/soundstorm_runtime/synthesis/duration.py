@@ -1,17 +1,22 @@
-"""Speech of a given length: how far to stretch it, and where the rest of the time goes."""
+"""Speech of a given length: by which factor to stretch it, and where silence fills the rest."""
 
 from __future__ import annotations
 
 from ..errors import OptionError
 
-FASTEST, SLOWEST = 0.25, 4.0  # times the natural length; beyond, nobody understands a word
-SPEEDS = 0.5, 2.0
+FASTEST, SLOWEST = 0.25, 4.0  # factors of the natural length; beyond these, speech is not intelligible
 
 
 def stretch_for(duration: float, natural: float, silence: float) -> float:
-    """Return by how much to stretch speech of `natural` seconds so that all lasts `duration`.
+    """Return the factor of speech's length for all of it to last `duration`.
 
-    silence: seconds of it that are pauses. Raises `OptionError` for a length out of reach.
+    Args:
+        duration: Seconds that speech and pauses shall last.
+        natural: Seconds that the speech lasts by itself.
+        silence: Seconds of the pauses, which are not stretched.
+
+    Raises:
+        OptionError: The duration is out of reach.
     """
     stretch = (duration - silence) / natural
     if not FASTEST <= stretch <= SLOWEST:
@@ -23,22 +28,19 @@ def stretch_for(duration: float, natural: float, silence: float) -> float:
     return stretch
 
 
-def stretch_at(speed: float) -> float:
-    """Return by how much to stretch speech that is so many times as fast. Raises `OptionError`."""
-    least, most = SPEEDS
-    if not least <= speed <= most:
-        raise OptionError(f"speed is {speed:g}, expected {least:g} to {most:g}; 1 is the voice's own")
-    return 1 / speed
+def distribute_silence(samples: int, sentences: int) -> list[tuple[int, int]]:
+    """Return the samples of silence before and after each sentence: evenly between them, the rest at the end.
 
+    Args:
+        samples: Samples of silence in all.
+        sentences: Number of sentences.
 
-def silences(samples: int, sentences: int) -> list[tuple[int, int]]:
-    """Share out `samples` of silence: before and after each sentence, between them where there are several.
-
-    Raises `OptionError` where there is less than none: so many short phones cannot get any shorter.
+    Raises:
+        OptionError: `samples` is negative: speech of one token a phone is longer than the time there is.
     """
     if samples < 0:
         raise OptionError("the duration leaves no time for every phone; give a longer one")
     each = samples // (sentences - 1) if sentences > 1 else 0
-    gaps = [(each if place else 0, 0) for place in range(sentences)]
-    gaps[-1] = (gaps[-1][0], samples - each * (sentences - 1))
-    return gaps
+    silences = [(each if place else 0, 0) for place in range(sentences)]
+    silences[-1] = (silences[-1][0], samples - each * (sentences - 1))
+    return silences

@@ -1,11 +1,12 @@
-"""How something is said: what was asked for, checked against what the voice has."""
+"""How a text is spoken: `SynthesisOptions`, which all methods of a voice share, and what they come to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
@@ -13,77 +14,200 @@ from ..bundle.manifest import Manifest
 from ..bundle.prompts import SUFFIX, Prompt, check_prompt, read_prompt
 from ..decoding.maskgit import DecodeOptions
 from ..errors import OptionError
-from .duration import stretch_at
 
-T = TypeVar("T")
-
-PAUSE_SECONDS = 0.15  # silence between two sentences, beside what each has at its ends
+PAUSE_SECONDS = 0.15
+LONGEST_PAUSE = 60.0  # seconds
+SPEEDS = 0.5, 2.0
 
 
 @dataclass(frozen=True)
-class Manner:
-    """In whose voice, from which seed, how codes are decoded, at which pace.
+class SynthesisOptions:
+    """Options of one synthesis. The same voice, text and options give the same audio.
 
-    stretch: of all durations. gap: samples of silence between two sentences.
+    Raises:
+        OptionError: A value is out of range, or two values contradict each other.
+    """
+
+    # Speaker and sampling
+    voice: str | Prompt | None = None  # a named voice, a `Prompt`, or a prompt file (.npz); None: the default
+    seed: int = 0  # seed of every random number that is drawn
+
+    # Timing
+    speed: float = 1.0  # speech rate relative to the voice's own, 0.5 to 2; the pitch does not change
+    pause: float = PAUSE_SECONDS  # seconds of silence between two sentences, at speed 1
+    duration: float | None = None  # seconds that the whole text lasts, in place of `speed`; not in a stream
+    budget_ms: float | None = None  # milliseconds until the first audio: fewer steps, or, in a stream, a
+    # first block as long as fits. None: the voice's own steps, and the shortest first block
+
+    # Decoding of the codes
+    decode: DecodeOptions | None = None  # all options of the decode loop; None: the voice's own
+    steps: Sequence[int] | None = None  # steps per level, coarse to fine, in place of `decode.steps`
+    temperature: float | None = None  # sampling temperature, in place of `decode.temperature`
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise OptionError(f"seed is {self.seed!r}, expected a whole number of 0 or more")
+        least, most = SPEEDS
+        if not least <= self.speed <= most:
+            raise OptionError(
+                f"speed is {self.speed:g}, expected {least:g} to {most:g}; 1 is the voice's own"
+            )
+        if not 0 <= self.pause <= LONGEST_PAUSE:
+            raise OptionError(f"pause is {self.pause:g} s, expected 0 to {LONGEST_PAUSE:g}")
+        if self.duration is not None and self.speed != 1:
+            raise OptionError("duration and speed were both given; give one of them")
+        if self.budget_ms is not None and not 0 < self.budget_ms < float("inf"):
+            raise OptionError(f"the budget is {self.budget_ms:g} ms, expected a number above 0")
+        if self.steps is not None:
+            object.__setattr__(self, "steps", tuple(self.steps))
+
+
+class SharedKeywords(TypedDict, total=False):
+    """The fields of `SynthesisOptions` that are the same for all texts of a batch."""
+
+    speed: float
+    pause: float
+    duration: float | None
+    budget_ms: float | None
+    decode: DecodeOptions | None
+    steps: Sequence[int] | None
+    temperature: float | None
+
+
+class Keywords(SharedKeywords, total=False):
+    """The fields of `SynthesisOptions` as keywords."""
+
+    voice: str | Prompt | None
+    seed: int
+
+
+class BatchKeywords(SharedKeywords, total=False):
+    """The same for several texts: one voice and seed for all of them, or a list with one for each."""
+
+    voice: str | Prompt | Sequence[str | Prompt | None] | None
+    seed: int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class ResolvedOptions:
+    """`SynthesisOptions` for one voice: checked, and with a value for everything.
+
+    Attributes:
+        prompt: The prompt that the speech continues, None for a voice without one.
+        seed: Seed of every random number.
+        decode: Options of the decode loop.
+        stretch: Factor of all durations: 1 / speed.
+        pause: Samples of silence between two sentences.
+        duration: Seconds that the whole text lasts, None for its natural length.
+        budget: Seconds until the first audio, 0 for as few as possible.
     """
 
     prompt: Prompt | None
     seed: int
-    options: DecodeOptions
-    stretch: float
-    gap: int
+    decode: DecodeOptions
+    stretch: float = 1.0
+    pause: int = 0
+    duration: float | None = None
+    budget: float = 0.0
 
 
-class Manners:
-    """Makes the manners of one voice. Raises `OptionError` for what it has not, or cannot do."""
+def merge(options: SynthesisOptions | DecodeOptions | None, keywords: Keywords) -> SynthesisOptions:
+    """Return `options` with the values of `keywords` in place of their own.
 
-    def __init__(self, manifest: Manifest, prompts: Mapping[str, Prompt]) -> None:
-        self._manifest, self._prompts = manifest, prompts
+    Args:
+        options: The options to start from; `DecodeOptions` alone are those with only `decode` set.
+        keywords: Fields of `SynthesisOptions`.
 
-    def of(
-        self,
-        voice: str | Prompt | None,
-        seed: int,
-        options: DecodeOptions,
-        speed: float = 1.0,
-        pause: float = PAUSE_SECONDS,
-    ) -> Manner:
-        """Check everything; `pause` is in seconds, and as the durations at another `speed`."""
-        if not isinstance(seed, int | np.integer) or seed < 0:
-            raise OptionError(f"seed is {seed!r}, expected a whole number of 0 or more")
-        if not 0 <= pause <= 60:
-            raise OptionError(f"pause is {pause:g} s, expected 0 to 60")
-        stretch = stretch_at(speed)
-        gap = round(pause * stretch * self._manifest.audio.sample_rate)
-        return Manner(self._prompt(voice), int(seed), options, stretch, gap)
-
-    def options(
-        self, steps: Sequence[int] | None, temperature: float | None, options: DecodeOptions | None
-    ) -> DecodeOptions:
-        """Return the options that are given, or the voice's own, with `steps` and `temperature` replaced."""
-        options = options or self._manifest.decode
-        if steps is not None:
-            options = replace(options, steps=tuple(steps))
-        if temperature is not None:
-            options = replace(options, temperature=temperature)
-        options.check_levels(self._manifest.audio.levels)
-        return options
-
-    def _prompt(self, voice: str | Prompt | None) -> Prompt | None:
-        if isinstance(voice, Prompt):
-            check_prompt(voice, self._manifest, "the prompt")
-            return voice
-        name = self._manifest.speaker if voice is None else voice
-        if name is not None and name.endswith(SUFFIX):
-            return read_prompt(Path(name), self._manifest)
-        if name is not None and name not in self._prompts:
-            known = f"has the voices {', '.join(self._prompts)}" if self._prompts else "has no named voices"
-            raise OptionError(f"voice {name!r} was asked for, but the bundle {known}; take what it has")
-        return None if name is None else self._prompts[name]
+    Raises:
+        OptionError: A value is out of range.
+        TypeError: A keyword is not an option, or `options` are of another type.
+    """
+    if isinstance(options, DecodeOptions):
+        options = SynthesisOptions(decode=options)
+    if not isinstance(options, SynthesisOptions | None):
+        raise TypeError(
+            f"options are of type {type(options).__name__}, expected SynthesisOptions; give single options "
+            "by keyword, such as speed=1.2"
+        )
+    known = [field.name for field in fields(SynthesisOptions)]
+    for name in keywords:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid options: {', '.join(known)}"
+            raise TypeError(f"{name!r} is not an option of speech; {hint}")
+    return replace(options or SynthesisOptions(), **keywords)
 
 
-def one_each(name: str, value: T | Sequence[T], count: int) -> list[T]:
-    """Give a list with a value for each of `count` texts, from such a list or from one value for all."""
+def merge_each(
+    options: SynthesisOptions | DecodeOptions | Sequence[SynthesisOptions] | None,
+    keywords: BatchKeywords,
+    count: int,
+) -> list[SynthesisOptions]:
+    """Return the options of each of `count` texts.
+
+    Args:
+        options: Options for all texts, or a list with those of each.
+        keywords: Fields of `SynthesisOptions`; `voice` and `seed` may be lists with a value for each text.
+        count: How many texts there are.
+
+    Raises:
+        OptionError: A value is out of range, or a list has another length.
+        TypeError: A keyword is not an option.
+    """
+    each: list[SynthesisOptions | DecodeOptions | None] = _one_each("options", options, count)
+    rows = [cast(dict[str, Any], dict(keywords)) for _ in range(count)]
+    for name in ("voice", "seed"):
+        if name in keywords:
+            for row, value in zip(rows, _one_each(name, keywords[name], count), strict=True):
+                row[name] = value
+    return [merge(own, cast(Keywords, row)) for own, row in zip(each, rows, strict=True)]
+
+
+def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str, Prompt]) -> ResolvedOptions:
+    """Return what the options come to for a voice.
+
+    Args:
+        options: Options as the user gave them.
+        manifest: Manifest of the voice.
+        prompts: The named prompts of the voice.
+
+    Raises:
+        OptionError: The voice does not have what was asked for.
+        BundleError: The prompt file cannot be read or was made for another voice.
+    """
+    decode = options.decode or manifest.decode
+    if options.steps is not None:
+        decode = replace(decode, steps=tuple(options.steps))
+    if options.temperature is not None:
+        decode = replace(decode, temperature=options.temperature)
+    decode.check_levels(manifest.audio.levels)
+    stretch = 1 / options.speed
+    return ResolvedOptions(
+        prompt=_prompt(options.voice, manifest, prompts),
+        seed=int(options.seed),
+        decode=decode,
+        stretch=stretch,
+        pause=round(options.pause * stretch * manifest.audio.sample_rate),
+        duration=options.duration,
+        budget=(options.budget_ms or 0.0) / 1000,
+    )
+
+
+def _prompt(voice: str | Prompt | None, manifest: Manifest, prompts: Mapping[str, Prompt]) -> Prompt | None:
+    if isinstance(voice, Prompt):
+        check_prompt(voice, manifest, "the prompt")
+        return voice
+    name = manifest.speaker if voice is None else voice
+    if name is not None and name.endswith(SUFFIX):
+        return read_prompt(Path(name), manifest)
+    if name is not None and name not in prompts:
+        known = f"has the voices {', '.join(prompts)}" if prompts else "has no named voices"
+        raise OptionError(f"voice {name!r} was asked for, but the bundle {known}; take what it has")
+    return None if name is None else prompts[name]
+
+
+def _one_each(name: str, value: Any, count: int) -> list[Any]:
+    """Return a list with a value for each of `count` texts, from such a list or from one value for all."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return [value] * count
     if len(value) != count:

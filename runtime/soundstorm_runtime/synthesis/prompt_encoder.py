@@ -1,4 +1,4 @@
-"""Prompts of recordings: the codec's encoder and the semantic tokenizer, on the device."""
+"""Recordings to prompts on the device, by the codec's encoder and the semantic tokenizer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from ..errors import OptionError
 class PromptEncoder:
     """Makes prompts for the voice of a bundle.
 
-    Its graphs are opened when the first prompt is made, for speech needs neither. They run on the CPU in
-    fp32, whatever speaks: a recording gives the same prompt everywhere.
+    Its graphs are opened for the first prompt, since speech needs neither. They run on the CPU in fp32,
+    whatever the voice runs on: a recording makes the same prompt everywhere.
 
-    threads: threads within one operator; None takes the processors at hand, up to 8.
+    Args:
+        bundle: The voice.
+        threads: Threads within one operator; None uses the available processors, up to 8.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
@@ -27,19 +29,22 @@ class PromptEncoder:
         self._engines: dict[str, Engine] = {}
 
     def make(self, recording: Recording) -> Prompt:
-        """Turn a recording into a prompt.
+        """Make a prompt of a recording.
 
-        Raises `AudioError` for a recording that makes none, `OptionError` for a voice that cannot,
-        `BundleError` and `EngineError` for graphs that cannot be used.
+        Raises:
+            AudioError: The recording cannot serve as a prompt.
+            OptionError: The voice makes no prompts of recordings.
+            BundleError: A graph's file fails its check.
+            EngineError: A graph cannot be run.
         """
         manifest = self._bundle.manifest
-        speech = prepare(recording, manifest.audio.sample_rate, self._hearing().level)
+        speech = prepare(recording, manifest.audio.sample_rate, self._report().level)
         return self.tokenize(speech)
 
     def tokenize(self, audio: np.ndarray) -> Prompt:
-        """Turn audio, float32 [samples] at the voice's rate, into codes and tokens as it is.
+        """Turn audio, float32 [samples] at the voice's rate, into codes and semantic tokens without changes.
 
-        The last token is filled with silence.
+        Silence fills the last token.
         """
         manifest = self._bundle.manifest
         hop = manifest.audio.hop
@@ -56,7 +61,7 @@ class PromptEncoder:
             self._engines[name] = OnnxEngine(graph, file, manifest.axes, threads=self._threads)
         return self._engines[name].run({"audio": audio})
 
-    def _hearing(self) -> PromptEncoderReport:
+    def _report(self) -> PromptEncoderReport:
         manifest = self._bundle.manifest
         if manifest.hearing is None:
             reason = "it has no graphs for that; export it again with soundstorm-export"

@@ -1,4 +1,4 @@
-"""Read a sentence: words to ids by the voice's spelling, ids to semantic tokens by the text stage."""
+"""A sentence to semantic tokens: the voice's spelling makes ids of it, the text stage tokens of the ids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from ..text.spelling import Spelling
 from .text_stage import AutoregressiveText, ParallelText, TextStage, TooLongError
 
 
-@dataclass(frozen=True, eq=False)  # a part equals itself alone, and can be a key
+@dataclass(frozen=True, eq=False)  # compared by identity, so that a part can be a key
 class Part:
     """A sentence, or a part of one that is too long to be spoken at once.
 
-    tokens: int64 [tokens]. rng: the stream of random numbers that everything in it is drawn from.
+    Attributes:
+        tokens: Semantic tokens, int64 [tokens].
+        rng: The random stream that everything in the part draws from.
     """
 
     tokens: np.ndarray
@@ -27,10 +29,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """The same while it is still being read.
+class PartInProgress:
+    """A part whose semantic tokens are still being made.
 
-    tokens: arrays int64 [tokens], one after the other; to be taken once. rng: as that of `Part`.
+    Attributes:
+        tokens: Arrays int64 [tokens], one after the other; can be iterated once.
+        rng: The random stream that everything in the part draws from.
     """
 
     tokens: Iterator[np.ndarray]
@@ -38,7 +42,14 @@ class Beginning:
 
 
 class SentenceReader:
-    """Reads sentences."""
+    """Turns sentences into semantic tokens.
+
+    Args:
+        manifest: Manifest of the voice.
+        text: Its text stage.
+        engines: The engine of each graph.
+        spelling: How text becomes ids.
+    """
 
     def __init__(
         self, manifest: Manifest, text: TextSchema, engines: Mapping[str, Engine], spelling: Spelling
@@ -50,26 +61,38 @@ class SentenceReader:
     def read(
         self, sentence: str, seed: np.random.SeedSequence, *, stretch: float = 1.0, room: int | None = None
     ) -> list[Part]:
-        """Give the semantic tokens of a sentence, in several parts where it is too long for one.
+        """Return a sentence in one part, or in several where it is too long for one.
 
-        seed: the sentence's own. stretch: of all durations. room: tokens that a part may have at most.
-        Raises `TextError` for a sentence that cannot be spoken.
+        Args:
+            sentence: One of those that `sentences` returned.
+            seed: Seed of this sentence.
+            stretch: Factor of all durations.
+            room: Semantic tokens that a part may have at most.
+
+        Raises:
+            TextError: The sentence cannot be spoken.
         """
         found = self._begin(sentence, seed, stretch, room, whole=True)
         return [Part(np.concatenate(list(part.tokens)), part.rng) for part in found]
 
     def read_as_made(
         self, sentence: str, seed: np.random.SeedSequence, *, stretch: float = 1.0
-    ) -> Iterator[Beginning]:
-        """Give the same, each part as soon as its first tokens are there; take all of one before the next.
+    ) -> Iterator[PartInProgress]:
+        """Yield each part as soon as its first tokens exist; consume the tokens of one before the next.
 
-        Raises `TextError` as `read` does, and for a part that turns out too long while it is being read.
+        Args:
+            sentence: One of those that `sentences` returned.
+            seed: Seed of this sentence.
+            stretch: Factor of all durations.
+
+        Raises:
+            TextError: The sentence cannot be spoken, or a part turns out too long while its tokens are made.
         """
         return self._begin(sentence, seed, stretch, room=None, whole=False)
 
     def _begin(
         self, sentence: str, seed: np.random.SeedSequence, stretch: float, room: int | None, *, whole: bool
-    ) -> Iterator[Beginning]:
+    ) -> Iterator[PartInProgress]:
         try:
             yield from self._parts(self._spelling.units(sentence), _streams(seed), stretch, room, whole)
         except TooLongError as error:
@@ -82,7 +105,7 @@ class SentenceReader:
         stretch: float,
         room: int | None,
         whole: bool,
-    ) -> Iterator[Beginning]:
+    ) -> Iterator[PartInProgress]:
         rng = next(streams)
         tokens = self._stage.tokens_as_made(self._spelling.ids(units), rng, stretch=stretch, room=room)
         try:
@@ -94,13 +117,13 @@ class SentenceReader:
             for half in halves:
                 yield from self._parts(half, streams, stretch, room, whole)
         else:
-            yield Beginning(chain(begun, tokens), rng)
+            yield PartInProgress(chain(begun, tokens), rng)
 
 
 def _text_stage(
     manifest: Manifest, text: TextSchema, engines: Mapping[str, Engine], longest_phone: float
 ) -> TextStage:
-    """Make the text stage that the manifest names; it takes what the other graphs can take, too."""
+    """Return the text stage that the manifest names, limited to what the other graphs can take."""
     encoder = engines["text_encoder"]
     axes = encoder.axes  # an engine may take less than the voice could
     frames = axes["frames"].max // manifest.frames_per_token
@@ -113,7 +136,7 @@ def _text_stage(
 
 
 def _streams(seed: np.random.SeedSequence) -> Iterator[np.random.Generator]:
-    """Give a stream for a sentence, then one for each part that it has to be split into."""
+    """Yield the random stream of a sentence, then one for each part that it has to be split into."""
     yield np.random.default_rng(seed)
     while True:
         yield np.random.default_rng(seed.spawn(1)[0])

@@ -1,93 +1,143 @@
-"""Whole sentences to audio: one after the other, several texts together, or all in a given time."""
+"""Whole sentences to audio: one after the other, or those of several texts together in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from ..errors import OptionError
 from .acoustic_stage import AcousticStage
-from .duration import silences, stretch_for
-from .options import Manner
+from .duration import distribute_silence, stretch_for
+from .options import ResolvedOptions
 from .sentence_reader import Part, SentenceReader
 
-_READINGS = 6  # of a text of given length, until it fits
+_ATTEMPTS = 6  # to read a text so that it lasts as long as asked
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A sentence that was read: its parts, and the samples of silence before and after it."""
+
+    parts: list[Part]
+    silence: tuple[int, int]
 
 
 class WholeSentences:
-    """Reads sentences, and speaks each as a whole."""
+    """Reads sentences and synthesises each as a whole.
+
+    Args:
+        reader: The text stage.
+        acoustics: The acoustic stage.
+    """
 
     def __init__(self, reader: SentenceReader, acoustics: AcousticStage) -> None:
         self._reader, self._acoustics = reader, acoustics
 
     def read(
-        self, sentences: Iterable[str], manner: Manner, stretch: float | None = None
+        self, sentences: Iterable[str], options: ResolvedOptions, stretch: float | None = None
     ) -> Iterator[list[Part]]:
-        """Read sentences, each in one part or several; `stretch` takes the place of the manner's."""
-        stretch, room = stretch or manner.stretch, self._acoustics.room(manner.prompt)
+        """Read sentences, each in one part or several.
+
+        Args:
+            sentences: The sentences of one text.
+            options: How it is spoken.
+            stretch: Factor of all durations, in place of that of the options.
+        """
+        stretch, room = stretch or options.stretch, self._acoustics.room(options.prompt)
         for place, sentence in enumerate(sentences):
-            # A stream of its own for each sentence: what is said before does not change it.
-            seed = np.random.SeedSequence(manner.seed, spawn_key=(place,))
+            # Each sentence has a random stream of its own, so that the sentences before do not change it.
+            seed = np.random.SeedSequence(options.seed, spawn_key=(place,))
             yield self._reader.read(sentence, seed, stretch=stretch, room=room)
 
-    def each(self, sentences: Sequence[str], manner: Manner) -> Iterator[np.ndarray]:
-        """Speak sentences: float32 [samples] of each, those after the first with the gap before them."""
-        return self._each(self.read(sentences, manner), _gaps(len(sentences), manner), manner)
+    def plan(self, sentences: Sequence[str], options: ResolvedOptions) -> Iterator[Utterance]:
+        """Read sentences and place the silence between them; with a duration, all of them at once.
 
-    def within(self, seconds: float, sentences: Sequence[str], manner: Manner) -> Iterator[np.ndarray]:
-        """Speak sentences so that all of it lasts so long. Raises `OptionError` where that cannot be."""
+        Raises:
+            OptionError: The text cannot last as long as `options.duration` asks.
+        """
+        if options.duration is not None:
+            return iter(self._fit(options.duration, sentences, options))
+        return (
+            Utterance(parts, (options.pause if place else 0, 0))
+            for place, parts in enumerate(self.read(sentences, options))
+        )
+
+    def each(self, sentences: Sequence[str], options: ResolvedOptions) -> Iterator[np.ndarray]:
+        """Synthesise sentences one after the other: float32 [samples], with the silence around each."""
+        planned = self.plan(
+            sentences, options
+        )  # at the call: a duration that is out of reach is refused here
+        return (
+            _joined(utterance, synthesise(self._acoustics, utterance.parts, options)) for utterance in planned
+        )
+
+    def together(
+        self, texts: Sequence[Sequence[str]], options: Sequence[ResolvedOptions]
+    ) -> list[np.ndarray]:
+        """Synthesise several texts, float32 [samples] each.
+
+        Args:
+            texts: The sentences of each text.
+            options: How each text is spoken. Texts of one prompt and one set of decode options share batches.
+        """
+        planned = [list(self.plan(text, own)) for text, own in zip(texts, options, strict=True)]
+        groups: dict[object, list[int]] = {}
+        for place, own in enumerate(options):
+            groups.setdefault((id(own.prompt), own.decode), []).append(place)
+        audio: dict[Part, np.ndarray] = {}
+        for places in groups.values():
+            parts = [part for place in places for utterance in planned[place] for part in utterance.parts]
+            audio |= synthesise(self._acoustics, parts, options[places[0]])
+        return [np.concatenate([_joined(utterance, audio) for utterance in text]) for text in planned]
+
+    def _fit(self, seconds: float, sentences: Sequence[str], options: ResolvedOptions) -> list[Utterance]:
+        """Read sentences so that they and the silence between them last so many seconds."""
         rate, token = self._acoustics.sample_rate, self._acoustics.samples(1)
-        silence = manner.gap * (len(sentences) - 1)
-        natural = token * _tokens(self.read(sentences, manner))
+        silence = options.pause * (len(sentences) - 1)
+        natural = token * _count(self.read(sentences, options))
         stretch = stretch_for(seconds, natural / rate, silence / rate)
         samples = round(seconds * rate)
         wanted = (samples - silence) // token
-        for _ in range(_READINGS):  # whole tokens, and at least one a phone, do not stretch evenly
-            read = list(self.read(sentences, manner, stretch))
-            found = _tokens(read)
+        # Durations are whole tokens, one a phone at least, so that they do not stretch evenly.
+        for _ in range(_ATTEMPTS):
+            read = list(self.read(sentences, options, stretch))
+            found = _count(read)
             if wanted - len(sentences) <= found <= wanted:
                 break
             stretch *= wanted / found
-        return self._each(read, silences(samples - token * found, len(sentences)), manner)
-
-    def together(self, texts: Sequence[Sequence[str]], manners: Sequence[Manner]) -> list[np.ndarray]:
-        """Speak several texts, each given as its sentences; all are decoded with the same options."""
-        read = [list(self.read(text, manner)) for text, manner in zip(texts, manners, strict=True)]
-        audio: dict[Part, np.ndarray] = {}
-        for manner in {id(manner.prompt): manner for manner in manners}.values():
-            # Prompts differ in length, and within a batch they must not.
-            alike = (text for text, own in zip(read, manners, strict=True) if own.prompt is manner.prompt)
-            audio |= sound(self._acoustics, list(chain.from_iterable(chain.from_iterable(alike))), manner)
-        return [
-            np.concatenate(_joined(text, audio, _gaps(len(text), manner)))
-            for text, manner in zip(read, manners, strict=True)
-        ]
-
-    def _each(
-        self, read: Iterable[list[Part]], gaps: Sequence[tuple[int, int]], manner: Manner
-    ) -> Iterator[np.ndarray]:
-        """Speak sentences that were read, with so many samples of silence before and after each."""
-        for parts, gap in zip(read, gaps, strict=True):
-            yield from _joined([parts], sound(self._acoustics, parts, manner), [gap])
+        silences = distribute_silence(samples - token * found, len(sentences))
+        return [Utterance(parts, around) for parts, around in zip(read, silences, strict=True)]
 
 
-def sound(acoustics: AcousticStage, parts: Sequence[Part], manner: Manner) -> dict[Part, np.ndarray]:
-    """Make audio, float32 [samples], of each part."""
-    codes = acoustics.codes(parts, manner.options, manner.prompt)
-    return {part: acoustics.audio(own, manner.prompt) for part, own in zip(parts, codes, strict=True)}
+def synthesise(
+    acoustics: AcousticStage, parts: Sequence[Part], options: ResolvedOptions
+) -> dict[Part, np.ndarray]:
+    """Return the audio of each part, float32 [samples]."""
+    codes = acoustics.codes(parts, options.decode, options.prompt)
+    return {part: acoustics.audio(own, options.prompt) for part, own in zip(parts, codes, strict=True)}
 
 
-def checked_tokens(tokens: np.ndarray, count: int, room: int) -> np.ndarray:
-    """Return semantic tokens as int64 [tokens]; each must be below `count`, and all within `room`."""
+def checked_tokens(tokens: np.ndarray, vocabulary: int, room: int) -> np.ndarray:
+    """Return semantic tokens as int64 [tokens].
+
+    Args:
+        tokens: What the user gave.
+        vocabulary: How many semantic tokens the voice knows.
+        room: How many it can speak at once.
+
+    Raises:
+        OptionError: They have another shape or type, are out of range, or are too many.
+    """
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not tokens.size:
         raise OptionError(
             f"semantic tokens are {tokens.dtype} {list(tokens.shape)}, expected integers [tokens]"
         )
-    if tokens.min() < 0 or tokens.max() >= count:
+    if tokens.min() < 0 or tokens.max() >= vocabulary:
         raise OptionError(
-            f"semantic tokens go from {tokens.min()} to {tokens.max()}, expected 0 to {count - 1}; make "
+            f"semantic tokens go from {tokens.min()} to {tokens.max()}, expected 0 to {vocabulary - 1}; make "
             "them with the units that the voice was trained with"
         )
     if len(tokens) > room:
@@ -95,18 +145,10 @@ def checked_tokens(tokens: np.ndarray, count: int, room: int) -> np.ndarray:
     return tokens.astype(np.int64)
 
 
-def _gaps(sentences: int, manner: Manner) -> list[tuple[int, int]]:
-    """Give the samples of silence before and after each sentence of a text."""
-    return [(manner.gap if place else 0, 0) for place in range(sentences)]
+def _count(read: Iterable[list[Part]]) -> int:
+    return sum(len(part.tokens) for part in chain.from_iterable(read))
 
 
-def _tokens(read: Iterable[list[Part]]) -> int:
-    return sum(len(part.tokens) for parts in read for part in parts)
-
-
-def _joined(
-    read: Sequence[list[Part]], audio: Mapping[Part, np.ndarray], gaps: Sequence[tuple[int, int]]
-) -> list[np.ndarray]:
-    """Join the parts of each sentence, with so many samples of silence before and after them."""
-    sentences = (np.concatenate([audio[part] for part in parts]) for parts in read)
-    return [np.pad(sentence, gap) for sentence, gap in zip(sentences, gaps, strict=True)]
+def _joined(utterance: Utterance, audio: dict[Part, np.ndarray]) -> np.ndarray:
+    """Join the audio of a sentence's parts, with the silence around it."""
+    return np.pad(np.concatenate([audio[part] for part in utterance.parts]), utterance.silence)

@@ -157,6 +157,6 @@ def test_a_long_sentence_leaves_room_for_the_prompt(make_bundle):
     voice = Voice.load(make_bundle(voices={"slt": 600}), threads=1)
     words = ", ".join(["one two three four five"] * 9)
     alone = voice._acoustics.room(None)
-    room = voice._acoustics.room(voice._manners._prompts["slt"])
+    room = voice._acoustics.room(voice._prompts["slt"])
     assert (alone, room) == (1500, 900)
     assert len(voice.speak(f"{words}.")) > 0

@@ -10,51 +10,52 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundstorm_runtime.synthesis.block_scheduler import LENGTHS, SPARE, BlockScheduler, Costs
+from soundstorm_runtime.synthesis.block_scheduler import LENGTHS, SPARE, BlockScheduler
+from soundstorm_runtime.synthesis.calibration import Costs
 
 FRAME = 0.02  # seconds
 
 
-def pace(step, *, budget=0.0, sentence=0.01, late=8):
+def scheduler(step, *, budget=0.0, sentence=0.01, latency=8):
     """Blocks of 15 steps, each of `step` seconds for 100 frames, a third of it whatever the length."""
-    return BlockScheduler(lambda frames: 15 * step * (1 / 3 + frames / 150), sentence, FRAME, late, budget)
+    return BlockScheduler(lambda frames: 15 * step * (1 / 3 + frames / 150), sentence, FRAME, latency, budget)
 
 
-def lengths(pace, count):
+def lengths(scheduler, count):
     """Take blocks, each played as soon as it is there."""
     found = []
-    late = 8
+    latency = 8
     for _ in range(count):
-        found.append(pace.next())
-        pace.give((found[-1] - late) * FRAME)
-        late = 0
+        found.append(scheduler.next_block())
+        scheduler.add_audio((found[-1] - latency) * FRAME)
+        latency = 0
     return found
 
 
 def test_blocks_grow_from_the_shortest_to_the_longest():
-    found = lengths(pace(0.004), 8)
+    found = lengths(scheduler(0.004), 8)
     assert found[0] == LENGTHS[0]
     assert found == sorted(found)
     assert found[-1] == LENGTHS[-1]
 
 
 def test_a_slower_machine_begins_later_and_with_more():
-    firsts = [lengths(pace(step), 1)[0] for step in (0.002, 0.02, 0.05)]
+    firsts = [lengths(scheduler(step), 1)[0] for step in (0.002, 0.02, 0.05)]
     assert firsts == sorted(firsts)
     assert firsts[-1] > firsts[0]
 
 
 def test_a_budget_is_used_for_a_longer_first_block_unless_it_cannot_be_held(caplog):
     with caplog.at_level(logging.WARNING):
-        assert pace(0.004, budget=0.2).next() > pace(0.004).next()
+        assert scheduler(0.004, budget=0.2).next_block() > scheduler(0.004).next_block()
         assert not caplog.messages
-        assert pace(0.02, budget=0.001).next() == pace(0.02).next()
-    assert "budget: 1 ms cannot be held here; the first audio comes after about" in caplog.text
+        assert scheduler(0.02, budget=0.001).next_block() == scheduler(0.02).next_block()
+    assert "budget: 1 ms are too few on this machine; the first audio comes after about" in caplog.text
 
 
 def test_a_machine_that_cannot_keep_up_says_so(caplog):
     with caplog.at_level(logging.WARNING):
-        assert pace(1.0).next() == LENGTHS[-1]
+        assert scheduler(1.0).next_block() == LENGTHS[-1]
     assert "makes speech more slowly than it is played: the stream will have gaps" in caplog.text
 
 
@@ -62,24 +63,24 @@ def test_a_machine_that_cannot_keep_up_says_so(caplog):
 @given(st.floats(1e-4, 0.05), st.lists(st.integers(1, 200), max_size=6))
 def test_playback_never_waits(step, sentences):
     """Whatever the speed, as long as it lasts, and where sentences end early."""
-    found = pace(step)
+    found = scheduler(step)
     cost = found._block
-    if not any(found._lasts(frames) for frames in LENGTHS):
+    if not any(found._can_start_with(frames) for frames in LENGTHS):
         return
-    first = found.next()
+    first = found.next_block()
     left = (first - 8) * FRAME
-    found.give(left)
+    found.add_audio(left)
     for frames in [*sentences, *itertools.repeat(1000, 5)]:
-        block = found.next()
+        block = found.next_block()
         if block > LENGTHS[0] or left > cost(LENGTHS[0]):
             assert cost(block) <= max(SPARE * left, cost(LENGTHS[0])) + 1e-9
         left = max(0.0, left - cost(block))
         spoken = min(block, frames) * FRAME
         left += spoken
-        found.give(spoken)
+        found.add_audio(spoken)
 
 
-def test_costs_are_rounded_up_so_that_blocks_do_not_hang_on_a_moment():
+def test_costs_are_rounded_up_so_that_blocks_do_not_depend_on_the_moment():
     costs = Costs(0.0101, 0.0, 0.0033, 0.000101, 0.0)
     rounded = costs.rounded()
     for field in dataclasses.fields(Costs):
@@ -90,9 +91,9 @@ def test_costs_are_rounded_up_so_that_blocks_do_not_hang_on_a_moment():
 
 
 def test_reading_a_sentence_takes_time_too():
-    at_once, after_reading = (pace(0.004, sentence=0.2) for _ in range(2))
+    at_once, after_reading = (scheduler(0.004, sentence=0.2) for _ in range(2))
     for each in (at_once, after_reading):
-        each.next()
-        each.give(0.3)
-    after_reading.read()
-    assert after_reading.next() < at_once.next()
+        each.next_block()
+        each.add_audio(0.3)
+    after_reading.start_sentence()
+    assert after_reading.next_block() < at_once.next_block()

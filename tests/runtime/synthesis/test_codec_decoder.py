@@ -14,7 +14,12 @@ from soundstorm_runtime.bundle.manifest import AudioSchema
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import spectral_decoder_graph
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.synthesis.codec_decoder import SpectralStreamDecoder, WholeDecoder, begin_sound, delay
+from soundstorm_runtime.synthesis.codec_decoder import (
+    SpectralStreamDecoder,
+    WholeDecoder,
+    make_codec_decoder,
+    streaming_latency,
+)
 
 HOP, WINDOW, LEVELS, CODES = 4, 16, 2, 8
 CONTEXT, LOOKAHEAD = 5, 2
@@ -79,7 +84,7 @@ def test_sound_is_late_by_what_the_decoder_has_to_see():
     sound = SpectralStreamDecoder(FACTS, drawn(0), Decoder())
     chunk = sound.push(drawn(20))
     late = 20 - len(chunk) / HOP
-    assert LOOKAHEAD < late <= delay(FACTS, None) == LOOKAHEAD + 2
+    assert LOOKAHEAD < late <= streaming_latency(FACTS, None) == LOOKAHEAD + 2
 
 
 def test_nothing_is_decoded_further_back_than_need_be():
@@ -98,8 +103,8 @@ def test_too_short_a_context_would_be_heard():
 
 def test_without_facts_an_utterance_is_decoded_at_its_end():
     facts = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES)
-    sound = begin_sound(facts, drawn(0), Decoder(), None)
-    assert delay(facts, None) is None
+    sound = make_codec_decoder(facts, drawn(0), Decoder(), None)
+    assert streaming_latency(facts, None) is None
     first, second = pushed(sound, drawn(20), [10])
     assert (len(first), len(second)) == (0, 20 * HOP)
 

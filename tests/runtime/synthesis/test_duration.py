@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from soundstorm_runtime import Voice
 from soundstorm_runtime.errors import OptionError
-from soundstorm_runtime.synthesis.duration import FASTEST, SLOWEST, silences, stretch_for
+from soundstorm_runtime.synthesis.duration import FASTEST, SLOWEST, distribute_silence, stretch_for
 
 TEXT = "This is the first sentence. This is a second one, and it is longer. Yes."
 
@@ -58,7 +58,7 @@ def test_phones_have_a_shortest_length(voice):
 
 @given(st.integers(0, 10_000), st.integers(1, 20))
 def test_silence_lies_between_sentences_and_is_used_up(samples, sentences):
-    gaps = silences(samples, sentences)
+    gaps = distribute_silence(samples, sentences)
     assert len(gaps) == sentences
     assert sum(before + after for before, after in gaps) == samples
     assert gaps[0][0] == 0

@@ -75,12 +75,12 @@ def test_speech_opens_no_graph_of_prompts(bundle):
     (bundle / "encoder.onnx").write_bytes(whole[:-1] + b"x")
     voice = Voice.load(bundle, threads=1, provider="cpu")
     assert len(voice.speak(TEXT))
-    assert voice._maker._engines == {}
+    assert voice._prompt_encoder._engines == {}
     with pytest.raises(BundleError, match=r"encoder\.onnx has SHA-256 \w+, expected"):
         voice.prompt(sound(), RATE)
     (bundle / "encoder.onnx").write_bytes(whole)
     voice.prompt(sound(), RATE)
-    assert sorted(voice._maker._engines) == ["encoder", "units"]
+    assert sorted(voice._prompt_encoder._engines) == ["encoder", "units"]
 
 
 def test_a_bundle_without_the_graphs_says_so(make_bundle):
