@@ -19,7 +19,7 @@ from soundstorm_runtime.text.lexicon import Lexicon
 from .codec.interface import Codec
 from .codec.soundstream import SoundStream, SoundStreamConfig
 from .codec.spectral_codec import SpectralCodec, SpectralCodecConfig
-from .errors import CheckpointError, RecipeError
+from .errors import CheckpointError, ConfigError
 from .soundstorm.model import SoundStorm, SoundStormConfig
 from .support.config import from_dict, to_dict
 from .support.tensor_files import load_tensors, save_tensors
@@ -50,19 +50,19 @@ class VoiceConfig:
         codec, units, own = self.codec, self.units, self.soundstorm
         groups = codec.rq_groups if isinstance(codec, SoundStreamConfig) else 1
         if (codec.levels, codec.codebook_size) != (own.levels, own.codebook_size):
-            raise ValueError(
+            raise ConfigError(
                 f"codec has {codec.levels} levels of {codec.codebook_size} codes, soundstorm {own.levels} of "
                 f"{own.codebook_size}; they must be equal"
             )
         if groups != own.groups:
-            raise ValueError(f"codec has {groups} groups, soundstorm {own.groups}; they must be equal")
+            raise ConfigError(f"codec has {groups} groups, soundstorm {own.groups}; they must be equal")
         if not units.vocabulary == own.vocabulary == self.text.vocabulary:
-            raise ValueError(
+            raise ConfigError(
                 f"units has {units.vocabulary} semantic tokens, soundstorm {own.vocabulary}, text "
                 f"{self.text.vocabulary}; they must be equal"
             )
         if codec.sample_rate % (codec.hop * units.rate):
-            raise ValueError(
+            raise ConfigError(
                 f"{units.rate} semantic tokens a second at {codec.sample_rate} Hz with hop {codec.hop}, "
                 "expected a whole number of frames per token"
             )
@@ -145,7 +145,7 @@ def load_voice(path: Path) -> VoiceModels:
         config = from_dict(VoiceConfig, content["config"], "config")
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
         voice = build_voice(config, lexicon, _prompts(content.get("prompts", {})))
-    except (RecipeError, BundleError, CheckpointError, RuntimeError) as error:
+    except (ConfigError, BundleError, CheckpointError, RuntimeError) as error:
         # PyTorch raises the last of these for sizes beyond the memory.
         raise CheckpointError(f"{path} cannot be used ({error})") from error
     for part in PARTS:

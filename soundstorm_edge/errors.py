@@ -1,10 +1,14 @@
-"""What a user of the training side can get wrong; the rules of `soundstorm_runtime.errors` hold."""
+"""Errors of the training side that a user can cause and fix; see `soundstorm_runtime.errors`.
+
+A wrong argument raises one of two: `ConfigError` where something is made (a recipe, a configuration, a
+constructor), and `soundstorm_runtime.errors.OptionError` where a method of it is called.
+"""
 
 from soundstorm_runtime.errors import SoundStormError
 
 
-class RecipeError(SoundStormError):
-    """A recipe or configuration has an unknown key, a wrong type or an impossible value."""
+class ConfigError(SoundStormError, ValueError):
+    """A recipe, configuration or constructor argument is unknown, of the wrong type, or impossible."""
 
 
 class CorpusError(SoundStormError):
@@ -12,4 +16,4 @@ class CorpusError(SoundStormError):
 
 
 class CheckpointError(SoundStormError):
-    """A checkpoint is missing, truncated, foreign, of another version, or lacks a part."""
+    """A checkpoint is missing, truncated, of another version or origin, or lacks a part."""

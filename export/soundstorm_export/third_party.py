@@ -12,9 +12,8 @@ from torch import nn
 
 from soundstorm_edge.checkpoint import load_voice
 from soundstorm_edge.codec.soundstream import SoundStream
-from soundstorm_edge.errors import CheckpointError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.interop import from_audiolm_pytorch, from_soundstorm_pytorch, from_spear_tts_pytorch
-from soundstorm_edge.soundstorm.generation import decode_options
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.soundstorm.semantic_conditioning import SemanticCondition
 from soundstorm_edge.support.config import from_dict
@@ -125,7 +124,7 @@ def _foreign(files: Mapping[str, Path], facts: ThirdPartyConfig, config: Path | 
     if "text" in files:
         text = from_spear_tts_pytorch(files["text"], **facts.text)
     try:
-        decode = replace(decode_options(model, 1.0, 1.0, 1, None), **_options(facts.decode))
+        decode = replace(model.decode_options(), **_options(facts.decode))
     except TypeError as error:
         raise ExportError(f"--config: decode: {error}") from error
     return Parts(
@@ -140,8 +139,8 @@ def _foreign(files: Mapping[str, Path], facts: ThirdPartyConfig, config: Path | 
 
 
 def _alone(model: SoundStorm) -> SoundStorm:
-    """Give SoundStorm without its companions; one that knows nothing of what is said gets one mute token."""
-    alone = model.alone()
+    """Return SoundStorm without attached models; an unconditional one gets a single silent token."""
+    alone = model.standalone()
     if alone.condition is None:
         alone.condition = SemanticCondition(1, alone.net.dim)
         alone.condition.embedding.weight.data.zero_()
@@ -180,5 +179,5 @@ def read_facts(config: Path | None) -> ThirdPartyConfig:
         raise ExportError(f"cannot read {config} ({error}); check the path") from error
     except tomllib.TOMLDecodeError as error:
         raise ExportError(f"{config} is not TOML: {error}") from error
-    except RecipeError as error:
+    except ConfigError as error:
         raise ExportError(str(error)) from error

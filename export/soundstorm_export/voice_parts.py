@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.codec.interface import Codec
-from soundstorm_edge.soundstorm.companions import CodecShape
+from soundstorm_edge.soundstorm.attached_models import CodecShape
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from soundstorm_runtime.errors import AudioError
 
+from ..errors import ConfigError
 from ..support.config import check_positive
 from .adversarial import Judgement
 
@@ -42,17 +43,17 @@ class StftDiscriminatorConfig:
     def __post_init__(self) -> None:
         check_positive(self, "channels", "n_fft", "hop_length", "win_length")
         if len(self.strides) != len(self.chan_mults):
-            raise ValueError(
+            raise ConfigError(
                 f"strides has {len(self.strides)} entries and chan_mults {len(self.chan_mults)}, "
                 "expected one multiple for each stride"
             )
         if self.win_length > self.n_fft:
-            raise ValueError(f"win_length is {self.win_length}, expected at most n_fft ({self.n_fft})")
+            raise ConfigError(f"win_length is {self.win_length}, expected at most n_fft ({self.n_fft})")
         bins = self.n_fft // 2 + 1
         for stride, _ in self.strides:
             bins = (bins - stride % 2) // stride + 1
         if bins < STFT_HEAD:
-            raise ValueError(
+            raise ConfigError(
                 f"n_fft {self.n_fft} leaves {bins} frequencies after all strides, expected {STFT_HEAD}"
             )
 
@@ -76,12 +77,12 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         check_positive(self, "channels", "max_channels")
         if any(not 0 < coarse < fine for fine, coarse in self._steps()):
-            raise ValueError(f"scales is {list(self.scales)}, expected falling numbers above 0")
+            raise ConfigError(f"scales is {list(self.scales)}, expected falling numbers above 0")
         if self.channels % 4:  # the convolutions are grouped by four channels
-            raise ValueError(f"channels is {self.channels}, expected a multiple of 4")
+            raise ConfigError(f"channels is {self.channels}, expected a multiple of 4")
         ratio, rest = divmod(self.max_channels, self.channels)
         if rest or ratio & (ratio - 1) or not ratio:  # else some layer does not divide into its groups
-            raise ValueError(
+            raise ConfigError(
                 f"max_channels is {self.max_channels}, expected {self.channels} times a power of two"
             )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import GroupedResidualFSQ, GroupedResidualLFQ, GroupedResidualVQ, ResidualVQ
 
-from ..errors import RecipeError
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from .soundstream_config import SoundStreamConfig
@@ -82,7 +82,7 @@ class GroupedQuantizer(nn.Module):
         try:
             self.grouped: Any = _library_quantizer(config)
         except (AssertionError, TypeError, ValueError) as error:
-            raise RecipeError(
+            raise ConfigError(
                 f"the quantizer refuses rq_kwargs {dict(config.rq_kwargs)} ({error})"
             ) from error
 

@@ -17,9 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from soundstorm_runtime.errors import AudioError
+from soundstorm_runtime.errors import AudioError, OptionError
 
-from ..errors import RecipeError
 from ..nn.causal_convolution import KERNEL, CausalConv1d, CausalConvTranspose1d, ResidualUnit
 from ..nn.local_attention import LocalTransformer
 from ..support.config import from_dict, from_fields, to_dict
@@ -141,7 +140,7 @@ class SoundStream(Codec):
         if target is not None:
             real = self._whole_frames(target, input_sample_hz, curtail_from_left)
         if self.losses is None:
-            raise RecipeError("this SoundStream was made with discriminators=False; it has no losses")
+            raise OptionError("this SoundStream was made with discriminators=False; it has no losses")
         if return_discr_loss:
             losses = self.losses.discriminator(real, fake, penalize=apply_grad_penalty)
             return (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..errors import ConfigError
 from ..support.config import check_positive
 from .discriminators import StftDiscriminatorConfig
 
@@ -105,45 +106,49 @@ class SoundStreamConfig:
         for name in ("strides", "channel_mults", "enc_cycle_dilations", "dec_cycle_dilations"):
             values = getattr(self, name)
             if not values or min(values) < 1:
-                raise ValueError(f"{name} is {list(values)}, expected one or more numbers of at least 1")
+                raise ConfigError(f"{name} is {list(values)}, expected one or more numbers of at least 1")
         if len(self.strides) != len(self.channel_mults):
-            raise ValueError(
+            raise ConfigError(
                 f"strides has {len(self.strides)} entries and channel_mults {len(self.channel_mults)}, "
                 "expected one multiple for each stride"
             )
         if self.codebook_dim % self.rq_groups:
-            raise ValueError(f"codebook_dim {self.codebook_dim} does not divide into {self.rq_groups} groups")
+            raise ConfigError(
+                f"codebook_dim {self.codebook_dim} does not divide into {self.rq_groups} groups"
+            )
         if self.attn_dim_head % 2:
-            raise ValueError(f"attn_dim_head is {self.attn_dim_head}, expected an even number")
+            raise ConfigError(f"attn_dim_head is {self.attn_dim_head}, expected an even number")
 
     def _check_support(self) -> None:
         if self.input_channels != 1:
-            raise ValueError(f"input_channels is {self.input_channels}, but only 1 is supported; mix to mono")
+            raise ConfigError(
+                f"input_channels is {self.input_channels}, but only 1 is supported; mix to mono"
+            )
         if self.use_gate_loop_layers:
-            raise ValueError("use_gate_loop_layers is true, but gate-loop layers are not supported")
+            raise ConfigError("use_gate_loop_layers is true, but gate-loop layers are not supported")
         if self.use_lookup_free_quantizer and self.use_finite_scalar_quantizer:
-            raise ValueError(
+            raise ConfigError(
                 "use_lookup_free_quantizer and use_finite_scalar_quantizer are both true; choose one"
             )
         if self.rq_kwargs.get("implicit_neural_codebook"):
-            raise ValueError("rq_kwargs has implicit_neural_codebook, which is not supported")
+            raise ConfigError("rq_kwargs has implicit_neural_codebook, which is not supported")
 
     def _codes(self) -> int:
         """Give the codes of a level, which the quantizers are asked for in different ways."""
         levels, size = self.finite_scalar_quantizer_levels, self.codebook_size
         if self.use_finite_scalar_quantizer != bool(levels):
-            raise ValueError(
+            raise ConfigError(
                 f"use_finite_scalar_quantizer is {self.use_finite_scalar_quantizer} and "
                 f"finite_scalar_quantizer_levels is {list(levels)}; give both or neither"
             )
         if levels:
             if min(levels) < 2 or size not in (0, math.prod(levels)):
-                raise ValueError(
+                raise ConfigError(
                     f"finite_scalar_quantizer_levels {list(levels)} are to be 2 or more each, and make "
                     f"{math.prod(levels)} codes, but codebook_size is {size}; leave that out"
                 )
             return math.prod(levels)
         size = size or 1024
         if size < 1 or (self.use_lookup_free_quantizer and size & (size - 1)):
-            raise ValueError(f"codebook_size is {size}, expected 1 or more; lookup-free, a power of two")
+            raise ConfigError(f"codebook_size is {size}, expected 1 or more; lookup-free, a power of two")
         return size

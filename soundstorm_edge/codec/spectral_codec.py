@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..nn.mel import LogMel
 from ..support.config import check_positive
 from .interface import Codec, CodecOutput
@@ -48,10 +49,10 @@ class SpectralCodecConfig:
         check_positive(self, "sample_rate", "hop", "spectra", "transforms", "mels", "dim", "encoder_blocks")
         check_positive(self, "decoder_blocks", "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
         if self.window % self.hop or self.window < 2 * self.hop:
-            raise ValueError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
+            raise ConfigError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
         for name in ("spectra", "transforms"):
             if self.hop % getattr(self, name):
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a divisor of hop {self.hop}")
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected a divisor of hop {self.hop}")
 
 
 class ConvNeXtBlock(nn.Module):

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import RecipeError
+from ..errors import ConfigError
 from ..nn.causal_convolution import CausalConv1d, CausalConvTranspose1d, ResidualUnit
 from ..nn.local_attention import FeedForward, LocalAttention
 from .soundstream import SoundStream
@@ -23,12 +23,12 @@ Step = CausalConv1d | CausalConvTranspose1d | ResidualUnit
 class StreamingDecoder:
     """Decodes codes that come in pieces; `state` has the shapes of its memory, without the batch.
 
-    Raises `RecipeError` for a codec that must know the end of the audio to decode its beginning.
+    Raises `ConfigError` for a codec that must know the end of the audio to decode its beginning.
     """
 
     def __init__(self, codec: SoundStream) -> None:
         if codec.config.pad_mode == "circular":
-            raise RecipeError(
+            raise ConfigError(
                 "pad_mode is 'circular', which takes what stands before the audio from its end, expected "
                 "another one to decode in pieces; train the codec with 'constant', or decode it whole"
             )

@@ -11,7 +11,7 @@ from typing import overload
 
 import numpy as np
 
-from ..errors import CorpusError, RecipeError
+from ..errors import CorpusError
 from ..support.config import from_dict
 
 LISTING = "utterances.jsonl"
@@ -118,7 +118,7 @@ def _scan(listing: Path) -> Iterator[tuple[int, int, float, bool, str]]:
 def _read_row(line: bytes, where: str) -> Utterance:
     try:
         return from_dict(Utterance, json.loads(line), where)
-    except (ValueError, RecipeError) as error:
+    except ValueError as error:
         raise CorpusError(f"{where} is no utterance ({error}); make the corpus again") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..codec.soundstream import SoundStream
-from ..errors import CheckpointError, RecipeError
+from ..errors import CheckpointError, ConfigError
 from ..support.tensor_files import read_tensors
 from .unpickling import read_plain_pickle
 
@@ -122,7 +122,7 @@ def _loaded(state: Mapping[str, Tensor], fields: Mapping[str, Any]) -> SoundStre
     fields = {name: value for name, value in fields.items() if value is not None}
     try:
         codec = SoundStream(**fields)
-    except RecipeError as error:
+    except ConfigError as error:
         raise CheckpointError(f"this SoundStream cannot be represented ({error})") from error
     own = {}
     for name, tensor in state.items():

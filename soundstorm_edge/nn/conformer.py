@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from soundstorm_runtime.errors import OptionError
 
+from ..errors import ConfigError
 from ..support.config import check_positive, from_fields
 from .conformer_attention import Attention, CrossAttention
 from .relative_bias import RelativeBias
@@ -66,9 +67,9 @@ class ConformerConfig:
         check_positive(self, "conv_kernel_size", "num_residual_streams")
         for name in ("attn_dropout", "ff_dropout", "conv_dropout"):
             if not 0 <= (share := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {share}, expected 0 or more and less than 1")
+                raise ConfigError(f"{name} is {share}, expected 0 or more and less than 1")
         if self.dim_head % 2 and not self.t5_rel_pos_bias:
-            raise ValueError(f"dim_head {self.dim_head} is odd; rotary positions need an even one")
+            raise ConfigError(f"dim_head {self.dim_head} is odd; rotary positions need an even one")
 
 
 @dataclass(frozen=True)

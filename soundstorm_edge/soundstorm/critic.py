@@ -38,6 +38,18 @@ class TokenCritic(nn.Module):
         hidden = self.net.hidden(codes, level=level, **inputs)
         return self.to_logits(self.net.heads.embedding(hidden, level))[..., 0]
 
+    def confidence(self, ids: Tensor, codes: Tensor, level: Tensor, **inputs: Any) -> Tensor:
+        """Return how real sampled codes look, float32 `[batch, frames]` from 0 to 1.
+
+        Args:
+            ids: the codes sampled for `level`, int64 `[batch, frames]`.
+            codes: those of all levels, int64 `[batch, frames, levels]`; the column of `level` is replaced.
+            level: int64 `[1]`.
+            inputs: further inputs of `ConformerWrapper.hidden`.
+        """
+        column = torch.arange(codes.shape[2], device=codes.device) == level
+        return (-self.score(torch.where(column, ids[..., None], codes), level, **inputs)).sigmoid()
+
 
 def critic_loss(scores: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
     """Give the mean binary cross entropy of scores `[batch, frames]` at real frames.

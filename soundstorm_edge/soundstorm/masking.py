@@ -12,6 +12,8 @@ from torch import Tensor
 from soundstorm_runtime.decoding.maskgit import Schedule, level_order, masked_share
 from soundstorm_runtime.errors import OptionError
 
+from ..errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Masking:
@@ -37,9 +39,9 @@ class Masking:
     def __post_init__(self) -> None:
         for name in ("prompted", "fully_masked", "no_replace_prob", "random_token_prob"):
             if not 0 <= (share := getattr(self, name)) <= 1:
-                raise ValueError(f"{name} is {share}, expected a share from 0 to 1")
+                raise ConfigError(f"{name} is {share}, expected a share from 0 to 1")
         if self.no_replace_prob + self.random_token_prob > 1:
-            raise ValueError(
+            raise ConfigError(
                 f"no_replace_prob {self.no_replace_prob} and random_token_prob {self.random_token_prob} add "
                 "up to more than 1; lower one of them"
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from soundstorm_runtime.decoding.maskgit import Schedule
 
+from ..errors import ConfigError
 from ..nn.conformer import ConformerConfig
 from ..support.config import check_positive
 from .conformer_wrapper import ConformerWrapperConfig
@@ -46,9 +47,9 @@ class SoundStormConfig:
         if self.vocabulary is not None:
             check_positive(self, "vocabulary")
         if self.levels % self.groups:
-            raise ValueError(f"{self.levels} levels do not divide into {self.groups} groups")
+            raise ConfigError(f"{self.levels} levels do not divide into {self.groups} groups")
         if self.frames_per_token <= 0:
-            raise ValueError(f"frames_per_token is {self.frames_per_token}, expected above 0")
+            raise ConfigError(f"frames_per_token is {self.frames_per_token}, expected above 0")
 
     def net(self, conformer: ConformerConfig) -> ConformerWrapperConfig:
         """Give the configuration of the network, or of the critic's, around a Conformer."""
@@ -105,7 +106,7 @@ class SoundStormOptions:
         check_positive(self, "steps")
         for name in ("self_cond_train_prob", "cond_drop_prob"):
             if not 0 <= (share := getattr(self, name)) <= 1:
-                raise ValueError(f"{name} is {share}, expected a share from 0 to 1")
+                raise ConfigError(f"{name} is {share}, expected a share from 0 to 1")
         for name in RATES:
             if getattr(self, name) is not None:
                 check_positive(self, name)

@@ -1,14 +1,14 @@
-"""Configuration as frozen dataclasses, read strictly from plain data (TOML tables, checkpoints)."""
+"""Configurations: frozen dataclasses built strictly from TOML tables, checkpoints or keywords."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypeVar
 
-from soundstorm_runtime.support import serde as plain
-from soundstorm_runtime.support.serde import check_positive, to_dict
+from soundstorm_runtime.support import serde
+from soundstorm_runtime.support.serde import to_dict
 
-from ..errors import RecipeError
+from ..errors import ConfigError
 
 __all__ = ["check_positive", "from_dict", "from_fields", "to_dict"]
 
@@ -16,32 +16,51 @@ T = TypeVar("T")
 
 
 def from_dict(cls: type[T], data: object, where: str) -> T:
-    """Build the dataclass `cls` from a mapping; `where` names the place in messages.
+    """Build the dataclass `cls` from a mapping.
 
-    Raises `RecipeError` for an unknown key (valid ones are listed), a missing one, or a wrong value.
+    Args:
+        cls: a frozen dataclass.
+        data: its fields by name, nested dataclasses as mappings.
+        where: what the mapping is, for messages.
+
+    Raises:
+        ConfigError: a key is unknown (the valid ones are listed) or missing, or a value is wrong.
     """
     try:
-        return plain.from_dict(cls, data, where)
+        return serde.from_dict(cls, data, where)
     except ValueError as error:
-        raise RecipeError(str(error)) from error
+        raise ConfigError(str(error)) from error
 
 
 def from_fields(cls: type[T], config: T | None, fields: Mapping[str, object]) -> T:
-    """Give the configuration that a network was called with: `config` itself, or made of `fields`.
+    """Return the configuration that a constructor was called with.
 
-    A field that is a dataclass may be given as one or as a mapping. Raises `RecipeError` as
-    `from_dict` does, and where both a configuration and fields are given.
+    Args:
+        cls: the dataclass of the configuration.
+        config: the configuration, where it was given as one.
+        fields: its fields, where they were given by keyword; a field that is a dataclass may be a mapping.
+
+    Raises:
+        ConfigError: as `from_dict`, and where both a configuration and fields are given.
     """
     if config is None:
         return from_dict(cls, to_dict(fields), cls.__name__)
     if not isinstance(config, cls):
-        raise RecipeError(
+        raise ConfigError(
             f"a configuration of type {type(config).__name__} was given, expected {cls.__name__}; "
             "give its fields by keyword"
         )
     if fields:
-        raise RecipeError(
+        raise ConfigError(
             f"{cls.__name__} and the fields {', '.join(fields)} were given, expected one or the other; "
             "put the fields into the configuration"
         )
     return config
+
+
+def check_positive(config: object, *names: str) -> None:
+    """Raise `ConfigError` unless each of these fields of `config` is 1 or more."""
+    try:
+        serde.check_positive(config, *names)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from soundstorm_runtime.engines.graphs import Graph, autoregressive_text_graphs
 from soundstorm_runtime.errors import OptionError
 
-from ..errors import CorpusError, RecipeError
+from ..errors import ConfigError, CorpusError
 from ..nn.conformer import frame_mask
 from ..nn.torch_engine import evaluating
 from ..nn.transformer import BlockConfig, Decoded, Decoder, EarlyExit, Encoder, share_heads
@@ -75,7 +75,7 @@ class TextToSemantic(nn.Module):
         """What `encode` and `step` take and give, as engines and the export see it."""
         config = self.config
         if not config.autoset_semantic_eos_id:
-            raise RecipeError(
+            raise ConfigError(
                 "autoset_semantic_eos_id is False, expected True: the device stops at the end of speech"
             )
         return autoregressive_text_graphs(
@@ -115,7 +115,7 @@ class TextToSemantic(nn.Module):
         chance = self.config.cond_drop_prob if cond_drop_prob is None else cond_drop_prob
         withheld = bool(torch.rand(()) < chance)
         decoded = self._decode(encoded, source_mask & (not withheld), target, target_type, target_mask)
-        logits = self.score(decoded.x, target_type)
+        logits = self.score(target_type, decoded.x)
         if not return_loss:
             return logits
         wanted = target.masked_fill(~target_mask, IGNORED)
@@ -134,13 +134,13 @@ class TextToSemantic(nn.Module):
         ids, mask = self.read(source, source_type, mask)
         if not mask.any(dim=1).all():
             raise CorpusError(f"a source has no {source_type} tokens, expected one or more; leave it out")
-        return ids, mask, self.source(self.embed(ids, source_type), mask)
+        return ids, mask, self.source(self.embed(source_type, ids), mask)
 
     def _decode(
         self, encoded: Tensor, seen: Tensor, target: Tensor, target_type: Modality, target_mask: Tensor
     ) -> Decoded:
         return self.target(
-            self.embed(target, target_type, begin=True),
+            self.embed(target_type, target, begin=True),
             self.target.cross(encoded),
             F.pad(seen, (1, 0), value=True),
             mask=None if target_mask.all() else F.pad(target_mask, (1, 0), value=True),
@@ -208,7 +208,16 @@ class TextToSemantic(nn.Module):
         alphabet, copies = self._alphabet(target_type), beam_size if beam_search_decode else 1
         with evaluating(self):
             source, source_mask, encoded = self._encode(source, source_type, source_mask)
-            state = Continuation(self, alphabet, encoded, source_mask, cond_scale, copies)
+            state = Continuation(
+                self.target,
+                partial(self.embed, target_type),
+                partial(self.score, target_type),
+                alphabet,
+                encoded,
+                source_mask,
+                cond_scale,
+                copies,
+            )
             ids = choose(state, max_length=min(max_length, LONGEST))
         target, mask = alphabet.cut(ids)
         found = (*((source,) if return_source else ()), target, *((mask,) if return_target_mask else ()))
@@ -238,12 +247,12 @@ class TextToSemantic(nn.Module):
             raise OptionError(f"a modality is {name!r}, expected 'speech' or 'text'")
         return self.alphabets[name]
 
-    def embed(self, ids: Tensor, name: Modality, begin: bool = False) -> Tensor:
+    def embed(self, name: Modality, ids: Tensor, begin: bool = False) -> Tensor:
         """Embed int64 `ids` `[batch, length]`, behind the vector that begins a sequence if asked for."""
         x = self.embedding[name](ids)
         return torch.cat([self.begin[name].expand(len(ids), 1, -1), x], dim=1) if begin else x
 
-    def score(self, x: Tensor, name: Modality) -> Tensor:
+    def score(self, name: Modality, x: Tensor) -> Tensor:
         """Score all ids after decoded `x` `[..., dim]`: logits `[..., ids]`."""
         return F.linear(x, cast(nn.Embedding, self.embedding[name]).weight)
 
@@ -252,7 +261,7 @@ class TextToSemantic(nn.Module):
 
         Gives cross_keys and cross_values, float32 `[target_depth, batch, heads, phones, dim_head]`.
         """
-        encoded = self.source(self.embed(phones, "text"), frame_mask(lengths, phones.shape[1]))
+        encoded = self.source(self.embed("text", phones), frame_mask(lengths, phones.shape[1]))
         return self.target.cross(encoded)
 
     def step(
@@ -271,7 +280,7 @@ class TextToSemantic(nn.Module):
         Gives logits `[batch, vocabulary + 1]`, and keys and values of length past + 1.
         """
         at_start = (token == self.config.vocabulary)[:, None, None]
-        x = torch.where(at_start, self.begin["speech"], self.embed(token[:, None], "speech"))
+        x = torch.where(at_start, self.begin["speech"], self.embed("speech", token[:, None]))
         # The learned key stands before the first phone, so every sample has one position more.
         cross_mask = frame_mask(lengths + 1, cross_keys.shape[3] + 1)
         # The device's cache has a key for each head; those that are shared come first, then again.
@@ -280,7 +289,7 @@ class TextToSemantic(nn.Module):
         decoded = self.target(x, (cross_keys, cross_values), cross_mask, past)
         heads = self.config.heads
         next_keys, next_values = (share_heads(torch.stack(part), heads, dim=2) for part in decoded[2:])
-        return self.score(decoded.x[:, 0], "speech"), next_keys, next_values
+        return self.score("speech", decoded.x[:, 0]), next_keys, next_values
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import RecipeError
+from ..errors import ConfigError
 from .alphabet import Alphabet, Modality
 from .clip_tokenizer import CLIP_TOKENS
 
@@ -53,23 +53,23 @@ class TextToSemanticConfig:
 
     def __post_init__(self) -> None:
         if len(set(self.symbols)) < len(self.symbols):
-            raise ValueError(f"{len(self.symbols)} symbols, expected no symbol twice")
+            raise ConfigError(f"{len(self.symbols)} symbols, expected no symbol twice")
         for name in _SIZES:
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
+                raise ConfigError(f"{name} is {value}, expected at least 1")
         if self.dim_head % 2:
-            raise ValueError(f"dim_head is {self.dim_head}, expected an even number: rotations turn pairs")
+            raise ConfigError(f"dim_head is {self.dim_head}, expected an even number: rotations turn pairs")
         for name in ("attn_dropout", "ff_dropout", "cond_drop_prob"):
             if not 0 <= (share := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {share}, expected 0 or more and less than 1")
+                raise ConfigError(f"{name} is {share}, expected 0 or more and less than 1")
         if self.align_reg_logsumexp_pool_temp <= 0:
-            raise ValueError(
+            raise ConfigError(
                 f"align_reg_logsumexp_pool_temp is {self.align_reg_logsumexp_pool_temp}, expected above 0"
             )
         if self.heads % self.kv_heads:
-            raise ValueError(f"target_kv_heads is {self.kv_heads}, expected a divisor of heads {self.heads}")
+            raise ConfigError(f"target_kv_heads is {self.kv_heads}, expected a divisor of heads {self.heads}")
         if (self.target_early_exit_layer or 1) > self.target_depth:
-            raise ValueError(
+            raise ConfigError(
                 f"target_early_exit_layer is {self.target_early_exit_layer}, "
                 f"expected 1 to target_depth {self.target_depth}"
             )
@@ -77,12 +77,12 @@ class TextToSemanticConfig:
 
     def _check_text(self) -> None:
         if self.symbols and self.num_text_token_ids not in (None, len(self.symbols)):
-            raise ValueError(
+            raise ConfigError(
                 f"{len(self.symbols)} symbols and num_text_token_ids {self.num_text_token_ids} were given, "
                 "expected one or the other"
             )
         if self.use_openai_tokenizer and (self.num_text_token_ids or CLIP_TOKENS) < CLIP_TOKENS:
-            raise ValueError(
+            raise ConfigError(
                 f"num_text_token_ids is {self.num_text_token_ids}, expected {CLIP_TOKENS} or more "
                 "with use_openai_tokenizer"
             )
@@ -96,7 +96,7 @@ class TextToSemanticConfig:
     def vocabulary(self) -> int:
         """How many semantic tokens there are."""
         if self.num_semantic_token_ids is None:
-            raise RecipeError("num_semantic_token_ids is not given; set it to the number of semantic tokens")
+            raise ConfigError("num_semantic_token_ids is not given; set it to the number of semantic tokens")
         return self.num_semantic_token_ids
 
     @property
@@ -104,7 +104,7 @@ class TextToSemanticConfig:
         """How many tokens of text there are."""
         clip = CLIP_TOKENS if self.use_openai_tokenizer else None
         if not (count := self.num_text_token_ids or len(self.symbols) or clip):
-            raise RecipeError("num_text_token_ids is not given; set it, or symbols, or use_openai_tokenizer")
+            raise ConfigError("num_text_token_ids is not given; set it, or symbols, or use_openai_tokenizer")
         return count
 
     @property

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..errors import RecipeError
+from ..errors import ConfigError
 
 CLIP_TOKENS = 49_408
 PAD = 0
@@ -32,7 +32,7 @@ CARRIERS = {
 def clip_tokenize(texts: Sequence[str]) -> Tensor:
     """Turn texts into int64 ids `[batch, length]`, padded with 0.
 
-    Raises `RecipeError` where the vocabulary or the libraries that read it are not installed.
+    Raises `ConfigError` where the vocabulary or the libraries that read it are not installed.
     """
     tokenizer = clip_tokenizer()
     rows = [tokenizer.encode(_clean(text)).ids for text in texts]
@@ -89,7 +89,7 @@ def _vocabulary() -> str:
     raise _missing("its vocabulary")
 
 
-def _missing(what: str) -> RecipeError:
-    return RecipeError(
+def _missing(what: str) -> ConfigError:
+    return ConfigError(
         f"use_openai_tokenizer needs {what}, which is not installed; pip install 'soundstorm-edge[clip]'"
     )

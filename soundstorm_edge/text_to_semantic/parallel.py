@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..nn.conformer import Conformer, ConformerConfig, frame_mask
 
 
@@ -34,7 +35,7 @@ class ParallelTextConfig:
 
     def __post_init__(self) -> None:
         if self.encoder.dim != self.decoder.dim:
-            raise ValueError(
+            raise ConfigError(
                 f"encoder.dim {self.encoder.dim} and decoder.dim {self.decoder.dim} must be equal"
             )
 

@@ -19,7 +19,7 @@ from ema_pytorch import EMA
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import CheckpointError, RecipeError
+from ..errors import CheckpointError, ConfigError
 from ..support.config import to_dict
 from ..support.tensor_files import save_tensors
 from .log import Log
@@ -43,7 +43,7 @@ class Loop:
         self.step = 0
         self.parts = options.accumulate * accelerator.num_processes
         if options.batch % self.parts:
-            raise RecipeError(
+            raise ConfigError(
                 f"a batch of {options.batch} does not divide among {accelerator.num_processes} processes "
                 f"with {options.accumulate} parts each; make batch a multiple of {self.parts}"
             )
@@ -201,7 +201,7 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
 def make_accelerator(options: Optimization, folder: Path, **settings: Any) -> Accelerator:
     """Make the accelerator that the options ask for; `settings` are more of its arguments.
 
-    Raises `RecipeError` for a precision or a tracker that this machine lacks.
+    Raises `ConfigError` for a precision or a tracker that this machine lacks.
     """
     # A stage may leave weights without a gradient in a step: a critic, say, or a frozen codec.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -215,12 +215,12 @@ def make_accelerator(options: Optimization, folder: Path, **settings: Any) -> Ac
     try:
         accelerator = Accelerator(**given | settings)
     except ValueError as error:  # such as a tracker that nobody knows
-        raise RecipeError(f"training cannot begin ({error}); change optimization in the recipe") from error
+        raise ConfigError(f"training cannot begin ({error}); change optimization in the recipe") from error
     if accelerator.mixed_precision == "fp16" and accelerator.scaler is None:
-        raise RecipeError(f"fp16 was asked for on {accelerator.device}, expected a GPU; set bf16 instead")
+        raise ConfigError(f"fp16 was asked for on {accelerator.device}, expected a GPU; set bf16 instead")
     found = {str(tracker) for tracker in accelerator.log_with}
     if missing := [name for name in options.trackers if name not in found]:
-        raise RecipeError(
+        raise ConfigError(
             f"trackers names {missing[0]!r}, whose package is not installed; run 'pip install {missing[0]}'"
         )
     return accelerator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..errors import ConfigError
 from ..support.config import check_positive
 
 
@@ -36,13 +37,13 @@ class Optimization:
     def __post_init__(self) -> None:
         check_positive(self, "steps", "batch", "save_every", "accumulate")
         if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, expected above 0")
+            raise ConfigError(f"learning_rate is {self.learning_rate}, expected above 0")
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is {self.ema}, expected 0 (none) or a decay below 1, such as 0.999")
+            raise ConfigError(f"ema is {self.ema}, expected 0 (none) or a decay below 1, such as 0.999")
         if self.stop < 0:
-            raise ValueError(f"stop is {self.stop}, expected a number of steps, or 0 for all")
+            raise ConfigError(f"stop is {self.stop}, expected a number of steps, or 0 for all")
         if self.bf16 and self.fp16:
-            raise ValueError("bf16 and fp16 are both set, expected one at most")
+            raise ConfigError("bf16 and fp16 are both set, expected one at most")
 
     @property
     def last(self) -> int:

@@ -30,7 +30,7 @@ from ..codec.interface import Codec
 from ..codec.soundstream import SoundStreamConfig
 from ..data.corpus import Corpus, make_corpus
 from ..data.shipped_lexicon import shipped_lexicon
-from ..errors import CheckpointError, RecipeError
+from ..errors import CheckpointError, ConfigError
 from ..soundstorm.model import SoundStormConfig
 from ..text_to_semantic.autoregressive import TextToSemanticConfig
 from ..text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
@@ -83,7 +83,7 @@ def text(recipe: Recipe, folder: Path) -> None:
 def hearing(recipe: Recipe, folder: Path) -> None:
     """Teach units to hear what the text stage reads."""
     if recipe.hearing is None:
-        raise RecipeError(f"recipe {recipe.name} has no [hearing]; go on without this stage")
+        raise ConfigError(f"recipe {recipe.name} has no [hearing]; go on without this stage")
     speech, reader = Corpus(folder / "corpus"), _reader(recipe, folder, "hearing")
     _learn_from(folder / "hearing", _sources(speech, text=reader))
     stage = HearingStage(recipe.hearing, speech, _read_tokens(recipe, folder, speech, reader))
@@ -193,7 +193,7 @@ def _reader(recipe: Recipe, folder: Path, asked_by: str) -> ParallelTextToSemant
     """Give the trained text stage, which reads at a given pace where it is the parallel one."""
     config = text_config(recipe, shipped_lexicon())
     if not isinstance(config, ParallelTextConfig):
-        raise RecipeError(
+        raise ConfigError(
             f"the recipe has {asked_by}, which needs text.model.kind = 'parallel'; set it, or leave "
             f"{asked_by} out"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
 from ..data.corpus_config import CorpusConfig
-from ..errors import RecipeError
+from ..errors import ConfigError
 from ..support.config import from_dict
 from .stages.acoustic_stage import AcousticRecipe
 from .stages.codec_stage import CodecRecipe
@@ -40,9 +40,9 @@ class Recipe:
     def __post_init__(self) -> None:
         rate, codec = self.units.model.rate, self.codec.model
         if codec.sample_rate != self.corpus.sample_rate or codec.sample_rate != self.units.model.sample_rate:
-            raise ValueError("corpus, codec and units have different sample rates; give them the same one")
+            raise ConfigError("corpus, codec and units have different sample rates; give them the same one")
         if codec.sample_rate % (codec.hop * rate):
-            raise ValueError(
+            raise ConfigError(
                 f"{rate} units a second do not divide the codec's {codec.sample_rate / codec.hop:g} frames a "
                 "second; change units.model.rate or the codec's hop"
             )
@@ -50,7 +50,7 @@ class Recipe:
             for name in ("sample_rate", "rate", "vocabulary"):
                 asked, given = getattr(self.units.model, name), getattr(self.hearing.model, name)
                 if asked != given:
-                    raise ValueError(f"hearing.model.{name} is {given}, expected {asked} as in units.model")
+                    raise ConfigError(f"hearing.model.{name} is {given}, expected {asked} as in units.model")
         self.decode.check_levels(codec.levels)
 
 
@@ -65,7 +65,7 @@ def shipped_recipes() -> list[str]:
 def load_recipe(name: str) -> Recipe:
     """Read the recipe in the file `name`, or the shipped one of that name.
 
-    Raises `RecipeError` where there is none, where it is not TOML, and for unknown keys.
+    Raises `ConfigError` where there is none, where it is not TOML, and for unknown keys.
     """
     if name in shipped_recipes():
         text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
@@ -74,11 +74,11 @@ def load_recipe(name: str) -> Recipe:
             text = Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             shipped = ", ".join(shipped_recipes())
-            raise RecipeError(
+            raise ConfigError(
                 f"no recipe {name!r} ({error}); give a TOML file or one of: {shipped}"
             ) from error
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"recipe {name} is not TOML: {error}") from error
+        raise ConfigError(f"recipe {name} is not TOML: {error}") from error
     return from_dict(Recipe, table, f"recipe {name}")

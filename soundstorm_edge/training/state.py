@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, RecipeError
+from ..errors import CheckpointError, ConfigError
 from ..support.config import from_dict, to_dict
 from ..support.tensor_files import load_tensors
 
@@ -29,7 +29,7 @@ def _is_same(kept: Any, config: Any) -> bool:
         return True
     try:
         return bool(from_dict(type(config), kept, "config") == config)
-    except (RecipeError, TypeError):  # fields that are gone, or no dataclass
+    except (ConfigError, TypeError):  # fields that are gone, or no dataclass
         return False
 
 

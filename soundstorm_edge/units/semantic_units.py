@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..nn.mel import LogMel
 from ..support.config import check_positive
 
@@ -67,7 +67,7 @@ class SpectralUnitsConfig:
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "rate", "vocabulary", "mels", "window")
         if self.context < 0:
-            raise ValueError(f"context is {self.context}, expected 0 or more frames on either side")
+            raise ConfigError(f"context is {self.context}, expected 0 or more frames on either side")
 
 
 class SpectralUnits(SemanticTokenizer):
@@ -112,7 +112,7 @@ class PhoneticUnitsConfig:
             self, "sample_rate", "rate", "vocabulary", "mels", "window", "dim", "depth", "kernel", "width"
         )
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernel {self.kernel} is even, expected an odd number of frames")
+            raise ConfigError(f"kernel {self.kernel} is even, expected an odd number of frames")
 
 
 class PhoneticUnits(SemanticTokenizer):

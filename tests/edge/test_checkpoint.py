@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels, build_voice, load_voice, save_voice
-from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_runtime.bundle.prompts import Prompt
 
 
@@ -65,7 +65,7 @@ def test_what_soundstorm_is_made_of_comes_back(tiny_voice: VoiceModels, tmp_path
 
 def test_a_codec_of_other_groups_is_refused(tiny_voice: VoiceModels) -> None:
     own = dataclasses.replace(tiny_voice.config.soundstorm, groups=2)
-    with pytest.raises(ValueError, match="codec has 1 groups, soundstorm 2; they must be equal"):
+    with pytest.raises(ConfigError, match="codec has 1 groups, soundstorm 2; they must be equal"):
         dataclasses.replace(tiny_voice.config, soundstorm=own)
 
 

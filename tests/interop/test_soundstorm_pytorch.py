@@ -14,7 +14,7 @@ from tests.interop import oracles
 import soundstorm_pytorch as reference  # isort: skip
 from spear_tts_pytorch import TextToSemantic  # isort: skip
 
-from soundstorm_edge.errors import CheckpointError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.interop import from_soundstorm_pytorch
 from soundstorm_edge.soundstorm.model import SoundStorm
 
@@ -230,7 +230,7 @@ def test_a_missing_or_wrong_fact_is_named(
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         from_soundstorm_pytorch(make(**fields).state_dict(), **facts)
-    with pytest.raises(RecipeError, match="the unknown key 'kernel'; valid keys: steps"):
+    with pytest.raises(ConfigError, match="the unknown key 'kernel'; valid keys: steps"):
         from_soundstorm_pytorch(make().state_dict(), kernel=5)
 
 
@@ -292,7 +292,7 @@ def test_a_codec_and_a_text_stage_inside_come_along() -> None:
         expected = codec.decode_from_codebook_indices(codes)[:, 0]
         assert_close(ours.soundstream.decode_from_codebook_indices(codes), expected)  # type: ignore[union-attr,operator]
         assert_close(ours.net(codes), theirs.net(codes.flatten(1)))
-        alone = ours.alone()
+        alone = ours.standalone()
         assert alone.soundstream is alone.text_to_semantic is None
         assert alone.condition is not None
         torch.testing.assert_close(alone.condition(tokens), ours.condition(tokens))

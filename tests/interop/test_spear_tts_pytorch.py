@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from soundstorm_edge.errors import CheckpointError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.interop.spear_tts_pytorch import from_spear_tts_pytorch, text_to_semantic_from_state
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from tests.interop import oracles  # noqa: F401 - before the reference is imported
@@ -222,7 +222,7 @@ def test_refuses_other_weights(tmp_path: Path) -> None:
         CheckpointError, match=r"other\.pt holds no tensors by name, expected the weights of a"
     ):
         from_spear_tts_pytorch(tmp_path / "other.pt")
-    with pytest.raises(RecipeError, match="has the unknown key 'depth'; valid keys: kind, dim"):
+    with pytest.raises(ConfigError, match="has the unknown key 'depth'; valid keys: kind, dim"):
         text_to_semantic_from_state(make_reference().state_dict(), depth=3)
 
 

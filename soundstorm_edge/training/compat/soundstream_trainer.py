@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...codec.soundstream import SoundStream
 from ...codec.soundstream_losses import SoundStreamLosses, total_discriminator_loss
-from ...errors import CorpusError, RecipeError
+from ...errors import ConfigError, CorpusError
 from ...support.tensor_files import load_tensors
 from ..loop import STATE, Optimization, Stage, train
 from ..stage import Share
@@ -64,7 +64,7 @@ class SoundStreamTraining(nn.Module):
     def __init__(self, codec: SoundStream) -> None:
         super().__init__()
         if codec.losses is None:
-            raise RecipeError("this SoundStream has no discriminators; make it with discriminators=True")
+            raise ConfigError("this SoundStream has no discriminators; make it with discriminators=True")
         self.codec = codec
 
     @property
@@ -172,12 +172,12 @@ class SoundStreamTrainer:
         if folder is not None and dataset is None:
             dataset = AudioFolder(folder, rate)
         elif folder is not None or dataset is None:
-            raise RecipeError("folder and dataset are both given or both missing, expected one of them")
+            raise ConfigError("folder and dataset are both given or both missing, expected one of them")
         if (data_max_length is None) == (data_max_length_seconds is None):
-            raise RecipeError("give one of data_max_length and data_max_length_seconds: how long a crop is")
+            raise ConfigError("give one of data_max_length and data_max_length_seconds: how long a crop is")
         samples = data_max_length or int((data_max_length_seconds or 0) * rate)
         if samples < hop:
-            raise RecipeError(f"a crop has {samples} samples, expected at least those of a frame, {hop}")
+            raise ConfigError(f"a crop has {samples} samples, expected at least those of a frame, {hop}")
         taught, held_out = _split(dataset, val_dataset, valid_frac, random_split_seed)
         self.folder, self.soundstream = Path(results_folder), soundstream
         self.stage = SoundStreamStage(

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.support.atomic import atomic_file
 
-from ...errors import CorpusError
+from ...errors import ConfigError, CorpusError
 from ...support.tensor_files import read_tensors
 from ...text_to_semantic.alphabet import MODALITIES, Modality
 from ...text_to_semantic.autoregressive import TextToSemantic
@@ -43,9 +42,9 @@ class Deletion:
         self, probability: float = 0.6, reconstruct: bool = False, mask_id: int | None = None
     ) -> None:
         if not 0 < probability < 1:
-            raise OptionError(f"deletion_prob is {probability}, expected above 0 and below 1")
+            raise ConfigError(f"deletion_prob is {probability}, expected above 0 and below 1")
         if mask_id is not None and not reconstruct:
-            raise OptionError(
+            raise ConfigError(
                 f"mask_id is {mask_id} without reconstruct_seq, expected both; set reconstruct_seq"
             )
         self.probability, self.reconstruct, self.mask_id = probability, reconstruct, mask_id
@@ -170,7 +169,7 @@ class SemanticToTextDatasetGenerator:
         text_pad_id: int | None = 0,
     ) -> None:
         if any(0 <= delimiter_id < alphabet.rows for alphabet in model.alphabets.values()):
-            raise OptionError(
+            raise ConfigError(
                 f"delimiter_id is {delimiter_id}, the id of a token; choose another, such as -1"
             )
         self.model, self.dataset, self.folder = model, dataset, Path(folder)

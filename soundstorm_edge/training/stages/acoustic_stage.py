@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...data.corpus import Corpus
+from ...errors import ConfigError
 from ...nn.conformer import ConformerConfig, frame_mask
 from ...soundstorm.masking import Masking
 from ...soundstorm.model import SoundStorm, SoundStormConfig
@@ -43,7 +44,7 @@ class AcousticRecipe:
 
     def __post_init__(self) -> None:
         if not 0 <= self.read <= 1:
-            raise ValueError(f"read is {self.read}, expected a share from 0 to 1")
+            raise ConfigError(f"read is {self.read}, expected a share from 0 to 1")
 
 
 class AcousticStage(Stage):

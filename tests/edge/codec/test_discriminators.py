@@ -12,7 +12,7 @@ from soundstorm_edge.codec.adversarial import (
     gradient_penalty,
 )
 from soundstorm_edge.codec.discriminators import DiscriminatorConfig, Discriminators, StftDiscriminatorConfig
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.support.config import from_dict
 from soundstorm_runtime.errors import AudioError
 
@@ -161,5 +161,5 @@ def test_wrong_audio_is_refused(discriminators: Discriminators) -> None:
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         from_dict(DiscriminatorConfig, settings, "discriminators")

@@ -5,7 +5,7 @@ import torch
 
 from soundstorm_edge.codec.quantizer import GroupedQuantizer
 from soundstorm_edge.codec.soundstream import SoundStreamConfig
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 
 KINDS: dict[str, dict[str, Any]] = {
     "vectors": {"codebook_size": 8},
@@ -80,6 +80,6 @@ def test_gradients_pass_through() -> None:
 
 def test_wrong_settings_of_the_library_are_named() -> None:
     with pytest.raises(
-        RecipeError, match=r"the quantizer refuses rq_kwargs .'nonsense': 1.* unexpected keyword"
+        ConfigError, match=r"the quantizer refuses rq_kwargs .'nonsense': 1.* unexpected keyword"
     ):
         quantizer("vectors", rq_kwargs={"nonsense": 1})

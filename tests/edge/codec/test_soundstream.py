@@ -18,7 +18,7 @@ from soundstorm_edge.codec.soundstream import (
     SoundStreamConfig,
 )
 from soundstorm_edge.codec.spectral_loss import SpectralLoss
-from soundstorm_edge.errors import CheckpointError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.nn.causal_convolution import CausalConv1d, CausalConvTranspose1d
 from soundstorm_edge.support.config import from_dict, to_dict
 from soundstorm_export.verify.operators import check_operators
@@ -254,7 +254,7 @@ def test_odd_audio_is_refused(codec: SoundStream, audio: Tensor, message: str) -
     ],
 )
 def test_impossible_settings_are_refused(change: dict[str, object], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         from_dict(SoundStreamConfig, change, "codec")
 
 
@@ -264,7 +264,7 @@ def test_configuration_survives_plain_data() -> None:
 
 def test_fields_are_taken_in_place_of_a_configuration() -> None:
     assert SoundStream(**dataclasses.asdict(TINY)).config == TINY
-    with pytest.raises(RecipeError, match="SoundStreamConfig has the unknown key 'stft_discriminator'"):
+    with pytest.raises(ConfigError, match="SoundStreamConfig has the unknown key 'stft_discriminator'"):
         SoundStream(stft_discriminator=nn.Identity())
 
 

@@ -9,6 +9,7 @@ import torch
 from soundstorm_edge.codec.quantizer import Quantizer
 from soundstorm_edge.codec.spectral_codec import SpectralCodec, SpectralCodecConfig
 from soundstorm_edge.codec.spectral_loss import SpectralLoss
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.mel import LogMel, mel_filters
 from soundstorm_runtime.audio.inverse_stft import inverse_stft
 from soundstorm_runtime.errors import AudioError
@@ -101,7 +102,7 @@ def test_the_decoder_alone_is_widened() -> None:
     narrow, wide = SpectralCodec(TINY), SpectralCodec(replace(TINY, decoder_ff_mult=5))
     assert wide.decoder[2].widen.out_features == 5 * TINY.dim
     assert wide.encoder[2].widen.out_features == narrow.encoder[2].widen.out_features == 3 * TINY.dim
-    with pytest.raises(ValueError, match="decoder_ff_mult"):
+    with pytest.raises(ConfigError, match="decoder_ff_mult"):
         replace(TINY, decoder_ff_mult=0)
 
 
@@ -137,11 +138,11 @@ def test_odd_audio_is_refused(codec: SpectralCodec, audio: torch.Tensor, message
 
 
 def test_a_window_must_hold_whole_hops() -> None:
-    with pytest.raises(ValueError, match="window 1000 must be a multiple of hop 320"):
+    with pytest.raises(ConfigError, match="window 1000 must be a multiple of hop 320"):
         SpectralCodecConfig(window=1000)
-    with pytest.raises(ValueError, match="transforms is 3, expected a divisor of hop 320"):
+    with pytest.raises(ConfigError, match="transforms is 3, expected a divisor of hop 320"):
         SpectralCodecConfig(transforms=3)
-    with pytest.raises(ValueError, match="spectra is 6, expected a divisor of hop 320"):
+    with pytest.raises(ConfigError, match="spectra is 6, expected a divisor of hop 320"):
         SpectralCodecConfig(spectra=6)
 
 

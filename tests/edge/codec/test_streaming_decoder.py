@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from soundstorm_edge.codec.soundstream import SoundStream, SoundStreamConfig
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_export.rewrite.simplify import simplify
 from soundstorm_export.tracing.networks import Network
 from soundstorm_export.tracing.trace import trace_graph
@@ -115,7 +115,7 @@ def test_memory_is_that_of_the_convolutions_and_of_the_attention():
 
 
 def test_padding_that_needs_the_end_of_the_audio_is_refused():
-    with pytest.raises(RecipeError, match=r"pad_mode is 'circular', which takes .* from its end"):
+    with pytest.raises(ConfigError, match=r"pad_mode is 'circular', which takes .* from its end"):
         StreamingDecoder(made(dataclasses.replace(CONVOLUTIONAL, pad_mode="circular")))
 
 

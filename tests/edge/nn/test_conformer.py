@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import POSITIONS, Conformer, ConformerConfig, frame_mask
 from soundstorm_edge.nn.rotary import rotary_table, rotate
 from soundstorm_runtime.errors import OptionError
@@ -60,14 +60,14 @@ def test_fields_or_a_configuration() -> None:
     fields = {field.name: getattr(TINY, field.name) for field in dataclasses.fields(TINY)}
     assert Conformer(**fields).config == Conformer(TINY).config == TINY
     with pytest.raises(
-        RecipeError, match="ConformerConfig has the unknown key 'width'; valid keys: dim, depth"
+        ConfigError, match="ConformerConfig has the unknown key 'width'; valid keys: dim, depth"
     ):
         Conformer(dim=16, depth=1, width=3)
-    with pytest.raises(RecipeError, match="lacks the key 'depth'"):
+    with pytest.raises(ConfigError, match="lacks the key 'depth'"):
         Conformer(dim=16)
-    with pytest.raises(RecipeError, match="and the fields dim were given, expected one or the other"):
+    with pytest.raises(ConfigError, match="and the fields dim were given, expected one or the other"):
         Conformer(TINY, dim=16)
-    with pytest.raises(RecipeError, match="of type int was given, expected ConformerConfig; give its fields"):
+    with pytest.raises(ConfigError, match="of type int was given, expected ConformerConfig; give its fields"):
         Conformer(512, depth=2)  # type: ignore[arg-type]
 
 
@@ -198,7 +198,7 @@ def test_a_condition_is_given_where_it_is_wanted(changes, given, message) -> Non
     ],
 )
 def test_impossible_sizes_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         dataclasses.replace(TINY, **changes)
 
 

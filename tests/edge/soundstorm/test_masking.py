@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import frame_mask
 from soundstorm_edge.soundstorm.masking import Masking, hide, of_numbers
 from soundstorm_runtime.errors import OptionError
@@ -119,5 +120,5 @@ def test_some_masked_codes_are_shown_and_asked_for_all_the_same() -> None:
     ],
 )
 def test_impossible_shares_are_refused(fields: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         Masking(**fields)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from soundstorm_edge.codec.spectral_codec import SpectralCodec, SpectralCodecConfig
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import ConformerConfig, frame_mask
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.soundstorm.conformer_wrapper import ConformerWrapper
@@ -162,13 +162,13 @@ def test_a_condition_is_given_where_it_is_wanted(conditioned: bool) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(RecipeError, match="SoundStormOptions has the unknown key 'step'; valid keys: steps"):
+    with pytest.raises(ConfigError, match="SoundStormOptions has the unknown key 'step'; valid keys: steps"):
         SoundStorm(network(), step=18)
     with pytest.raises(
-        RecipeError, match=r"SoundStormOptions.schedule is 'square', expected 'cosine' or 'linear'"
+        ConfigError, match=r"SoundStormOptions.schedule is 'square', expected 'cosine' or 'linear'"
     ):
         SoundStorm(network(), schedule="square")
-    with pytest.raises(OptionError, match="soundstream has 3 levels of 16 codes, the network 2 of 16"):
+    with pytest.raises(ConfigError, match="soundstream has 3 levels of 16 codes, the network 2 of 16"):
         SoundStorm(network(quantizers=2), soundstream=codec())
 
 

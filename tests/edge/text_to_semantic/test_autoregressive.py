@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from soundstorm_edge.errors import CorpusError, RecipeError
+from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.nn.conformer import frame_mask
 from soundstorm_edge.support.config import from_dict, to_dict
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
@@ -193,7 +193,7 @@ def test_takes_the_longest_sequences_of_the_axes(model: TextToSemantic) -> None:
     ],
 )
 def test_refuses_bad_configurations(change: dict[str, object], message: str) -> None:
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(ConfigError) as caught:
         from_dict(TextToSemanticConfig, {**to_dict(TINY), **change}, "text")
     assert str(caught.value).startswith(message)
 
@@ -222,5 +222,5 @@ def test_a_state_dict_holds_parameters_alone_and_restores_the_model(model: TextT
     ],
 )
 def test_asks_for_what_is_missing(fields: dict[str, int], message: str) -> None:
-    with pytest.raises(RecipeError, match=re.escape(message)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         TextToSemantic(dim=16, source_depth=1, target_depth=1, **fields)

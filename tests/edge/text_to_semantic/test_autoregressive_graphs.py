@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnxruntime import InferenceSession as Session
 from torch import Tensor, nn
 
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import frame_mask
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
@@ -191,6 +191,6 @@ def test_a_model_of_sequences_that_the_device_ends_otherwise_has_no_graphs() -> 
         autoset_semantic_eos_id=False,
     )
     with pytest.raises(
-        RecipeError, match="autoset_semantic_eos_id is False, expected True: the device stops"
+        ConfigError, match="autoset_semantic_eos_id is False, expected True: the device stops"
     ):
         model.graphs  # noqa: B018

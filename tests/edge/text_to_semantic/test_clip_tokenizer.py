@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.text_to_semantic import clip_tokenizer
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.clip_tokenizer import CLIP_TOKENS, clip_tokenize
@@ -20,7 +20,7 @@ def _carried() -> None:
     pytest.importorskip("ftfy")
     try:
         clip_tokenize([""])
-    except RecipeError as error:
+    except ConfigError as error:
         pytest.skip(str(error))
 
 
@@ -60,6 +60,6 @@ def test_says_what_is_not_installed(missing: str, monkeypatch: pytest.MonkeyPatc
     else:
         monkeypatch.setitem(sys.modules, missing, None)
     message = rf"use_openai_tokenizer needs .*{missing}, which is not installed; pip install 'soundstorm"
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         clip_tokenize(["a cat"])
     clip_tokenizer.clip_tokenizer.cache_clear()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.text_to_semantic.parallel import (
     ParallelTextConfig,
@@ -75,5 +76,5 @@ def test_padding_changes_nothing() -> None:
 
 
 def test_unequal_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"encoder\.dim 16 and decoder\.dim 32 must be equal"):
+    with pytest.raises(ConfigError, match=r"encoder\.dim 16 and decoder\.dim 32 must be equal"):
         ParallelTextConfig(encoder=SIZES, decoder=ConformerConfig(dim=32, depth=1))

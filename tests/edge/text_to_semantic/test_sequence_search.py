@@ -112,8 +112,8 @@ def test_the_model_goes_on_training_after_it_wrote(texts: Tensor) -> None:
 def test_grouped_queries_keep_fewer_keys(kv_heads: int, texts: Tensor) -> None:
     model = make_model(replace(TINY, target_kv_heads=kv_heads))
     ids, mask = model.read(texts, "text")
-    x = model.embed(torch.zeros(4, 5, dtype=torch.int64), "speech", begin=True)
-    encoded = model.source(model.embed(ids, "text"), mask)
+    x = model.embed("speech", torch.zeros(4, 5, dtype=torch.int64), begin=True)
+    encoded = model.source(model.embed("text", ids), mask)
     seen = torch.nn.functional.pad(mask, (1, 0), value=True)
     decoded = model.target(x, model.target.cross(encoded), seen)
     assert [k.shape for k in decoded.keys] == [torch.Size([4, kv_heads, 6, 8])] * 2

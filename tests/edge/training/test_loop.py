@@ -17,7 +17,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from soundstorm_edge.errors import CheckpointError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.support.tensor_files import load_tensors, save_tensors
 from soundstorm_edge.training.loop import STATE, Loop, Optimization, Stage, train
 from soundstorm_edge.training.state import trained_weights
@@ -203,14 +203,14 @@ def test_two_processes_are_one_with_twice_the_batch(
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"a batch of 8 does not divide .* make batch a multiple of 3"):
+    with pytest.raises(ConfigError, match=r"a batch of 8 does not divide .* make batch a multiple of 3"):
         train(Regression(), options(1, accumulate=3), tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_fp16_is_refused_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # a process has one precision otherwise
-    with pytest.raises(RecipeError, match="fp16 was asked for on cpu, expected a GPU; set bf16 instead"):
+    with pytest.raises(ConfigError, match="fp16 was asked for on cpu, expected a GPU; set bf16 instead"):
         train(Regression(), options(1, fp16=True), tmp_path)
 
 
@@ -242,7 +242,7 @@ def test_tensorboard_gets_numbers_and_audio(tmp_path: Path) -> None:
     ],
 )
 def test_trackers_that_are_absent_are_named(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         train(Regression(), options(1, **settings), tmp_path)
 
 
@@ -256,7 +256,7 @@ def test_trackers_that_are_absent_are_named(tmp_path: Path, settings: dict[str, 
     ],
 )
 def test_impossible_options_are_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         Optimization(**settings)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from soundstorm_edge.codec.soundstream import SoundStreamConfig
-from soundstorm_edge.errors import RecipeError
+from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.training.pipeline import soundstorm_config
 from soundstorm_edge.training.recipe import load_recipe, shipped_recipes
 
@@ -46,10 +46,10 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         load_recipe(str(path))
 
 
 def test_a_missing_recipe_lists_those_there_are() -> None:
-    with pytest.raises(RecipeError, match=r"no recipe 'nonsense'.*flite-rms"):
+    with pytest.raises(ConfigError, match=r"no recipe 'nonsense'.*flite-rms"):
         load_recipe("nonsense")

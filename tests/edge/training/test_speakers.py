@@ -13,7 +13,7 @@ from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
 from soundstorm_edge.data.utterances import Utterance
-from soundstorm_edge.errors import CheckpointError, CorpusError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
 from soundstorm_edge.training import pipeline as run
@@ -116,12 +116,12 @@ def test_the_text_stage_reads_at_the_pace_of_the_speech(
     alone = torch.tensor([[pau, pau]]), torch.tensor([2]), torch.tensor([[5, int(last) - 5]])
     assert read[3].tolist() == tiny_voice.text.read(*alone)[0].tolist()
     autoregressive = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
-    with pytest.raises(RecipeError, match=r"acoustic\.read, which needs text\.model\.kind = 'parallel'"):
+    with pytest.raises(ConfigError, match=r"acoustic\.read, which needs text\.model\.kind = 'parallel'"):
         _reader(autoregressive, tmp_path, "acoustic.read")
 
 
 def test_a_share_is_one() -> None:
-    with pytest.raises(ValueError, match=r"read is 1\.5, expected a share from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"read is 1\.5, expected a share from 0 to 1"):
         AcousticRecipe(read=1.5)
 
 

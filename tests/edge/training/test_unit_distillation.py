@@ -11,7 +11,7 @@ import torch
 
 from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.utterances import Utterance
-from soundstorm_edge.errors import CorpusError, RecipeError
+from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.training import pipeline as run
 from soundstorm_edge.training.loop import train
@@ -98,13 +98,13 @@ def test_the_second_units_are_like_the_first(field: str, value: int) -> None:
     given = getattr(recipe.hearing.model, field)
     other = replace(recipe.hearing, model=replace(recipe.hearing.model, **{field: value}))
     with pytest.raises(
-        ValueError, match=rf"hearing\.model\.{field} is {value}, expected {given} as in units"
+        ConfigError, match=rf"hearing\.model\.{field} is {value}, expected {given} as in units"
     ):
         replace(recipe, hearing=other)
 
 
 def test_a_recipe_without_the_stage_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"flite-rms has no \[hearing\]; go on without this stage"):
+    with pytest.raises(ConfigError, match=r"flite-rms has no \[hearing\]; go on without this stage"):
         run.hearing(load_recipe("flite-rms"), tmp_path)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.utterances import Utterance
-from soundstorm_edge.errors import CorpusError
+from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.training.optimization import Optimization
 from soundstorm_edge.training.stages.units_stage import PhoneticStage, UnitsRecipe, fit_units, load_units
@@ -100,5 +100,5 @@ def test_features_are_of_one_scale() -> None:
 
 
 def test_kernels_are_odd() -> None:
-    with pytest.raises(ValueError, match="kernel 4 is even, expected an odd number"):
+    with pytest.raises(ConfigError, match="kernel 4 is even, expected an odd number"):
         PhoneticUnitsConfig(kernel=4)

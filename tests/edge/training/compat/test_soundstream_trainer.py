@@ -13,9 +13,9 @@ import torch
 
 from soundstorm_edge.codec.discriminators import StftDiscriminatorConfig
 from soundstorm_edge.codec.soundstream import SoundStream, SoundStreamConfig
-from soundstorm_edge.errors import CorpusError, RecipeError
+from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.training.compat.soundstream_trainer import SoundStreamTrainer
-from soundstorm_runtime.errors import AudioError
+from soundstorm_runtime.errors import AudioError, OptionError
 
 STFT = StftDiscriminatorConfig(
     channels=1, strides=((2, 2), (2, 2)), chan_mults=(1, 1), n_fft=128, win_length=128, hop_length=64
@@ -129,7 +129,7 @@ def test_odd_requests_are_refused(codec: SoundStream) -> None:
     with pytest.raises(AudioError, match=r"torch\.int16 \[2, 80\], expected float"):
         codec(torch.zeros(2, 80, dtype=torch.int16))
     bare = SoundStream(dataclasses.replace(TINY, discriminators=False))
-    with pytest.raises(RecipeError, match="discriminators=False; it has no losses"):
+    with pytest.raises(OptionError, match="discriminators=False; it has no losses"):
         bare(noise())
 
 
@@ -178,9 +178,9 @@ def test_the_trainer_reads_a_folder_and_names_what_is_wrong(codec: SoundStream, 
         broken.stage.waves[0]
     with pytest.raises(CorpusError, match=r"no audio in .*nowhere"):
         SoundStreamTrainer(codec, folder=tmp_path / "nowhere", data_max_length=800, **options)
-    with pytest.raises(RecipeError, match="expected one of them"):
+    with pytest.raises(ConfigError, match="expected one of them"):
         SoundStreamTrainer(codec, data_max_length=800, **options)
-    with pytest.raises(RecipeError, match="a crop has 7 samples, expected at least those of a frame"):
+    with pytest.raises(ConfigError, match="a crop has 7 samples, expected at least those of a frame"):
         SoundStreamTrainer(codec, folder=tmp_path, data_max_length=7, **options)
-    with pytest.raises(RecipeError, match="data_max_length"):
+    with pytest.raises(ConfigError, match="data_max_length"):
         SoundStreamTrainer(codec, folder=tmp_path, **options)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from soundstorm_edge.errors import CheckpointError, CorpusError, RecipeError
+from soundstorm_edge.errors import CheckpointError, ConfigError, CorpusError
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
 from soundstorm_edge.text_to_semantic.representation_alignment import similarity_loss
 from soundstorm_edge.training.compat.spear_tts import (
@@ -95,7 +95,7 @@ def test_one_token_is_always_left_and_one_asked_for_where_there_are_two() -> Non
     ],
 )
 def test_refuses_other_deletions(options: dict[str, Any], message: str, model: TextToSemantic) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises(ConfigError, match=message):
         SpeechSpeechPretrainWrapper(model, **options)
 
 
@@ -182,7 +182,7 @@ def test_names_what_is_wrong_with_pairs(model: TextToSemantic, tmp_path: Path) -
     torch.save(torch.nn.Linear(1, 1), tmp_path / "1.pt")
     with pytest.raises(CheckpointError, match=r"cannot read .*1\.pt as a pair of semantic tokens and text"):
         GeneratedAudioTextDataset(tmp_path)[1]
-    with pytest.raises(OptionError, match="delimiter_id is 3, the id of a token; choose another, such as -1"):
+    with pytest.raises(ConfigError, match="delimiter_id is 3, the id of a token; choose another, such as -1"):
         SemanticToTextDatasetGenerator(model, dataset=[], delimiter_id=3)
 
 
@@ -227,7 +227,7 @@ def test_the_whole_road_teaches_to_speak(tmp_path: Path) -> None:
 
 def test_trainers_name_wrong_options(model: TextToSemantic) -> None:
     with pytest.raises(
-        RecipeError, match="TrainerOptions has the unknown key 'steps'; valid keys: num_train_"
+        ConfigError, match="TrainerOptions has the unknown key 'steps'; valid keys: num_train_"
     ):
         SemanticToTextTrainer(model, dataset=[], steps=3)
     options = {"num_train_steps": 1, "num_warmup_steps": 1, "batch_size": 1}

@@ -1,26 +1,25 @@
-"""The models that work beside SoundStorm: ours, or those of audiolm-pytorch where that is present."""
+"""The models attached to a SoundStorm: codec, semantic tokenizer and text stage.
+
+They are this package's own, or those of audiolm-pytorch: scripts written for soundstorm-pytorch pass these.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from soundstorm_runtime.errors import OptionError
-
 from ..codec.interface import Codec
+from ..errors import ConfigError
 from ..text_to_semantic.autoregressive import TextToSemantic
 from ..units.semantic_units import SemanticTokenizer
 from .semantic_conditioning import SemanticCondition
 from .soundstorm_config import SoundStormOptions
 
-if TYPE_CHECKING:
-    from .model import SoundStorm
-
 
 class CodecShape:
-    """What there is to know of a codec: its rate, and the shape of its codes."""
+    """The sample rate of a codec, and the shape of its codes."""
 
     def __init__(self, codec: Any) -> None:
         ours = isinstance(codec, Codec)
@@ -36,9 +35,9 @@ def frames_per_token(
     wav2vec: Any,
     text_to_semantic: TextToSemantic | None,
 ) -> float:
-    """Give how many frames of the codec a semantic token lasts; 1 where a rate is not known.
+    """Return the duration of a semantic token in frames of the codec; 1 where a rate is unknown.
 
-    Either of codec and wav2vec may be None: then the options tell.
+    The rates are those of the models; where `codec` or `wav2vec` is None, those of the options.
     """
     samples, rate = options.wav2vec_downsample_factor, options.wav2vec_target_sample_hz
     token = samples / rate if samples and rate else None  # seconds
@@ -51,23 +50,28 @@ def frames_per_token(
     samples, rate = options.codec_downsample_factor, options.codec_target_sample_hz
     frame = samples / rate if samples and rate else None
     if codec is not None:
-        facts = CodecShape(codec)
-        frame = facts.hop / facts.sample_rate
+        shape = CodecShape(codec)
+        frame = shape.hop / shape.sample_rate
     return 1.0 if token is None or frame is None else round(token / frame, 9)
 
 
 def audio_to_codes(codec: Any, audio: Tensor) -> Tensor:
-    """Turn audio float32 `[batch, samples]` into codes int64 `[batch, frames, levels]`."""
+    """Encode audio float32 `[batch, samples]` as codes int64 `[batch, frames, levels]`."""
     codes: Tensor = codec.tokenize(audio)
-    # That of audiolm-pytorch puts its groups before all else, where it has several.
+    # The codec of audiolm-pytorch puts its groups first, where it has several.
     return codes if codes.ndim == 3 else codes.permute(1, 2, 0, 3).flatten(2)
 
 
 @torch.no_grad()
 def codes_to_audio(codec: Any, codes: Tensor, lengths: list[int]) -> list[Tensor]:
-    """Turn codes int64 `[batch, frames, levels]` into the audio of each sample, `[samples]`.
+    """Decode codes to one waveform per sample, float32 `[samples]`.
 
-    Each is decoded by itself where they are of unlike lengths: what comes after one does not sound in it.
+    Samples of different lengths are decoded one by one, so that padding does not affect their ends.
+
+    Args:
+        codec: ours, or one of audiolm-pytorch.
+        codes: int64 `[batch, frames, levels]`.
+        lengths: frames of each sample.
     """
     if len(set(lengths)) == 1:
         audio = codec.decode_from_codebook_indices(codes[:, : lengths[0]])
@@ -80,20 +84,22 @@ def codes_to_audio(codec: Any, codes: Tensor, lengths: list[int]) -> list[Tensor
 
 @torch.no_grad()
 def audio_to_tokens(wav2vec: Any, audio: Tensor) -> Tensor:
-    """Turn audio float32 `[batch, samples]` into semantic tokens int64 `[batch, tokens]`."""
+    """Encode audio float32 `[batch, samples]` as semantic tokens int64 `[batch, tokens]`."""
     if isinstance(wav2vec, SemanticTokenizer):
         return wav2vec.tokenize(audio)
     return wav2vec.eval()(audio, flatten=False)
 
 
-def one_wav2vec(text_to_semantic: TextToSemantic | None, wav2vec: nn.Module | None) -> nn.Module | None:
-    """Give the model that makes semantic tokens of audio; the text stage may have brought one."""
-    brought = None if text_to_semantic is None else text_to_semantic.wav2vec
-    if brought is not None and wav2vec is not None and brought is not wav2vec:
-        raise OptionError(
+def semantic_tokenizer(
+    text_to_semantic: TextToSemantic | None, wav2vec: nn.Module | None
+) -> nn.Module | None:
+    """Return the model that turns audio into semantic tokens: `wav2vec`, or that of the text stage."""
+    own = None if text_to_semantic is None else text_to_semantic.wav2vec
+    if own is not None and wav2vec is not None and own is not wav2vec:
+        raise ConfigError(
             "wav2vec was given, and is in spear_tts_text_to_semantic already; leave it out here"
         )
-    return brought if wav2vec is None else wav2vec
+    return own if wav2vec is None else wav2vec
 
 
 def make_condition(
@@ -103,7 +109,7 @@ def make_condition(
     wav2vec: nn.Module | None,
     text_to_semantic: TextToSemantic | None,
 ) -> SemanticCondition | None:
-    """Make what embeds the semantic tokens of whoever makes them; None where nobody does."""
+    """Return the embedding of semantic tokens that fits the attached models; None where there are none."""
     ratio = frames_per_token(options, codec, wav2vec, text_to_semantic)
     if text_to_semantic is not None:
         speech = text_to_semantic.alphabets["speech"]
@@ -128,40 +134,10 @@ def _vocabulary(wav2vec: Any) -> int:
 
 
 def check_codec(codec: nn.Module, levels: int, codebook_size: int) -> None:
-    """Raise `OptionError` unless the codec makes codes of this shape."""
-    facts = CodecShape(codec)
-    if (facts.levels, facts.codebook_size) != (levels, codebook_size):
-        raise OptionError(
-            f"soundstream has {facts.levels} levels of {facts.codebook_size} codes, the network {levels} of "
+    """Raise `ConfigError` unless the codec makes codes of this shape."""
+    shape = CodecShape(codec)
+    if (shape.levels, shape.codebook_size) != (levels, codebook_size):
+        raise ConfigError(
+            f"soundstream has {shape.levels} levels of {shape.codebook_size} codes, the network {levels} of "
             f"{codebook_size}; they must be equal"
         )
-
-
-def read(
-    model: SoundStorm, x: Tensor, mask: Tensor | None, tokens: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Give the codes `[batch, frames, levels]`, mask and condition of what `SoundStorm.forward` was given."""
-    codes = x
-    if x.is_floating_point():
-        if model.soundstream is None:
-            raise OptionError("audio was given to a model without soundstream; give codes")
-        if tokens is None and model.condition is not None and model.wav2vec is not None:
-            tokens = audio_to_tokens(model.wav2vec, x)
-        codes = audio_to_codes(model.soundstream.eval(), x)
-    codes = model.net.as_frames(codes)
-    if model.options.pad_id is not None:
-        padding = (codes == model.options.pad_id).any(dim=-1)
-        mask = ~padding if mask is None else mask & ~padding
-        codes = codes.masked_fill(padding[..., None], 0)
-    if model.condition is None and tokens is None:
-        return codes, mask, None
-    if model.condition is None or tokens is None:
-        has, given = ("no", "were") if model.condition is None else ("a", "were not")
-        raise OptionError(
-            f"the model has {has} condition and cond_semantic_token_ids {given} given; give them to a model "
-            "with num_semantic_token_ids, and to no other"
-        )
-    cond, _ = model.condition(tokens, codes.shape[1])
-    if model.options.cond_drop_prob:
-        cond = cond * (torch.rand(len(cond), 1, 1, device=cond.device) >= model.options.cond_drop_prob)
-    return codes, mask, cond
