@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -136,10 +137,10 @@ def measure(size: Size, batches: Sequence[int], repeats: int, folder: Path) -> G
         cases += reference_cases(contestants, batches, repeats)
     codes = contestants.feeds(contestants.decoder, 1)
     with spans("decoder"):
-        decoder = {
-            name: time_of(lambda engine=engine: engine.run(codes), repeats)  # type: ignore[misc]
-            for name, engine in contestants.engines(contestants.decoder, 1)
-        }
+        decoder = {}
+        for name, engine in contestants.engines(contestants.decoder, 1):
+            decoder[name] = time_of(partial(engine.run, codes), repeats)
+            del engine
     return GpuResult(
         circumstances=circumstances("gpu"),
         versions={"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},

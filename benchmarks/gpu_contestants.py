@@ -144,6 +144,7 @@ class Contestants:
                 self.absent.setdefault(name, f"{graph.name}, batch {batch}: {reason}")
                 continue
             yield name, engine
+            del engine  # before the next one is made
 
     def reference_decode(self, batch: int, compiled: bool) -> Callable[[], object]:
         """Give what soundstorm-pytorch does for the same tokens, in half precision on a GPU."""

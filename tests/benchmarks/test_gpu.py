@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+import torch
 
 from benchmarks.gpu import TINY, measure, show, with_floor
-from benchmarks.gpu_contestants import REFERENCE, Size
+from benchmarks.gpu_contestants import REFERENCE, Contestants, Size
+from soundstorm_edge.nn.torch_engine import TorchEngine
+from soundstorm_runtime.engines.graphs import decoder_graph
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +48,23 @@ def test_what_is_absent_is_named_with_its_reason(result):
 def test_the_share_of_the_floor_counts_every_sample(result):
     case = next(case for case in result.cases if case.batch == 2)
     assert with_floor(case, case.decode.seconds / 4).of_floor == pytest.approx(0.5)
+
+
+def test_an_engine_is_freed_before_the_next_one_is_made():
+    graph, alive = decoder_graph(2), []
+
+    def make(*_):
+        assert not any(engine() for engine in alive), "two engines need twice the memory"
+        engine = TorchEngine(graph, lambda codes: torch.zeros(1, codes.shape[1] * 4))
+        alive.append(weakref.ref(engine))
+        return engine
+
+    contestants = SimpleNamespace(
+        device="cpu", absent={}, _networks={"decoder": SimpleNamespace(function=lambda codes: codes)},
+        feeds=lambda *_: {"codes": np.zeros((1, 3, 2), np.int64)}, _onnx=make, _tensorrt=make,
+    )  # fmt: skip
+    names = []
+    for name, engine in Contestants.engines(contestants, graph, 1):
+        names.append(name)
+        del engine
+    assert len(alive) == len(names) == 7

@@ -36,6 +36,13 @@ class FakeStream:
         (self.queue if self.captured is None else self.captured).append(work)
 
 
+class FakeGraph(list[Callable[[], None]]):
+    """What was captured; true like every handle, even where it is empty."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class FakeCuda:
     """The module. `memory`: bytes of the card. `calls`: what was called. `refuses`: what fails, and how."""
 
@@ -56,7 +63,8 @@ class FakeCuda:
             },
         )
         self.cudaStreamNonBlocking, self.cudaHostAllocDefault = 1, 0
-        self.name, self.capability = "NVIDIA Fake 1", (9, 0)
+        self.name, self.capability, self.multiprocessors = "NVIDIA Fake 1", (9, 0), 16
+        self.graphs: set[int] = set()  # that were made and not destroyed
         self.devices, self.driver, self.memory = devices, driver, memory
         self.calls: list[str] = []
         self.refuses: dict[str, cudaError_t] = {}
@@ -87,7 +95,11 @@ class FakeCuda:
 
     def do_cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
         name = self.name.encode().ljust(256, b"\0")
-        return cudaError_t(0), SimpleNamespace(name=name, major=self.capability[0], minor=self.capability[1])
+        major, minor = self.capability
+        return cudaError_t(0), SimpleNamespace(
+            name=name, major=major, minor=minor, multiProcessorCount=self.multiprocessors,
+            totalGlobalMem=self.memory,
+        )  # fmt: skip
 
     def do_cudaGetErrorString(self, error: Any) -> tuple[Any, ...]:
         return cudaError_t(0), cudaError_t(error).name.encode()
@@ -138,16 +150,22 @@ class FakeCuda:
 
     def do_cudaStreamEndCapture(self, stream: FakeStream) -> tuple[Any, ...]:
         captured, stream.captured = stream.captured, None
-        return cudaError_t(0), captured
+        return cudaError_t(0), self._graph(captured)
 
     def do_cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:
-        return cudaError_t(0), tuple(graph)
+        return cudaError_t(0), self._graph(graph)
 
     def do_cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:
+        self.graphs.remove(id(graph))
         return (cudaError_t(0),)
 
     def do_cudaGraphExecDestroy(self, graph: Any) -> tuple[Any, ...]:
-        return (cudaError_t(0),)
+        return self.do_cudaGraphDestroy(graph)
+
+    def _graph(self, work: Any) -> FakeGraph:
+        graph = FakeGraph(work)
+        self.graphs.add(id(graph))
+        return graph
 
     def do_cudaGraphLaunch(self, graph: Any, stream: FakeStream) -> tuple[Any, ...]:
         for work in graph:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import json
-from types import SimpleNamespace
+import time
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,15 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
     class IProgressMonitor:
         def __init__(self) -> None:
             pass
+
+    loggers: list[Any] = []
+
+    def heard(logger: Any) -> None:
+        """Take a logger: the first of the process gets all messages."""
+        loggers.append(logger)
+
+    def complain(message: str) -> None:
+        callback(loggers[0].log, ILogger.Severity.ERROR, message)
 
     class ITensor:
         def __init__(self, name: str) -> None:
@@ -118,9 +128,13 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
 
         def create_timing_cache(self, serialized_timing_cache: bytes) -> Any:
             asked.caches.append(serialized_timing_cache)
+            if serialized_timing_cache.strip(b"t"):  # damaged
+                return None
             return made["ITimingCache"](serialized_timing_cache)
 
         def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+            if cache is None:
+                raise TypeError("set_timing_cache(): incompatible function arguments")
             return not ("cache" in refuses and cache._content)
 
         def add_optimization_profile(self, profile: Any) -> int:
@@ -129,7 +143,7 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
 
     class Builder:
         def __init__(self, logger: Any) -> None:
-            self._logger = logger
+            heard(logger)
 
         def create_network(self, flags: int = 0) -> Any:
             asked.network_flags = flags
@@ -145,21 +159,25 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
         def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
             asked.compatibility = config.hardware_compatibility_level
             monitor = config.progress_monitor
-            monitor.phase_start("Building Engine", None, 2)
-            monitor.phase_start("Timing", "Building Engine", 9)
-            goes_on = all([monitor.step_complete("Timing", 0), monitor.step_complete("Building Engine", 0)])
-            monitor.phase_finish("Timing")
-            monitor.phase_finish("Building Engine")
+            callback(monitor.phase_start, "Building Engine", None, 2)
+            callback(monitor.phase_start, "Timing", "Building Engine", 9)
+            goes_on = bool(callback(monitor.step_complete, "Timing", 0))
+            for step in range(refuses.get("steps", 1)):
+                goes_on = goes_on and bool(callback(monitor.step_complete, "Building Engine", step))
+                if "steps" in refuses:
+                    time.sleep(0.01)
+            callback(monitor.phase_finish, "Timing")
+            callback(monitor.phase_finish, "Building Engine")
             if "build" in refuses or not goes_on:
-                self._logger.log(ILogger.Severity.ERROR, refuses.get("build", "cancelled"))
+                complain(refuses.get("build", "cancelled"))
                 return None
-            profile = json.dumps(config._profiles[0]._shapes).encode()
-            return network._model.SerializeToString() + SEPARATOR + profile
+            profiles = json.dumps([profile._shapes for profile in config._profiles]).encode()
+            return network._model.SerializeToString() + SEPARATOR + profiles
 
     class ICudaEngine:
         def __init__(self, plan: bytes) -> None:
             model, profile = plan.split(SEPARATOR)
-            self._profile = json.loads(profile)
+            self._profiles = json.loads(profile)
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
             options.log_severity_level = 3
@@ -171,7 +189,10 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
             }
 
         num_io_tensors = property(lambda self: len(self._tensors))
-        device_memory_size_v2 = property(lambda self: 1000)
+        num_optimization_profiles = property(lambda self: len(self._profiles))
+
+        def get_tensor_profile_shape(self, name: str, profile_index: int) -> Any:
+            return [tuple(shape) for shape in self._profiles[profile_index][name]]
 
         def get_tensor_name(self, index: int) -> str:
             return list(self._tensors)[index]
@@ -196,13 +217,26 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
         def __init__(self, engine: Any) -> None:
             self._engine, self._shapes, self._addresses = engine, {}, {}
             self._memory, self._is_warm, self._is_captured = None, False, False
+            self._profile: Any = None
+
+        def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+            self._touch()
+            self._profile, self._shapes = self._engine._profiles[profile_index], {}
+            return stream_handle in cuda.streams
+
+        def update_device_memory_size_for_shapes(self) -> int:
+            assert self._shapes.keys() == self._engine._inputs.keys(), "set all shapes first"
+            return activations(self._shapes)
 
         def set_device_memory(self, memory: int, size: int) -> None:
+            self._touch()
+            assert size >= activations(self._shapes), "the memory is too small for the shapes"
             self._memory = memory
 
         def set_input_shape(self, name: str, shape: Any) -> bool:
             self._touch()
-            low, _, high = self._engine._profile.get(name, [shape] * 3)
+            assert self._profile is not None, "no profile was set"
+            low, _, high = self._profile.get(name, [shape] * 3)
             if not all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
                 return False
             self._shapes[name], self._is_warm = tuple(shape), False
@@ -248,7 +282,7 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
     class Runtime:
         def __init__(self, logger: Any) -> None:
             assert cuda.calls[:1] == ["cudaGetDeviceCount"], "the device must be looked for first"
-            self._logger = logger
+            heard(logger)
 
         def __setattr__(self, name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
@@ -256,17 +290,33 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
 
         def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
             if "deserialize" in refuses:
-                self._logger.log(ILogger.Severity.ERROR, refuses["deserialize"])
+                complain(refuses["deserialize"])
                 return None
             return made["ICudaEngine"](serialized_engine)
 
     classes = (ITensor, INetworkDefinition, ParserError, OnnxParser, ITimingCache, IOptimizationProfile)
     classes += (IBuilderConfig, Builder, ICudaEngine, IExecutionContext, Runtime)
     made = {cls.__name__: strict(version, cls) for cls in classes}
-    return SimpleNamespace(
-        __name__="tensorrt", __version__=version, asked=asked, ILogger=ILogger,
-        IProgressMonitor=IProgressMonitor, **names, **made,
-    )  # fmt: skip
+    module = ModuleType("tensorrt")
+    vars(module).update(
+        __version__=version, asked=asked, ILogger=ILogger, IProgressMonitor=IProgressMonitor, **names, **made
+    )
+    return module
+
+
+def callback(method: Any, *arguments: Any) -> Any:
+    """Call a method of ours as TensorRT's C++ does: what it raises is lost."""
+    try:
+        return method(*arguments)
+    except BaseException:
+        return None
+
+
+def activations(shapes: dict[str, tuple[int, ...]]) -> int:
+    """Say how much memory a run takes: it grows with the square of the longest input."""
+    return 1000 + 100 * max(
+        (int(np.prod(shape[:2])) for shape in shapes.values() if len(shape) > 1), default=0
+    )
 
 
 def _at(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

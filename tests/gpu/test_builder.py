@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -16,6 +18,7 @@ from soundstorm_runtime.bundle.engine_manifest import engine_folders
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.graphs import Axis
+from soundstorm_runtime.engines.padding import whole_buckets
 from soundstorm_runtime.errors import EngineError
 from tests.gpu.conftest import SMALL
 from tests.gpu.recorded import TENSORRT
@@ -32,7 +35,7 @@ def test_engines_and_their_manifest_are_written(make_bundle, plug_in, version):
     plug_in(version)
     bundle = read_bundle(make_bundle())
     folder = build_engines(bundle, "fp32", SMALL)
-    assert folder == bundle.path / "engines" / f"nvidia-fake-1-{version}-fp32"
+    assert folder == bundle.path / "engines" / f"nvidia-fake-1-16sm-{version}-fp32"
     assert files_of(folder) == [*(f"{name}.engine" for name in NAMES[:1]), "engines.json",
                                 *(f"{name}.engine" for name in NAMES[1:])]  # fmt: skip
     manifest = json.loads((folder / "engines.json").read_text())
@@ -41,7 +44,7 @@ def test_engines_and_their_manifest_are_written(make_bundle, plug_in, version):
         "gpu": "NVIDIA Fake 1", "compute_capability": "9.0", "driver": "13.0", "tensorrt": version,
         "precision": "fp32",
     }  # fmt: skip
-    assert manifest["axes"]["frames"] == {"min": 1, "opt": 100, "max": 300}
+    assert manifest["axes"]["frames"] == {"min": 1, "opt": 100, "max": 304}  # a multiple of 8
     step = manifest["engines"]["step"]
     assert step["sources"] == {"step.onnx": FileRecord.of(bundle.path / "step.onnx").sha256}
     assert step["facts"]["size"] == (folder / "step.engine").stat().st_size
@@ -74,13 +77,29 @@ def test_options_reach_tensorrt(make_bundle, plug_in, version):
     assert manifest["hardware_compatible"]
 
 
-def test_profiles_come_from_the_table_of_axes(make_bundle, plug_in):
+def profiles_of(folder, name):
+    return json.loads((folder / f"{name}.engine").read_bytes().split(b"\0profile\0")[1])
+
+
+def test_profiles_come_from_the_table_of_axes_and_are_tuned_for_buckets(make_bundle, plug_in):
     plug_in()
     folder = build_engines(read_bundle(make_bundle()), "fp32", SMALL)
-    profile = json.loads((folder / "step.engine").read_bytes().split(b"\0profile\0")[1])
-    assert profile["codes"] == [[1, 1, 3], [1, 100, 3], [3, 300, 3]]
+    (profile,) = profiles_of(folder, "step")
+    assert profile["codes"] == [[1, 64, 3], [1, 128, 3], [3, 304, 3]]
     assert profile["lengths"] == [[1], [1], [3]]
     assert "level" not in profile  # has no symbolic axis
+    (profile,) = profiles_of(folder, "decoder")  # which is not padded
+    assert profile["codes"] == [[1, 1, 3], [1, 100, 3], [3, 304, 3]]
+
+
+def test_without_a_length_to_tune_for_there_are_several_profiles(make_bundle, plug_in):
+    plug_in()
+    folder = build_engines(read_bundle(make_bundle()), "fp32")
+    spans = [[shape[1] for shape in profile["codes"]] for profile in profiles_of(folder, "step")]
+    assert spans == [[64, 128, 256], [320, 512, 768], [832, 1920, 3000]]
+    lengths = {whole_buckets(length) for length in range(1, 3000)} - {3008} | {3000}
+    assert all(sum(low <= length <= high for low, _, high in spans) == 1 for length in lengths)
+    assert len(profiles_of(folder, "decoder")) == 1
 
 
 def test_without_options_batches_are_small(make_bundle):
@@ -112,6 +131,16 @@ def test_timings_are_kept_and_used_again_unless_of_another_card(make_bundle, plu
     assert trt.asked.caches[:2] == [b"tttttttt", b""]
 
 
+def test_a_damaged_timing_cache_is_begun_again(with_engines, plug_in):
+    bundle = with_engines()
+    (cache,) = (bundle.path / "engines").glob("*.timing")
+    cache.write_bytes(b"what a full disk left")
+    trt = plug_in()
+    build_engines(bundle, "fp32", SMALL)
+    assert trt.asked.caches[:2] == [b"what a full disk left", b""]
+    assert cache.read_bytes() == b"tttt"
+
+
 def test_a_refused_node_is_named(make_bundle, plug_in):
     plug_in(refuses={"parse": (7, "node_Pad_3", "Pad", "axes must\nbe an initializer")})
     bundle = read_bundle(make_bundle())
@@ -124,36 +153,62 @@ def test_a_refused_node_is_named(make_bundle, plug_in):
     assert files_of(bundle.path / "engines") == []
 
 
+WORKSPACE = BuildOptions(SMALL.frames, SMALL.batch, workspace=3)
+FULL = "Requested amount of GPU memory (9 bytes) could not be allocated"
+NO_KERNEL = "Could not find any implementation for node node_MatMul_4"
+
+
 @pytest.mark.parametrize(
-    ("complaint", "message"),
+    ("complaint", "options", "message"),
     [
+        (NO_KERNEL, SMALL, r"\(.*node_MatMul_4\); use a newer TensorRT"),
+        (FULL, SMALL, r"the GPU's memory is full: \d+ of"),
+        (NO_KERNEL, WORKSPACE, "; --workspace 3 may be too small; give more MiB, or leave it out"),
+        (FULL, WORKSPACE, "; --workspace 3 may be too small"),
+        ("Kernel is not there", WORKSPACE, "; use a newer TensorRT"),
         (
-            "Could not find any implementation for node node_MatMul_4",
-            r"\(.*node_MatMul_4\); use a newer TensorRT",
-        ),
-        (
-            "Requested amount of GPU memory (9 bytes) could not be allocated",
-            r"the GPU's memory is full: \d+ of",
+            "Unable to load library: libnvinfer_lean.so.10",
+            BuildOptions(SMALL.frames, SMALL.batch, version_compatible=True),
+            "; --version-compatible needs TensorRT's lean runtime: pip install tensorrt-lean",
         ),
     ],
 )
-def test_a_build_that_fails_tells_why_and_leaves_nothing(make_bundle, plug_in, complaint, message):
+def test_a_build_that_fails_names_the_cause_and_leaves_nothing(
+    make_bundle, plug_in, complaint, options, message
+):
     plug_in(refuses={"build": complaint})
     bundle = read_bundle(make_bundle())
     with pytest.raises(ExportError, match=message):
-        build_engines(bundle, "fp32", SMALL)
-    assert files_of(bundle.path / "engines") == ["nvidia-fake-1-11.4.0.106-fp32.timing"]
+        build_engines(bundle, "fp32", options)
+    assert files_of(bundle.path / "engines") == ["nvidia-fake-1-16sm-11.4.0.106-fp32.timing"]
 
 
-def test_a_build_that_is_interrupted_leaves_the_old_engines(with_engines, plug_in):
+def test_ctrl_c_ends_a_build_and_leaves_the_old_engines(with_engines, plug_in):
+    bundle = with_engines()
+    before = files_of(bundle.path)
+    plug_in(refuses={"steps": 1000})
+    steps = []
+
+    def report(line):
+        steps.append(line)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engines(bundle, "fp32", SMALL, report)
+    assert files_of(bundle.path) == before
+    assert len(steps) < 500
+
+
+def test_what_a_callback_raises_is_not_lost(with_engines):
     bundle = with_engines()
     before = files_of(bundle.path)
 
     def report(line):
         if "step 1 of 2" in line:
-            raise KeyboardInterrupt
+            raise BrokenPipeError
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(BrokenPipeError):
         build_engines(bundle, "fp32", SMALL, report)
     assert files_of(bundle.path) == before
 
@@ -204,7 +259,7 @@ def test_a_card_that_is_too_old_for_a_precision_is_told(make_bundle, plug_in, pr
         ({"driver": 0}, "no NVIDIA driver answers"),
         (
             {"driver": 11040},
-            "the NVIDIA driver knows CUDA up to 11.4, the installed cuda-python needs a newer one",
+            "the NVIDIA driver supports CUDA up to 11.4, the installed cuda-python needs a newer one",
         ),
         ({"devices": 0}, "no GPU can be used"),
         ({"version": "10.2.0"}, "tensorrt is 10.2.0, expected 10.3 or newer"),
@@ -240,11 +295,11 @@ def test_the_command_builds_into_a_bundle(make_bundle, plug_in):
     folder = make_bundle(variants=["fp16"])
     found = command(folder, "--tensorrt", "--frames", "1,50,200", "--batch", "1,1,2")
     assert found.exit_code == 0, found.exception
-    assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-11.4.0.106-fp16\n"
+    assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-16sm-11.4.0.106-fp16\n"
     assert "building the engine of step in fp16 on NVIDIA Fake 1" in found.stderr
     assert "step: Building Engine, step 1 of 2" in found.stderr
     found = command(folder, "--tensorrt", "--precision", "fp32", "--precision", "int8")  # that is for CPUs
-    assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-11.4.0.106-fp32\n"
+    assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-16sm-11.4.0.106-fp32\n"
 
 
 @pytest.mark.parametrize(

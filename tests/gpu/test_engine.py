@@ -8,15 +8,24 @@ import logging
 import numpy as np
 import pytest
 
+from soundstorm_export.tensorrt.engine_builder import BuildOptions
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle.open_engines import open_engines
 from soundstorm_runtime.bundle.open_tensorrt import resident_tensors
 from soundstorm_runtime.engines.device_array import DeviceArray
 from soundstorm_runtime.engines.example_feeds import example_feeds
+from soundstorm_runtime.engines.tensorrt.library import Messages
 from soundstorm_runtime.errors import EngineError
+from tests.gpu.fake_tensorrt import activations
 from tests.gpu.recorded import TENSORRT
 
 TEXT = "Good morning. The kettle is on the stove."
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """Engines that are opened capture nothing before their first run."""
+    monkeypatch.setattr("soundstorm_runtime.engines.tensorrt.tensorrt_engine._WARM", 0)
 
 
 def lengths(frames=50, batch=1):
@@ -54,7 +63,7 @@ def test_every_graph_in_changing_shapes(with_engines, name):
             np.testing.assert_array_equal(found[key], value)
 
 
-def test_a_shape_is_enqueued_first_then_captured_then_replayed(with_engines):
+def test_a_shape_is_enqueued_first_then_captured_then_replayed(with_engines, cold):
     bundle = with_engines()
     own, other = (engines["step"] for engines in engines_of(bundle))
     calls = own._cuda._api.calls
@@ -66,7 +75,7 @@ def test_a_shape_is_enqueued_first_then_captured_then_replayed(with_engines):
     assert calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]  # all that the host asks for in a step
 
 
-def test_lengths_of_one_bucket_share_a_graph_and_padding_is_not_seen(with_engines):
+def test_lengths_of_one_bucket_share_a_graph_and_padding_is_not_seen(with_engines, cold):
     bundle = with_engines()
     own, other = (engines["step"] for engines in engines_of(bundle))
     own.run(step_feeds(bundle, frames=300))  # leaves its traces in the memory of the shorter ones
@@ -76,18 +85,56 @@ def test_lengths_of_one_bucket_share_a_graph_and_padding_is_not_seen(with_engine
         assert found["ids"].shape == (1, frames)
         np.testing.assert_array_equal(found["ids"], other.run(feeds)["ids"])
     assert own._cuda._api.calls.count("cudaStreamBeginCapture") == 1
-    assert [lane.inputs["uniform"] for lane in own._lanes.values()] == [(1, 300), (1, 128)]
+    assert [lane.inputs["uniform"] for lane in own._lanes.values()] == [(1, 304), (1, 128)]
 
 
-def test_the_graphs_used_longest_ago_are_forgotten(with_engines, monkeypatch):
+def test_the_graphs_used_longest_ago_are_dropped_and_freed(with_engines, cold, monkeypatch):
     monkeypatch.setattr("soundstorm_runtime.engines.tensorrt.tensorrt_engine._MOST_LANES", 2)
     bundle = with_engines()
     own, _ = engines_of(bundle)
+    card = own["step"]._cuda._api
     for frames in (10, 10, 100, 10, 200):
         own["step"].run(step_feeds(bundle, frames=frames))
     assert [lane.inputs["uniform"][1] for lane in own["step"]._lanes.values()] == [64, 256]
+    assert len(card.graphs) == 1
     own["step"].run(step_feeds(bundle, frames=100))
-    assert own["step"]._cuda._api.calls.count("cudaGraphExecDestroy") == 1
+    assert card.graphs == set()
+
+
+def test_a_voice_that_is_loaded_has_captured_the_buckets_of_short_sentences(with_engines):
+    bundle = with_engines()
+    own, other = (engines["step"] for engines in engines_of(bundle))
+    assert [lane.inputs["uniform"] for lane in own._lanes.values()] == [(1, 64), (1, 128), (1, 192), (1, 256)]
+    calls = own._cuda._api.calls
+    calls.clear()
+    feeds = step_feeds(bundle, frames=150)
+    np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
+    assert calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]
+
+
+@pytest.mark.parametrize("options", [None, BuildOptions()])
+def test_each_length_runs_in_the_profile_that_takes_it(with_engines, options):
+    bundle = with_engines() if options is None else with_engines(options=options)
+    own, other = (engines["step"] for engines in engines_of(bundle))
+    for frames, profile in ((10, 0), (300, 1), (900, 2), (300, 1)):
+        if frames <= own.axes["frames"].max:
+            feeds = step_feeds(bundle, frames=frames)
+            for _ in range(3):
+                np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
+            lane = next(reversed(own._lanes.values()))
+            assert lane.profile == (profile if options else 0)
+
+
+def test_memory_is_reserved_for_what_occurs_and_grows_for_more(with_engines, cold, monkeypatch):
+    monkeypatch.setattr("soundstorm_runtime.bundle.open_tensorrt.MOST_FRAMES", 128)
+    bundle = with_engines()
+    own, other = (engines["step"] for engines in engines_of(bundle))
+    assert own._reserved == activations({"codes": (3, 64)}) < activations({"codes": (3, 304)})
+    first = step_feeds(bundle, frames=100)
+    whole = step_feeds(bundle, frames=304, batch=3)
+    for feeds in (first, whole, first, whole, first, whole):  # what was captured keeps its own memory
+        np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
+    assert own._reserved == activations({"codes": (3, 304)})
 
 
 def test_results_are_the_callers_own(with_engines):
@@ -99,7 +146,7 @@ def test_results_are_the_callers_own(with_engines):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_where_capture_is_refused_it_says_so_once_and_enqueues(with_engines, caplog):
+def test_where_capture_is_refused_it_says_so_once_and_enqueues(with_engines, cold, caplog):
     bundle = with_engines(refuses={"capture": True})
     own, other = (engines["step"] for engines in engines_of(bundle))
     with caplog.at_level(logging.WARNING):
@@ -107,6 +154,7 @@ def test_where_capture_is_refused_it_says_so_once_and_enqueues(with_engines, cap
             feeds = step_feeds(bundle, frames=frames)
             np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
     assert caplog.text.count("cannot be captured as a CUDA graph") == 1
+    assert own._cuda._api.graphs == set()  # the unfinished one was freed
     assert own._cuda._api.calls.count("cudaStreamBeginCapture") == 1
 
 
@@ -162,8 +210,8 @@ def test_memory_is_given_back_with_the_last_engine(with_engines):
 def test_a_length_outside_the_profile_is_refused(with_engines):
     bundle = with_engines()
     step = engines_of(bundle)[0]["step"]
-    with pytest.raises(EngineError, match="graph 'step' was given 301 frames, expected 1 to 300; split it"):
-        step.run(step_feeds(bundle, frames=301))
+    with pytest.raises(EngineError, match="graph 'step' was given 305 frames, expected 1 to 304; split it"):
+        step.run(step_feeds(bundle, frames=305))
     with pytest.raises(EngineError, match="graph 'step' was given 4 batch, expected 1 to 3"):
         step.run(step_feeds(bundle, batch=4))
 
@@ -178,12 +226,34 @@ def test_a_long_text_is_split_to_fit_the_profile(with_engines):
 
 def test_full_memory_gives_advice(with_engines, plug_in):
     bundle = with_engines("autoregressive")
-    plug_in(memory=1 << 16)
+    card = plug_in().cuda
+    card.taken[0] = range(card.memory - (1 << 16))  # of other programs
     with pytest.raises(
         EngineError,
-        match=r"the GPU's memory is full: 0 of 0 MiB are free, .* MiB were asked for; end other programs, or "
-        r"build engines for shorter speech and smaller batches: soundstorm-export BUNDLE --tensorrt --frames",
+        match=r"the GPU's memory is full: 0 of 16384 MiB are free, .* MiB were asked for; end other "
+        r"programs, or build engines for shorter speech and smaller batches: soundstorm-export BUNDLE "
+        r"--tensorrt --frames",
     ):
+        open_engines(bundle, provider="tensorrt")
+
+
+def test_messages_arrive_although_tensorrt_has_one_logger_for_a_process(with_engines, plug_in):
+    bundle = with_engines()
+    plug_in(refuses={"deserialize": "Version tag does not match"})
+    for _ in range(2):
+        with pytest.raises(EngineError, match="Version tag does not match"):
+            open_engines(bundle, provider="tensorrt")
+
+
+def test_ctrl_c_while_tensorrt_logs_is_not_lost(with_engines, plug_in, monkeypatch):
+    bundle = with_engines()
+    plug_in(refuses={"deserialize": "Version tag does not match"})
+
+    def interrupted(self, message):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Messages, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         open_engines(bundle, provider="tensorrt")
 
 

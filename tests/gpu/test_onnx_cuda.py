@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -46,17 +48,40 @@ def test_bound_runs_give_what_plain_ones_give(step, captures):
             np.testing.assert_array_equal(found[name], array)
         kept = kept or (found["ids"], found["ids"].copy())
     np.testing.assert_array_equal(*kept)  # results are the caller's own
-    assert len(bound._shapes) == 4  # 100, 70 and 128 frames are one bucket
+    # 100, 70 and 128 frames are one bucket
+    assert len(bound._captured if captures else bound._shapes) == 4
 
 
-def test_shapes_used_longest_ago_are_forgotten_and_ids_never_used_again(step, monkeypatch):
+def test_a_bounded_number_of_shapes_is_captured_and_no_id_is_used_twice(step, monkeypatch):
     monkeypatch.setattr("soundstorm_runtime.engines.onnx.cuda_provider._MOST_SHAPES", 2)
     engine, feeds, _ = step
     bound = BoundRuns(onnxruntime, engine._session, engine.graph, engine.axes, "cpu", True)
-    for frames in (64, 128, 192, 64):
-        bound.run(feeds(frames))
-    ids = [one.options.get_run_config_entry("gpu_graph_id") for one in bound._shapes.values()]
-    assert ids == ["3", "4"]
+    for frames in (64, 128, 192, 256, 320, 64):
+        np.testing.assert_array_equal(bound.run(feeds(frames))["ids"], engine.run(feeds(frames))["ids"])
+    ids = [one.options.get_run_config_entry("gpu_graph_id") for one in bound._captured.values()]
+    assert ids == ["1", "2"]
+    others = [one.options.get_run_config_entry("gpu_graph_id") for one in bound._shapes.values()]
+    assert others == ["-1", "-1"]  # 256 and 320: 192 made room
+
+
+def test_all_runs_are_in_one_thread(step):
+    """ONNX Runtime keeps captured graphs for each thread: another one would capture again."""
+    engine, feeds, _ = step
+    threads = set()
+
+    class Session:
+        io_binding = engine._session.io_binding
+
+        def run_with_iobinding(self, *arguments):
+            threads.add(threading.get_ident())
+            engine._session.run_with_iobinding(*arguments)
+
+    bound = BoundRuns(onnxruntime, Session(), engine.graph, engine.axes, "cpu", True)
+    with ThreadPoolExecutor(3) as callers:
+        found = list(callers.map(lambda frames: bound.run(feeds(frames)), (64, 70, 64, 70, 64, 70)))
+    assert len(threads) == 1
+    for frames, results in zip((64, 70) * 3, found, strict=True):
+        np.testing.assert_array_equal(results["ids"], engine.run(feeds(frames))["ids"])
 
 
 def test_options_are_texts_and_capture_is_asked_for():
@@ -104,6 +129,30 @@ def test_the_step_is_captured_and_the_others_are_not(step, pretended):
     decoder = bundle.manifest.expected_graphs()["decoder"]
     OnnxEngine(decoder, bundle.graph_file("decoder"), engine.axes, provider="cuda", threads=1)
     assert pretended.asked[-1] == [(CUDA, cuda_options(False)), CPU]
+
+
+def test_cuda_is_loaded_from_nvidias_packages_first_and_what_is_missing_is_not_printed(
+    step, pretended, monkeypatch, capsys
+):
+    engine, _, bundle = step
+    asked = len(pretended.asked)
+
+    def preload():
+        assert len(pretended.asked) == asked, "a session was opened before"
+        print("Failed to load libcudart.so.13")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: pytest.fail("for a CPU"))
+    OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, threads=1)
+
+
+def test_where_cuda_does_not_start_both_extras_are_named(step, pretended, monkeypatch):
+    engine, _, bundle = step
+    monkeypatch.setattr(pretended, "get_providers", lambda self: [CPU])
+    with pytest.raises(EngineError, match=r"CUDA 13: .*edge\[gpu\]'; for one of CUDA 12, .*\[gpu-cu12\]'"):
+        OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
 
 
 def test_where_capture_is_refused_it_is_said(step, pretended, caplog):

@@ -41,7 +41,7 @@ def test_auto_takes_engines_that_fit_and_says_so(with_engines, caplog):
         opened = open_engines(bundle)
     assert (opened.provider, opened.precision) == ("tensorrt", "fp32")
     assert caplog.messages == [
-        "engine: tensorrt 11.4.0.106 on NVIDIA Fake 1, fp32 (built as nvidia-fake-1-11.4.0.106-fp32)"
+        "engine: tensorrt 11.4.0.106 on NVIDIA Fake 1, fp32 (built as nvidia-fake-1-16sm-11.4.0.106-fp32)"
     ]
 
 
@@ -64,10 +64,10 @@ def test_auto_prefers_fp16(with_engines):
     ("machine", "message"),
     [
         ({"version": "10.16.1.11"}, "TensorRT was '11.4.0.106', here it is '10.16.1.11'"),
-        ({"driver": 13020}, "the driver's CUDA was '13.0', here it is '13.2'"),
+        ({"memory": 1 << 33}, "the GPU had 16384 MiB of memory, here it has 8192"),
         ({"devices": 0}, "no GPU can be used"),
         ({"driver": 0}, "no NVIDIA driver answers"),
-        ({"driver": 11040}, "the NVIDIA driver knows CUDA up to 11.4"),
+        ({"driver": 11040}, "the NVIDIA driver supports CUDA up to 11.4"),
     ],
 )
 def test_auto_says_why_it_does_not_take_them_and_by_name_it_fails(
@@ -84,26 +84,58 @@ def test_auto_says_why_it_does_not_take_them_and_by_name_it_fails(
     assert message in refused(bundle)
 
 
-def test_every_fact_of_another_machine_is_told_with_the_command(with_engines, plug_in):
+def test_every_difference_of_another_machine_is_named_with_the_command(with_engines, plug_in):
     bundle = with_engines()
     trt = plug_in("10.16.1.11", driver=13020)
-    trt.cuda.name, trt.cuda.capability = "Orin", (8, 7)
+    trt.cuda.name, trt.cuda.capability, trt.cuda.multiprocessors = "Orin", (8, 7), 8
     folder = engines_folder(bundle)
     assert refused(bundle) == (
-        f"the engines in {folder} were built for another machine: the GPU was 'NVIDIA Fake 1', "
-        "here it is 'Orin', compute capability was '9.0', here it is '8.7', TensorRT was '11.4.0.106', "
-        "here it is '10.16.1.11', the driver's CUDA was '13.0', here it is '13.2'; "
-        f"build them here: soundstorm-export {bundle.path} --tensorrt"
+        f"the engines in {folder} were built for another machine: compute capability was '9.0', here it is "
+        "'8.7', the GPU had 16 multiprocessors, here it has 8, TensorRT was '11.4.0.106', "
+        f"here it is '10.16.1.11'; build them here: soundstorm-export {bundle.path} --tensorrt"
     )
+
+
+def test_another_driver_is_only_warned_of(with_engines, plug_in, caplog):
+    bundle = with_engines()
+    plug_in(driver=13020)
+    with caplog.at_level(logging.WARNING):
+        assert open_engines(bundle).provider == "tensorrt"
+    (warning,) = caplog.messages
+    assert "were built with a driver for CUDA 13.0, here it is 13.2; if speech sounds wrong" in warning
+
+
+def test_boards_of_one_name_but_another_size_are_told_apart(with_engines, plug_in):
+    bundle = with_engines()
+    plug_in().cuda.multiprocessors = 8
+    assert "the GPU had 16 multiprocessors, here it has 8" in refused(bundle)
+    build_engines(bundle, "fp32", SMALL)
+    assert open_engines(bundle).reason == "built as nvidia-fake-1-8sm-11.4.0.106-fp32"
+    plug_in()
+    assert open_engines(bundle).reason == "built as nvidia-fake-1-16sm-11.4.0.106-fp32"
+
+
+def test_equal_boards_may_have_different_names_and_keep_a_little_memory_back(with_engines, plug_in):
+    bundle = with_engines()
+    plug_in(memory=15 << 30).cuda.name = "NVIDIA Fake 1 Super"
+    assert open_engines(bundle).provider == "tensorrt"
+
+
+def test_engines_of_an_older_version_are_compared_by_the_name_of_the_gpu(with_engines, plug_in):
+    bundle = with_engines()
+    change(bundle, multiprocessors=0, memory=0)
+    assert open_engines(bundle).provider == "tensorrt"
+    plug_in().cuda.name = "Orin"
+    assert "the GPU was 'NVIDIA Fake 1', here it is 'Orin'" in refused(bundle)
 
 
 def test_engines_of_several_machines_lie_side_by_side(with_engines, plug_in):
     bundle = with_engines()
     plug_in("10.3.0", "12.6.2")
     build_engines(bundle, "fp32", SMALL)
-    assert open_engines(bundle, provider="tensorrt").reason == "built as nvidia-fake-1-10.3.0-fp32"
+    assert open_engines(bundle, provider="tensorrt").reason == "built as nvidia-fake-1-16sm-10.3.0-fp32"
     plug_in()
-    assert open_engines(bundle, provider="tensorrt").reason == "built as nvidia-fake-1-11.4.0.106-fp32"
+    assert open_engines(bundle, provider="tensorrt").reason == "built as nvidia-fake-1-16sm-11.4.0.106-fp32"
 
 
 def test_version_compatible_engines_run_on_newer_ones_and_the_lean_runtime(with_engines, plug_in):

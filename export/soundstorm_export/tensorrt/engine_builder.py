@@ -1,4 +1,4 @@
-"""Build TensorRT engines for the GPU at hand: bundle in, `engines/<gpu>-<TensorRT>-<precision>/` out.
+"""Build TensorRT engines for the GPU at hand, and put them into the bundle.
 
 Imports neither PyTorch nor ONNX: it runs on the device. The precision is that of the graph: networks are
 strongly typed, which TensorRT 11 always does and 10 does when told.
@@ -10,9 +10,11 @@ IProgressMonitor) and its guide to migrating from 10 to 11, which took away the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import soundstorm_runtime
@@ -29,6 +31,7 @@ from soundstorm_runtime.bundle.precisions import precisions_on, runs_on
 from soundstorm_runtime.bundle.reader import Bundle
 from soundstorm_runtime.engines.cuda_runtime import out_of_memory
 from soundstorm_runtime.engines.graphs import Axis, Graph
+from soundstorm_runtime.engines.padding import whole_buckets
 from soundstorm_runtime.engines.tensorrt.library import TensorRt, open_tensorrt_library
 from soundstorm_runtime.support.atomic import atomic_folder, write_file
 
@@ -38,6 +41,12 @@ Report = Callable[[str], None]
 
 # Compute capability that a precision needs (TensorRT's support matrix); the others run on all that it takes.
 OLDEST: Mapping[Precision, tuple[int, int]] = {"bf16": (8, 0), "fp8-qdq": (8, 9)}
+
+_SPLITS = (
+    256,
+    768,
+)  # frames at which one profile ends and the next begins: TensorRT tunes for one length of each
+_ALIGNED = 8  # the longest length is a multiple of it, for tensor cores load half precision in rows of 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,11 @@ class BuildOptions:
 
 
 def profile_axes(bundle: Bundle, options: BuildOptions) -> dict[str, Axis]:
-    """Return the axes of the bundle, cut to the options. Raises `ExportError` for lengths outside them."""
+    """Return the axes of the bundle, cut to the options; the most frames are a multiple of 8.
+
+    Raises:
+        ExportError: for lengths outside those of the bundle.
+    """
     axes = dict(bundle.manifest.axes)
     batch = axes["batch"]
     axes["batch"] = Axis(batch.min, batch.opt, min(batch.max, 4))
@@ -73,7 +86,31 @@ def profile_axes(bundle: Bundle, options: BuildOptions) -> dict[str, Axis]:
                 f"{limits.min} to {limits.max}"
             )
         axes[symbol] = wanted
+    frames = axes["frames"]
+    aligned = -(-frames.max // _ALIGNED) * _ALIGNED
+    axes["frames"] = Axis(frames.min, frames.opt, min(aligned, bundle.manifest.axes["frames"].max))
     return axes
+
+
+def profiles(graph: Graph, axes: Mapping[str, Axis], options: BuildOptions) -> list[dict[str, Axis]]:
+    """Return the axes of each optimisation profile of a graph.
+
+    A graph that is padded to whole buckets meets no other lengths, so that its profiles begin, are tuned, and
+    end at buckets. It has several, one after the other, unless `options` name the length to tune for.
+    """
+    if graph.padding is None:
+        return [dict(axes)]
+    axis = axes[graph.padding]
+    if options.frames is not None:
+        low, middle = (min(whole_buckets(length), axis.max) for length in (axis.min, axis.opt))
+        return [{**axes, graph.padding: Axis(low, middle, axis.max)}]
+    ends = [end for end in _SPLITS if axis.min <= end < axis.max] + [axis.max]
+    starts = [axis.min] + [end + 1 for end in ends[:-1]]
+    found = []
+    for start, end in zip(starts, ends, strict=True):
+        low, middle = (min(whole_buckets(length), end) for length in (start, (start + end) // 2))
+        found.append({**axes, graph.padding: Axis(low, middle, end)})
+    return found
 
 
 def build_engines(
@@ -99,7 +136,7 @@ def build_engines(
     library = library or open_tensorrt_library(("tensorrt",))
     _check_capability(precision, library)
     axes, gpu = profile_axes(bundle, options), library.cuda.gpu
-    folder = bundle.path / FOLDER / folder_name(gpu.name, library.version, precision)
+    folder = bundle.path / FOLDER / folder_name(gpu, library.version, precision)
     cache = folder.with_name(f"{folder.name}.timing")
     engines: dict[str, EngineRecord] = {}
     with atomic_folder(folder) as work:
@@ -122,6 +159,8 @@ def build_engines(
             engines=engines,
             version_compatible=options.version_compatible,
             hardware_compatible=options.hardware_compatible,
+            multiprocessors=gpu.multiprocessors,
+            memory=gpu.memory,
         )
         (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder
@@ -147,9 +186,24 @@ def build_plan(
 ) -> bytes:
     """Build the engine of one graph from its ONNX file, for lengths within `axes`.
 
-    cache: file of timings, read where it is there and written. Raises `ExportError`.
+    TensorRT works in a thread of its own: while the main thread is inside its code, Python sees no Ctrl-C,
+    and an exception must not pass through its callbacks. Here the main thread waits, and Ctrl-C ends the
+    build at the next step that TensorRT reports.
+
+    Args:
+        cache: file of kernel timings, read where it exists, and written.
+
+    Raises:
+        ExportError: for a graph that TensorRT does not take, or of which it builds no engine.
     """
-    return _Build(library, graph, source, axes, options, cache, report).plan()
+    build = _Build(library, graph, source, axes, options, cache, report)
+    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt-build") as worker:
+        plan = worker.submit(build.plan)
+        try:
+            return plan.result()
+        except KeyboardInterrupt:
+            build.stop.set()  # leaving the block waits for TensorRT to return
+            raise
 
 
 class _Build:
@@ -165,28 +219,40 @@ class _Build:
         cache: Path,
         report: Report,
     ) -> None:
+        self.stop = Event()
         self._library, self._trt = library, library.module
         self._graph, self._source, self._axes, self._options = graph, source, axes, options
-        self._cache = cache
-        self._builder = self._trt.Builder(library.logger)
-        self._progress = _progress(self._trt, graph.name, report)
+        self._cache, self._report = cache, report
 
     def plan(self) -> bytes:
         """Parse, time and build."""
+        self._builder = self._trt.Builder(self._library.logger)
+        self._progress = _progress(self._trt, self._graph.name, self._report, self.stop)
         network = self._network()
         config = self._config()
-        config.add_optimization_profile(self._profile(network))
-        timings = config.create_timing_cache(self._cache.read_bytes() if self._cache.is_file() else b"")
-        if not config.set_timing_cache(timings, False):  # of another card or version
-            timings = config.create_timing_cache(b"")
-            config.set_timing_cache(timings, False)
+        for profile in self._profiles(network):
+            config.add_optimization_profile(profile)
+        timings = self._timings(config)
         plan = self._builder.build_serialized_network(network, config)
         self._keep(timings)
-        if self._progress.interrupted:
+        self._library.messages.raise_interrupt()
+        if self._progress.error is not None:
+            raise self._progress.error
+        if self.stop.is_set():
             raise KeyboardInterrupt
         if plan is None:
             raise self._refused()
         return bytes(plan)
+
+    def _timings(self, config: Any) -> Any:
+        """Read the timing cache; begin a new one where it is damaged, or of another GPU or version."""
+        if self._cache.is_file():
+            timings = config.create_timing_cache(self._cache.read_bytes())
+            if timings is not None and config.set_timing_cache(timings, False):
+                return timings
+        timings = config.create_timing_cache(b"")
+        config.set_timing_cache(timings, False)
+        return timings
 
     def _network(self) -> Any:
         trt = self._trt
@@ -216,25 +282,28 @@ class _Build:
         config.progress_monitor = self._progress
         return config
 
-    def _profile(self, network: Any) -> Any:
-        """Set the shortest, likely and longest shapes of each input that has a symbolic axis."""
+    def _profiles(self, network: Any) -> list[Any]:
+        """Make the optimisation profiles: the range of shapes of each input that has a symbolic axis."""
         inputs = {
             network.get_input(place).name: network.get_input(place) for place in range(network.num_inputs)
         }
-        profile = self._builder.create_optimization_profile()
         for tensor in self._graph.inputs:
             if tensor.name not in inputs or inputs[tensor.name].is_shape_tensor:
                 raise ExportError(
                     f"TensorRT does not read input '{tensor.name}' of graph '{self._graph.name}' as a tensor "
                     "of the GPU; export the voice again with soundstorm-export"
                 )
-            spans = [
-                self._axes[axis] if isinstance(axis, str) else Axis(axis, axis, axis) for axis in tensor.axes
-            ]
-            if any(isinstance(axis, str) for axis in tensor.axes):
+        made = []
+        for axes in profiles(self._graph, self._axes, self._options):
+            profile = self._builder.create_optimization_profile()
+            for tensor in self._graph.inputs:
+                if not any(isinstance(axis, str) for axis in tensor.axes):
+                    continue
+                spans = [axes[a] if isinstance(a, str) else Axis(a, a, a) for a in tensor.axes]
                 low, middle, high = ([getattr(span, end) for span in spans] for end in ("min", "opt", "max"))
                 profile.set_shape(tensor.name, low, middle, high)
-        return profile
+            made.append(profile)
+        return made
 
     def _keep(self, timings: Any) -> None:
         """Write the timing cache; without it, the next build is slower and nothing else."""
@@ -242,9 +311,19 @@ class _Build:
             write_file(self._cache, bytes(timings.serialize()))
 
     def _refused(self) -> ExportError:
-        why = self._library.why()
+        why, options = self._library.why(), self._options
+        said = why.lower()
         advice = "use a newer TensorRT, or --provider cuda"
-        if "memory" in why.lower():
+        if options.version_compatible and "lean" in said:
+            advice = (
+                "--version-compatible needs TensorRT's lean runtime: pip install tensorrt-lean, or on a "
+                "Jetson sudo apt-get install libnvinfer-lean10; or leave the option out"
+            )
+        elif options.workspace is not None and any(
+            word in said for word in ("workspace", "memory", "any implementation", "tactic")
+        ):
+            advice = f"--workspace {options.workspace} may be too small; give more MiB, or leave it out"
+        elif "memory" in said:
             advice = str(out_of_memory(self._library.cuda.free_memory()))
         return ExportError(
             f"TensorRT {self._library.version} built no engine of '{self._graph.name}' ({why}); {advice}"
@@ -257,16 +336,17 @@ def _described(error: Any) -> str:
     return f"node {error.node()} '{error.node_name()}' ({error.node_operator()}): {reason}"
 
 
-def _progress(trt: Any, graph: str, report: Report) -> Any:
-    """Make what TensorRT tells its progress; Ctrl-C ends the build at the next step.
+def _progress(trt: Any, graph: str, report: Report, stop: Event) -> Any:
+    """Make the object that TensorRT reports its progress to; the build ends once `stop` is set.
 
-    Its methods are called by TensorRT's own threads, where no exception may leave them.
+    No exception may leave its methods, which TensorRT calls from its own code: the first one is kept as
+    `error`, and ends the build.
     """
 
     class Progress(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self.interrupted = False
+            self.error: BaseException | None = None
             self._outer: tuple[str, int] | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
@@ -277,9 +357,9 @@ def _progress(trt: Any, graph: str, report: Report) -> Any:
             try:
                 if self._outer is not None and phase_name == self._outer[0]:
                     report(f"{graph}: {phase_name}, step {step + 1} of {self._outer[1]}")
-            except KeyboardInterrupt:
-                self.interrupted = True
-            return not self.interrupted
+            except BaseException as error:
+                self.error = self.error or error
+            return self.error is None and not stop.is_set()
 
         def phase_finish(self, phase_name: str) -> None:
             if self._outer is not None and phase_name == self._outer[0]:

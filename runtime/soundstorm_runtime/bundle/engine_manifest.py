@@ -1,8 +1,8 @@
 """TensorRT engines beside a bundle: what they were built for, and whether they fit this machine.
 
 An engine runs only on the kind of GPU, and with the version of TensorRT, that built it. So engines lie in
-`engines/<gpu>-<TensorRT>-<precision>/`, one for each graph, with a manifest of their own; those for several
-machines may lie side by side. `soundstorm-export BUNDLE --tensorrt` writes them.
+`engines/<gpu>-<multiprocessors>sm-<TensorRT>-<precision>/`, one for each graph, with a manifest of their own;
+those for several machines may lie side by side. `soundstorm-export BUNDLE --tensorrt` writes them.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class EngineRecord:
 
 @dataclass(frozen=True)
 class EnginesManifest:
-    """What `engines.json` says.
+    """The contents of `engines.json`.
 
-    axes: the profile; lengths outside it cannot be run. version_compatible: whether newer versions of
-    TensorRT may run them, with the runtime that they carry inside. hardware_compatible: whether all cards
-    since Ampere (compute capability 8.0) may.
+    axes: the lengths that the engines take. driver: the CUDA version of the driver that was there.
+    version_compatible: whether newer versions of TensorRT may run them, with the runtime that they carry
+    inside. hardware_compatible: whether all GPUs since Ampere (compute capability 8.0) may. multiprocessors,
+    memory: of the GPU, MiB; 0 where an older version wrote the file, and then the GPU's name is compared.
     """
 
     format: Literal["soundstorm-engines"]
@@ -61,15 +62,21 @@ class EnginesManifest:
     engines: dict[str, EngineRecord]
     version_compatible: bool = False
     hardware_compatible: bool = False
+    multiprocessors: int = 0
+    memory: int = 0
 
     def to_json(self) -> str:
         """Write it as the text of `engines.json`."""
         return json.dumps(to_dict(self), indent=2, allow_nan=False) + "\n"
 
 
-def folder_name(gpu: str, tensorrt: str, precision: Precision) -> str:
-    """Name the folder of engines, in lower-case letters, digits, dots and hyphens."""
-    return re.sub(r"[^a-z0-9.]+", "-", f"{gpu}-{tensorrt}-{precision}".lower()).strip("-")
+def folder_name(gpu: Gpu, tensorrt: str, precision: Precision) -> str:
+    """Name the folder of engines, in lower-case letters, digits, dots and hyphens.
+
+    The number of multiprocessors tells boards of one name apart.
+    """
+    name = f"{gpu.name}-{gpu.multiprocessors}sm-{tensorrt}-{precision}"
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
 def rebuild_command(bundle: Path, precision: Precision | None = None) -> str:
@@ -130,24 +137,44 @@ def sources(bundle: Bundle, name: str, precision: Precision) -> dict[str, str]:
     return {file: manifest.files[file].sha256 for file in files}
 
 
+_SAME_MEMORY = 0.1  # share by which the memory of equal boards differs with what the system keeps of it
+
+
 def mismatches(manifest: EnginesManifest, gpu: Gpu, tensorrt: str) -> list[str]:
-    """Say what of this machine is not as it was where the engines were built; nothing where they fit."""
+    """Name each property in which this machine differs from where the engines were built, if it matters.
+
+    The driver does not: NVIDIA's are compatible with engines of older and newer ones. GPUs are compared by
+    what decides which kernels run: compute capability, multiprocessors and memory; two boards of one name may
+    differ in these, and equal ones may have different names.
+    """
     found = []
-    if not manifest.hardware_compatible:
-        for what, built, here in (
-            ("the GPU", manifest.gpu, gpu.name),
-            ("compute capability", manifest.compute_capability, gpu.compute_capability),
-        ):
-            if built != here:
-                found.append(f"{what} was {built!r}, here it is {here!r}")
-    elif _numbers(gpu.compute_capability) < (8, 0):
-        found.append(f"compute capability must be 8.0 or more, here it is {gpu.compute_capability!r}")
+    if manifest.hardware_compatible:
+        if _numbers(gpu.compute_capability) < (8, 0):
+            found.append(f"compute capability must be 8.0 or more, here it is {gpu.compute_capability!r}")
+    else:
+        found += _other_board(manifest, gpu)
     if manifest.version_compatible and _numbers(tensorrt) < _numbers(manifest.tensorrt):
         found.append(f"TensorRT must be {manifest.tensorrt!r} or newer, here it is {tensorrt!r}")
     if not manifest.version_compatible and tensorrt != manifest.tensorrt:
         found.append(f"TensorRT was {manifest.tensorrt!r}, here it is {tensorrt!r}")
-    if gpu.driver != manifest.driver:
-        found.append(f"the driver's CUDA was {manifest.driver!r}, here it is {gpu.driver!r}")
+    return found
+
+
+def _other_board(manifest: EnginesManifest, gpu: Gpu) -> list[str]:
+    found = []
+    if manifest.compute_capability != gpu.compute_capability:
+        built, here = manifest.compute_capability, gpu.compute_capability
+        found.append(f"compute capability was {built!r}, here it is {here!r}")
+    if not manifest.multiprocessors:
+        if manifest.gpu != gpu.name:
+            found.append(f"the GPU was {manifest.gpu!r}, here it is {gpu.name!r}")
+        return found
+    if manifest.multiprocessors != gpu.multiprocessors:
+        found.append(
+            f"the GPU had {manifest.multiprocessors} multiprocessors, here it has {gpu.multiprocessors}"
+        )
+    if abs(manifest.memory - gpu.memory) > _SAME_MEMORY * manifest.memory:
+        found.append(f"the GPU had {manifest.memory} MiB of memory, here it has {gpu.memory}")
     return found
 
 

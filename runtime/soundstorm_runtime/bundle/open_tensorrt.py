@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..decoding.length_batching import MOST_FRAMES
 from ..engines.base import Engine
 from ..engines.graphs import Graph
 from ..engines.tensorrt.library import TensorRt, open_tensorrt_library
@@ -21,6 +23,8 @@ from .engine_manifest import (
 from .manifest import Precision
 from .precisions import ON_GPU, check_place
 from .reader import Bundle
+
+_log = logging.getLogger(__name__)
 
 
 def has_engines(bundle: Bundle) -> bool:
@@ -44,18 +48,20 @@ def open_tensorrt(bundle: Bundle, asked: Precision | None) -> tuple[dict[str, En
         runtime.engine_host_code_allowed = True
     graphs = bundle.manifest.expected_graphs()
     resident = resident_tensors(graphs.values())
-    engines: dict[str, Engine] = {
-        name: TensorRtEngine(
+    engines: dict[str, Engine] = {}
+    for name, graph in graphs.items():
+        engine = TensorRtEngine(
             graph,
             read_plan(folder, manifest.engines[name], bundle.path),
             manifest.axes,
             library,
             where=str(folder / manifest.engines[name].file),
+            most=MOST_FRAMES,
             resident=resident & {tensor.name for tensor in graph.inputs + graph.outputs},
             runtime=runtime,
         )
-        for name, graph in graphs.items()
-    }
+        engine.warm_up()
+        engines[name] = engine
     return engines, manifest.precision, "asked for" if asked else f"built as {folder.name}"
 
 
@@ -83,6 +89,12 @@ def _find(bundle: Bundle, library: TensorRt, asked: Precision | None) -> tuple[P
             reasons.append(f"the engines in {folder} were built for another machine: {', '.join(wrong)}")
         else:
             fitting[manifest.precision] = (folder, manifest)
+            if manifest.driver != library.cuda.gpu.driver:
+                _log.warning(
+                    "the engines in %s were built with a driver for CUDA %s, here it is %s; if speech sounds "
+                    "wrong, run soundstorm doctor %s --engine tensorrt",
+                    folder, manifest.driver, library.cuda.gpu.driver, bundle.path,
+                )  # fmt: skip
     wanted = (asked,) if asked else ON_GPU
     for precision in wanted:
         if precision in fitting:

@@ -25,11 +25,17 @@ _SMALLEST = 256  # bytes that are borrowed at once
 
 @dataclass(frozen=True)
 class Gpu:
-    """The graphics card at hand: compute capability such as '8.7', and the newest CUDA its driver knows."""
+    """The GPU of this machine.
+
+    compute_capability: such as '8.7'. driver: the newest CUDA version that the driver supports.
+    multiprocessors, memory: their number, and MiB; boards of one name differ in both.
+    """
 
     name: str
     compute_capability: str
     driver: str
+    multiprocessors: int
+    memory: int
 
 
 class DeviceMemory:
@@ -38,6 +44,14 @@ class DeviceMemory:
     def __init__(self, pointer: int, give_back: Callable[[int], object]) -> None:
         self.pointer = pointer
         weakref.finalize(self, give_back, pointer)
+
+
+class CapturedGraph:
+    """A sequence of GPU work that `Cuda.launch` repeats; freed once nobody refers to it."""
+
+    def __init__(self, handle: Any, destroy: Callable[[Any], object]) -> None:
+        self.handle = handle
+        weakref.finalize(self, destroy, handle)
 
 
 class Cuda:
@@ -92,30 +106,33 @@ class Cuda:
         """Wait until all work of a stream is done."""
         self._call("cudaStreamSynchronize", stream)
 
-    def capture(self, work: Callable[[], None], stream: Any) -> Any:
-        """Record what `work` puts on a stream, without doing it, as a graph that `launch` does at once."""
+    def capture(self, work: Callable[[], None], stream: Any) -> CapturedGraph:
+        """Record the work that `work` enqueues on a stream, without running it.
+
+        Raises whatever `work` raises, and `EngineError` where CUDA cannot capture it; nothing stays allocated
+        then, and the stream can be used again.
+        """
         self._call(
             "cudaStreamBeginCapture", stream, self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         )
         try:
             work()
         except BaseException:
-            self._api.cudaStreamEndCapture(stream)
-            self._api.cudaGetLastError()  # the next call is not to fail for what this one did
+            _, *partial = self._api.cudaStreamEndCapture(stream)
+            if partial and partial[0]:
+                self._api.cudaGraphDestroy(partial[0])
+            self._api.cudaGetLastError()  # clears the error, which the next call would return
             raise
         graph = self._call("cudaStreamEndCapture", stream)
         try:
-            return self._call("cudaGraphInstantiate", graph, 0)
+            executable = self._call("cudaGraphInstantiate", graph, 0)
         finally:
             self._api.cudaGraphDestroy(graph)
+        return CapturedGraph(executable, self._api.cudaGraphExecDestroy)
 
-    def launch(self, graph: Any, stream: Any) -> None:
-        """Begin to do what was captured."""
-        self._call("cudaGraphLaunch", graph, stream)
-
-    def forget(self, graph: Any) -> None:
-        """Free a captured graph."""
-        self._call("cudaGraphExecDestroy", graph)
+    def launch(self, graph: CapturedGraph, stream: Any) -> None:
+        """Enqueue what was captured."""
+        self._call("cudaGraphLaunch", graph.handle, stream)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         code, *results = getattr(self._api, name)(*arguments)
@@ -159,19 +176,35 @@ def open_cuda() -> Cuda:
     errors = api.cudaError_t
     if code == errors.cudaErrorInsufficientDriver and version:
         raise EngineError(
-            f"the NVIDIA driver knows CUDA up to {_dotted(version)}, the installed cuda-python needs a newer "
-            "one; update the driver, or pip install a cuda-python of its version"
+            f"the NVIDIA driver supports CUDA up to {_dotted(version)}, the installed cuda-python needs a "
+            f"newer one; {_driver_advice(version)}"
         )
     if code == errors.cudaErrorInsufficientDriver:
         raise EngineError(f"no NVIDIA driver answers ({_reason(api, code)}); {_NO_DRIVER}")
     if code != errors.cudaSuccess or not count:
         reason = _reason(api, code) if code != errors.cudaSuccess else "the driver counts 0 of them"
         raise EngineError(f"no GPU can be used ({reason}); look at nvidia-smi, or take --provider cpu")
-    code, facts = api.cudaGetDeviceProperties(0)
+    code, device = api.cudaGetDeviceProperties(0)
     if code != errors.cudaSuccess:
         raise EngineError(f"the GPU does not answer ({_reason(api, code)}); look at nvidia-smi, or restart")
-    name = facts.name.split(b"\0")[0].decode("utf-8", "replace")
-    return Cuda(api, Gpu(name, f"{facts.major}.{facts.minor}", _dotted(version)))
+    gpu = Gpu(
+        name=device.name.split(b"\0")[0].decode("utf-8", "replace"),
+        compute_capability=f"{device.major}.{device.minor}",
+        driver=_dotted(version),
+        multiprocessors=int(device.multiProcessorCount),
+        memory=int(device.totalGlobalMem) >> 20,
+    )
+    return Cuda(api, gpu)
+
+
+def _driver_advice(version: int) -> str:
+    """Say what to install for a driver that supports CUDA up to `version`, such as 12060."""
+    if version < 12000:
+        return "update the driver"
+    return (
+        "update the driver, or install what its CUDA 12 runs: pip uninstall tensorrt tensorrt-cu13 "
+        "cuda-python, then pip install 'soundstorm-edge[tensorrt-cu12]'"
+    )
 
 
 def _free(api: Any, pools: dict[int, list[int]]) -> None:

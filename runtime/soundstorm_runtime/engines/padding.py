@@ -14,10 +14,15 @@ BUCKET = 64  # places of an axis: a tile of a GPU's matrix units, so that fillin
 Shapes = dict[str, tuple[int, ...]]
 
 
+def whole_buckets(length: int) -> int:
+    """Round a length up to whole buckets."""
+    return math.ceil(length / BUCKET) * BUCKET
+
+
 def filled_lengths(graph: Graph, lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, int]:
     """Round the axis of padding up to a whole bucket, or to the longest it may be."""
     return {
-        axis: min(math.ceil(length / BUCKET) * BUCKET, axes[axis].max) if axis == graph.padding else length
+        axis: min(whole_buckets(length), axes[axis].max) if axis == graph.padding else length
         for axis, length in lengths.items()
     }
 

@@ -14,7 +14,7 @@ from ...errors import EngineError
 from ...support.hardware import default_threads
 from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
-from .cuda_provider import CUDA, BoundRuns, cuda_options, placed_nodes
+from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
 from .tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
 
 Device = Literal["cpu", "cuda", "onnx-tensorrt"]
@@ -22,10 +22,14 @@ Device = Literal["cpu", "cuda", "onnx-tensorrt"]
 CPU = "CPUExecutionProvider"
 
 _PROVIDERS: dict[Device, str] = {"onnx-tensorrt": TENSORRT, "cuda": CUDA, "cpu": CPU}
+_CUDA_ADVICE = (
+    "for a driver of CUDA 13: pip install 'soundstorm-edge[gpu]'; for one of CUDA 12, and nvidia-smi shows "
+    "which: pip install 'soundstorm-edge[gpu-cu12]'"
+)
 _NEEDS: dict[Device, str] = {
     "cpu": "the installation of onnxruntime",
-    "cuda": "the driver, CUDA and cuDNN",
-    "onnx-tensorrt": "the driver, CUDA, cuDNN and TensorRT's libraries (libnvinfer)",
+    "cuda": f"the driver, CUDA and cuDNN ({_CUDA_ADVICE})",
+    "onnx-tensorrt": f"the driver, TensorRT's libraries (libnvinfer), CUDA and cuDNN ({_CUDA_ADVICE})",
 }
 _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
 
@@ -90,8 +94,10 @@ class OnnxEngine(Engine):
             raise EngineError(
                 f"provider '{self.provider}' asked for, but {self._name} has only "
                 f"{library.get_available_providers()}; "
-                "pip uninstall onnxruntime, then pip install 'soundstorm-edge[gpu]'"
+                f"pip uninstall onnxruntime; {_CUDA_ADVICE}"
             )
+        if self.provider != "cpu":
+            load_cuda_libraries(library)
         try:
             session = self._open_captured(library) if self._captures else None
             session = session or self._open_with(library, library.SessionOptions())

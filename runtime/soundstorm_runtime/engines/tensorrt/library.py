@@ -1,12 +1,16 @@
-"""TensorRT's Python package, whichever is installed: found, started, and its complaints kept.
+"""TensorRT as it is installed: find the package, look for the GPU first, keep TensorRT's error messages.
 
 The device is looked for before anything of TensorRT is made: the lean runtime of 11.4 was seen to end the
-process with a segmentation fault where there is none.
+process with a segmentation fault where there is none. TensorRT sends the messages of a whole process to the
+first logger that it is given and ignores others (NvInferRuntime.h, `createInferRuntime`), so each package has
+one logger here.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +22,40 @@ PACKAGES = ("tensorrt", "tensorrt_lean", "tensorrt_dispatch")
 OLDEST = (10, 3)
 
 
+class Messages:
+    """TensorRT's latest errors, oldest first; its functions return only None or False.
+
+    TensorRT logs from several threads. No exception may pass through its own code, so that a Ctrl-C in a
+    callback is kept here until `raise_interrupt`.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self._interrupted = threading.Event()
+
+    def add(self, message: str) -> None:
+        """Keep an error message."""
+        self.errors.append(message)
+
+    def interrupt(self) -> None:
+        """Remember that Ctrl-C was pressed while TensorRT was running."""
+        self._interrupted.set()
+
+    def raise_interrupt(self) -> None:
+        """Raise `KeyboardInterrupt` if Ctrl-C was pressed since the last call."""
+        if self._interrupted.is_set():
+            self._interrupted.clear()
+            raise KeyboardInterrupt
+
+
 @dataclass(frozen=True)
 class TensorRt:
-    """A TensorRT package that can be used here, and the GPU.
-
-    complaints: TensorRT's latest errors, the oldest first; its functions give only None or False.
-    """
+    """A TensorRT package that can be used here, its logger, and the GPU."""
 
     module: Any
     logger: Any
     cuda: Cuda
-    complaints: list[str]
+    messages: Messages
 
     def __str__(self) -> str:
         return f"{self.module.__name__} {self.version} on {self.cuda.gpu.name}"
@@ -39,16 +66,18 @@ class TensorRt:
         return self.module.__version__
 
     def why(self) -> str:
-        """Give the reasons since the last call, in one line, and forget them."""
-        reasons = "; ".join(dict.fromkeys(" ".join(line.split()) for line in self.complaints))
-        self.complaints.clear()
-        return reasons[-600:] or "TensorRT gave no reason"
+        """Return the errors since the last call, in one line, and forget them."""
+        self.messages.raise_interrupt()
+        errors = "; ".join(dict.fromkeys(" ".join(line.split()) for line in self.messages.errors))
+        self.messages.errors.clear()
+        return errors[-600:] or "TensorRT gave no reason"
 
 
 def open_tensorrt_library(packages: tuple[str, ...] = PACKAGES) -> TensorRt:
     """Find a GPU, then the first of `packages`.
 
-    Raises `EngineError` that says what is missing or too old, and what to do.
+    Raises:
+        EngineError: what is missing or too old, and what to do.
     """
     cuda = open_cuda()
     module = _import(packages)
@@ -58,8 +87,9 @@ def open_tensorrt_library(packages: tuple[str, ...] = PACKAGES) -> TensorRt:
             f"{module.__name__} is {module.__version__}, expected {OLDEST[0]}.{OLDEST[1]} or newer; "
             "pip install --upgrade tensorrt, or on a Jetson update JetPack to 6.1 or newer"
         )
-    complaints: list[str] = []
-    return TensorRt(module, _logger(module, complaints), cuda, complaints)
+    logger, messages = _logger(module)
+    messages.errors.clear()
+    return TensorRt(module, logger, cuda, messages)
 
 
 def _import(packages: tuple[str, ...]) -> Any:
@@ -77,15 +107,20 @@ def _import(packages: tuple[str, ...]) -> Any:
     )
 
 
-def _logger(module: Any, complaints: list[str]) -> Any:
-    """Make a logger that keeps errors in `complaints`, and says nothing."""
+@functools.cache
+def _logger(module: Any) -> tuple[Any, Messages]:
+    """Make the logger of a package: it prints nothing and keeps errors in the messages beside it."""
+    messages = Messages()
 
     class Keeper(module.ILogger):
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (module.ILogger.Severity.ERROR, module.ILogger.Severity.INTERNAL_ERROR):
-                complaints.append(message)
+            try:
+                if severity in (module.ILogger.Severity.ERROR, module.ILogger.Severity.INTERNAL_ERROR):
+                    messages.add(message)
+            except KeyboardInterrupt:
+                messages.interrupt()
 
-    return Keeper()
+    return Keeper(), messages

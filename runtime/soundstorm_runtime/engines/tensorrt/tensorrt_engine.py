@@ -1,9 +1,11 @@
-"""Graphs on TensorRT: buffers made once, results copied when the host needs them, CUDA graphs replayed.
+"""Graphs on TensorRT: buffers allocated once, results copied when the host needs them, CUDA graphs replayed.
 
 Sources: TensorRT's Python API (Runtime, ICudaEngine, IExecutionContext), the same from 10.3 to 11.4 in all
 that is used here, and its developer guide on CUDA graphs: a context runs once in new shapes before it is
-captured, and a context whose run was captured is not touched again. So each shape that is captured has a
-context of its own; they share the memory of their activations, and one stream.
+captured, and a context whose run was captured is not touched again. So each set of shapes that is captured
+has a context of its own. The contexts share one stream and the memory of their activations, which is reserved
+for the largest shapes that occur and not for the largest that the profile allows
+(`IExecutionContext.update_device_memory_size_for_shapes`).
 """
 
 from __future__ import annotations
@@ -12,20 +14,21 @@ import logging
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
 
 from ...errors import EngineError
 from ..base import Engine
-from ..cuda_runtime import DeviceMemory, out_of_memory
+from ..cuda_runtime import CapturedGraph, DeviceMemory, out_of_memory
 from ..device_array import DeviceArray
 from ..graphs import Axis, Graph, Tensor, lengths_of
-from ..padding import Shapes, cropped, fill, filled_lengths, shapes_of
+from ..padding import BUCKET, Shapes, cropped, fill, filled_lengths, shapes_of
 from .library import TensorRt
 
-_MOST_LANES = 16
+_MOST_LANES = 32
+_WARM = 512  # frames up to which each bucket is captured when a voice is loaded
 _TYPES = {"int64": "INT64", "float32": "FLOAT"}
 
 _log = logging.getLogger(__name__)
@@ -36,21 +39,29 @@ class _Lane:
 
     def __init__(self, context: Any) -> None:
         self.context = context
+        self.profile: int | None = None
         self.inputs: Shapes = {}
         self.shapes: Shapes = {}  # of outputs, too
         self.runs = 0
-        self.graph: Any = None
+        self.graph: CapturedGraph | None = None
+        self.activations: DeviceMemory | None = None  # what the context, or its graph, works in
 
 
 class TensorRtEngine(Engine):
     """Runs a graph with TensorRT.
 
-    plan: what TensorRT's builder wrote; `where` names it in messages.
-    axes: those of the profile that it was built with.
-    resident: outputs that stay on the GPU until the host looks at them, and inputs that take such.
+    A graph with an axis of padding is run in whole buckets, and captured when a shape comes again.
 
-    A graph with an axis of padding is run in whole buckets, and captured when a shape comes again. Raises
-    `EngineError` for a plan that cannot be used, or is not this graph.
+    Args:
+        plan: what TensorRT's builder wrote; `where` names it in messages.
+        axes: the lengths that its profiles take.
+        most: the largest product of batch and length that occurs; memory is reserved for it, and larger
+            shapes reserve more when they come. None: whatever `axes` allow.
+        resident: outputs that stay on the GPU until the host looks at them, and inputs that take such.
+        runtime: TensorRT's `Runtime`, where several engines share one.
+
+    Raises:
+        EngineError: for a plan that cannot be used, or is not this graph.
     """
 
     def __init__(
@@ -61,6 +72,7 @@ class TensorRtEngine(Engine):
         library: TensorRt,
         *,
         where: str = "",
+        most: int | None = None,
         resident: frozenset[str] = frozenset(),
         runtime: Any = None,
     ) -> None:
@@ -70,6 +82,7 @@ class TensorRtEngine(Engine):
         self._resident = resident
         self._runtime = runtime or self._trt.Runtime(library.logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
+        library.messages.raise_interrupt()
         if self._engine is None:
             raise EngineError(
                 f"{self._where} cannot be read by {library} ({library.why()}); build it again with "
@@ -80,11 +93,35 @@ class TensorRtEngine(Engine):
         self._stream = self._cuda.stream()
         self._captures = graph.padding is not None
         self._lanes: OrderedDict[Any, _Lane] = OrderedDict()
-        self._activations = self._cuda.reserve(self._engine.device_memory_size_v2)
+        self._profiles = [self._ranges(place) for place in range(self._engine.num_optimization_profiles)]
+        self._activations, self._reserved = self._cuda.reserve(1), 1
+        for lengths in _largest(self.axes, most):
+            filled = filled_lengths(graph, lengths, self.axes)
+            self._set_shapes(self._new_lane(), shapes_of(graph.inputs, filled))
         self._buffers = self._make_buffers()
 
     def __str__(self) -> str:
         return str(self._library)
+
+    def warm_up(self) -> None:
+        """Capture each bucket up to 512 frames, so that no sentence has to wait for it.
+
+        Does nothing for a graph that is not captured.
+        """
+        axis = self.graph.padding
+        if axis is None:
+            return
+        batch, longest = self.axes["batch"].min, min(_WARM, self.axes[axis].max)
+        for length in range(BUCKET, longest + 1, BUCKET):
+            shapes = shapes_of(self.graph.inputs, {"batch": batch, axis: length})
+            feeds = {
+                tensor.name: np.full(
+                    shapes[tensor.name], tensor.dtype == "float32" or tensor.name == "lengths", tensor.dtype
+                )
+                for tensor in self.graph.inputs
+            }
+            for _ in range(2):  # the second run is captured
+                self._run(feeds)
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         with self._lock:
@@ -99,46 +136,83 @@ class TensorRtEngine(Engine):
             return {t.name: self._result(lane, t, made[t.name], lengths) for t in self.graph.outputs}
 
     def _lane(self, shapes: Shapes) -> _Lane:
-        """Give the context for these shapes; the one that was used longest ago makes room for a new one."""
+        """Return the context for these shapes; the least recently used one is dropped for a new one."""
         key = tuple(shapes.values()) if self._captures else None
         lane = self._lanes.get(key)
         if lane is None:
             if len(self._lanes) == _MOST_LANES:
-                old = self._lanes.popitem(last=False)[1]
-                if old.graph is not None:
-                    self._cuda.forget(old.graph)
-            lane = self._lanes[key] = _Lane(self._context())
+                self._lanes.popitem(last=False)
+            lane = self._lanes[key] = self._new_lane()
         self._lanes.move_to_end(key)
         if lane.inputs != shapes:
-            self._set_shapes(lane, shapes)
+            try:
+                self._set_shapes(lane, shapes)
+            except BaseException:
+                del self._lanes[key]  # half set
+                raise
         return lane
 
-    def _context(self) -> Any:
+    def _new_lane(self) -> _Lane:
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context = self._engine.create_execution_context(strategy)
         if context is None:
             raise EngineError(
                 f"{self._where}: {out_of_memory(self._cuda.free_memory())} ({self._library.why()})"
             )
-        context.set_device_memory(self._activations.pointer, self._engine.device_memory_size_v2)
-        return context
+        return _Lane(context)
 
     def _set_shapes(self, lane: _Lane, shapes: Shapes) -> None:
+        """Choose the profile, set the shapes, and give the context memory for them."""
+        context, profile = lane.context, self._profile_of(shapes)
+        if profile != lane.profile:
+            if not context.set_optimization_profile_async(profile, int(self._stream)):
+                raise EngineError(f"{self._where} does not take profile {profile}: {self._library.why()}")
+            lane.profile = profile
         for name, shape in shapes.items():
-            if not lane.context.set_input_shape(name, shape):
+            if not context.set_input_shape(name, shape):
                 raise EngineError(f"{self._where} does not take {name} {list(shape)}: {self._library.why()}")
-        outputs = {t.name: tuple(lane.context.get_tensor_shape(t.name)) for t in self.graph.outputs}
+        outputs = {t.name: tuple(context.get_tensor_shape(t.name)) for t in self.graph.outputs}
+        size = context.update_device_memory_size_for_shapes()
+        if size > self._reserved:
+            self._cuda.wait(self._stream)  # the profile is set on it
+            self._activations, self._reserved = self._cuda.reserve(size), size
+        lane.activations = self._activations  # captured runs keep what they were captured with
+        context.set_device_memory(self._activations.pointer, self._reserved)
         lane.inputs, lane.shapes, lane.runs = shapes, {**shapes, **outputs}, 0
+
+    def _ranges(self, profile: int) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return the smallest and the largest shape of each input that has a symbolic axis."""
+        found = {}
+        for tensor in self.graph.inputs:
+            if any(isinstance(axis, str) for axis in tensor.axes):
+                low, _, high = self._engine.get_tensor_profile_shape(tensor.name, profile)
+                found[tensor.name] = (tuple(low), tuple(high))
+        return found
+
+    def _profile_of(self, shapes: Shapes) -> int:
+        """Return the first profile that takes these shapes; 0 where none does, for TensorRT to refuse."""
+        for place, ranges in enumerate(self._profiles):
+            if all(
+                all(
+                    low <= length <= high for low, length, high in zip(least, shapes[name], most, strict=True)
+                )
+                for name, (least, most) in ranges.items()
+            ):
+                return place
+        return 0
 
     def _make_buffers(self) -> dict[str, tuple[np.ndarray, DeviceMemory]]:
         """Make pinned memory and memory of the GPU for each tensor that moves, as long as it may get."""
         most = {symbol: axis.max for symbol, axis in self.axes.items()}
-        probe = _Lane(self._context())
-        self._set_shapes(probe, shapes_of(self.graph.inputs, most))
-        if not self._captures:
-            self._lanes[None] = probe
+        context = self._new_lane().context
+        shapes = shapes_of(self.graph.inputs, most)
+        profile = self._profile_of(shapes)
+        context.set_optimization_profile_async(profile, int(self._stream))
+        for name, shape in shapes.items():
+            context.set_input_shape(name, shape)
+        shapes |= {t.name: tuple(context.get_tensor_shape(t.name)) for t in self.graph.outputs}
         sizes = {
-            tensor.name: math.prod(probe.shapes[tensor.name]) * np.dtype(tensor.dtype).itemsize
+            tensor.name: math.prod(shapes[tensor.name]) * np.dtype(tensor.dtype).itemsize
             for tensor in self.graph.inputs + self.graph.outputs
             if tensor.name not in self._resident
         }
@@ -196,7 +270,7 @@ class TensorRtEngine(Engine):
                 lane.graph = self._cuda.capture(lambda: self._enqueue(lane), self._stream)
             except EngineError as error:
                 self._captures = False
-                self._lanes = OrderedDict({None: lane})
+                self._lanes = OrderedDict({None: lane})  # the others are freed with their graphs
                 _log.warning(
                     "%s cannot be captured as a CUDA graph (%s); each run is enqueued", self._where, error
                 )
@@ -249,6 +323,20 @@ class TensorRtEngine(Engine):
             engine.get_tensor_location(name).name,
             tuple(engine.get_tensor_shape(name)),
         )
+
+
+def _largest(axes: Mapping[str, Axis], most: int | None) -> Iterator[dict[str, int]]:
+    """Yield, for each size of a batch, the longest lengths that occur; those that take most memory first.
+
+    most: the largest product of batch and length; None for the longest that the axes allow.
+    """
+    batches = range(axes["batch"].min, axes["batch"].max + 1) if most else [axes["batch"].max]
+    for batch in batches:
+        longest = {
+            name: max(axis.min, min(axis.max, most // batch if most else axis.max))
+            for name, axis in axes.items()
+        }
+        yield {**longest, "batch": batch}
 
 
 def _fits(shape: tuple[int, ...], axes: tuple[str | int, ...]) -> bool:
