@@ -34,7 +34,7 @@ def lengths(frames=50, batch=1):
 
 def step_feeds(bundle, **sizes):
     graph = bundle.manifest.expected_graphs()["step"]
-    return example_feeds(bundle.manifest, graph, lengths(**sizes), np.random.default_rng(1))
+    return example_feeds(graph, bundle.manifest.feed_limits, lengths(**sizes), np.random.default_rng(1))
 
 
 def engines_of(bundle):
@@ -57,7 +57,7 @@ def test_every_graph_in_changing_shapes(with_engines, name):
     own, other = (engines[name] for engines in engines_of(bundle))
     rng = np.random.default_rng(0)
     for frames, batch in ((1, 1), (64, 1), (65, 2), (300, 3), (1, 1), (65, 2)):
-        feeds = example_feeds(bundle.manifest, own.graph, lengths(frames, batch), rng)
+        feeds = example_feeds(own.graph, bundle.manifest.feed_limits, lengths(frames, batch), rng)
         expected, found = other.run(feeds), own.run(feeds)
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key], value)
@@ -161,7 +161,9 @@ def test_where_capture_is_refused_it_says_so_once_and_enqueues(with_engines, col
 def test_a_cache_of_keys_and_values_stays_on_the_gpu(with_engines):
     bundle = with_engines("autoregressive")
     own, other = engines_of(bundle)
-    feeds = example_feeds(bundle.manifest, own["text_step"].graph, lengths(), np.random.default_rng(3))
+    feeds = example_feeds(
+        own["text_step"].graph, bundle.manifest.feed_limits, lengths(), np.random.default_rng(3)
+    )
     first, expected = own["text_step"].run(feeds), other["text_step"].run(feeds)
     assert isinstance(first["next_keys"], DeviceArray)
     assert isinstance(first["logits"], np.ndarray)

@@ -32,7 +32,9 @@ def step(make_bundle):
     engine = OnnxEngine(graph, bundle.graph_file("step"), bundle.manifest.axes, threads=1)
 
     def feeds(frames, batch=1):
-        return example_feeds(bundle.manifest, graph, lengths(frames, batch), np.random.default_rng(frames))
+        return example_feeds(
+            graph, bundle.manifest.feed_limits, lengths(frames, batch), np.random.default_rng(frames)
+        )
 
     return engine, feeds, bundle
 

@@ -6,7 +6,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, save
 from soundstorm_runtime.bundle.manifest import (
     FORMAT,
     LEXICON_FILE,
+    TOKENIZER_FILE,
     VERSION,
     AudioSchema,
     AutoregressiveTextSchema,
@@ -116,6 +117,27 @@ def decoder_model(graph: Graph) -> ModelProto:
     return _model(graph, nodes, {"waves": _floats(CODES, HOP), "two": _ints(2), "shape": _ints(0, -1)})
 
 
+def decoder_stream_model(graph: Graph) -> ModelProto:
+    """The same for codes in pieces; its state counts the pieces, and is not audible."""
+    nodes: Nodes = [
+        ("Gather", ["waves", "codes"], "each", {}),
+        ("ReduceSum", ["each", "two"], "summed", {"keepdims": 0}),
+        ("Reshape", ["summed", "shape"], "audio", {}),
+        ("Shape", ["codes"], "sizes", {}),
+        ("Gather", ["sizes", "one"], "frames", {}),
+        ("Add", ["past_frames", "frames"], "next_past_frames", {}),
+        ("Add", ["state_0", "once"], "next_state_0", {}),
+    ]
+    constants = {
+        "waves": _floats(CODES, HOP),
+        "two": _ints(2),
+        "shape": _ints(0, -1),
+        "one": _ints(1),
+        "once": np.ones(1, np.float32),
+    }
+    return _model(graph, nodes, constants)
+
+
 def spectral_decoder_model(graph: Graph) -> ModelProto:
     """A spectrum for each code of each level, summed."""
     nodes: Nodes = [
@@ -205,6 +227,16 @@ def tiny_lexicon() -> Lexicon:
     return Lexicon(sound_of, {}, LetterToSound(sound_of), onsets=ends, codas=ends)
 
 
+def tiny_tokenizer() -> str:
+    """A tokenizer of the library `tokenizers` with a token for each letter."""
+    tokenizers = pytest.importorskip("tokenizers")
+    ids = {"[unknown]": 0} | {letter: place for place, letter in enumerate(string.ascii_lowercase, 1)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[unknown]"))
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    return str(tokenizer.to_str())
+
+
 def tiny_prompt(tokens: int) -> Prompt:
     """A prompt of so many semantic tokens, two frames each."""
     rng = np.random.default_rng(tokens)
@@ -218,19 +250,29 @@ def _make_bundle(
     voices: Mapping[str, int] | None = None,
     variants: Sequence[Variant] = (),
     hears: bool = False,
+    codec: Literal["soundstream", "spectral"] | None = None,
+    streams: bool = False,
+    tokenizer: bool = False,
 ) -> Path:
-    audio = AudioSchema("soundstream", 800, HOP, 0, LEVELS, CODES)
+    codec = codec or ("soundstream" if kind == "parallel" else "spectral")
+    if codec == "soundstream":
+        audio = AudioSchema(codec, 800, HOP, 0, LEVELS, CODES, state=((3,),) if streams else ())
+    else:
+        reach = (1, 1) if streams else (None, None)
+        audio = AudioSchema(codec, 800, HOP, WINDOW, LEVELS, CODES, context=reach[0], lookahead=reach[1])
     semantic = SemanticSchema(VOCABULARY, 25)
     text: TextSchema = ParallelTextSchema("parallel", SYMBOLS, DIM)
     text_models = parallel_models
     if kind == "autoregressive":
         text = AutoregressiveTextSchema("autoregressive", SYMBOLS, 1, 1, DIM)
+        if tokenizer:
+            text = AutoregressiveTextSchema("autoregressive", (), 1, 1, DIM, text_tokens=len(SYMBOLS))
         text_models = autoregressive_models
-        audio = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES)
     graphs = voice_graphs(audio, semantic, text)
-    step, decoder, first, second = graphs.values()
+    step, decoder, first, second, *pieces = graphs.values()
     codec_model = spectral_decoder_model if audio.codec == "spectral" else decoder_model
     models = [step_model(step), codec_model(decoder), *text_models(first, second)]
+    models += [decoder_stream_model(graph) for graph in pieces]
     if hears:
         hearing = prompt_graphs(audio, semantic)
         graphs, models = graphs | hearing, [*models, *hearing_models(*hearing.values())]
@@ -240,7 +282,10 @@ def _make_bundle(
     for variant in variants:  # other weights, so that one hears which of them is used
         (folder / variant).mkdir()
         save(step_model(step, scale=1.0), folder / variant / "step.onnx")
-    tiny_lexicon().save(folder / LEXICON_FILE)
+    if tokenizer:
+        (folder / TOKENIZER_FILE).write_text(tiny_tokenizer(), encoding="utf-8")
+    else:
+        tiny_lexicon().save(folder / LEXICON_FILE)
     prompts = {name: f"prompts/{name}.npz" for name in voices or {}}
     for name, file in prompts.items():
         prompt = tiny_prompt((voices or {})[name])
@@ -276,6 +321,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
 
     `make_bundle("parallel")` has a SoundStream decoder, `make_bundle("autoregressive")` a spectral one.
     `voices={"slt": 6}` gives it a named voice with a prompt of 6 tokens, `variants=["int8"]` another step,
-    `hears=True` the graphs that make prompts.
+    `hears=True` the graphs that make prompts, `codec` another codec, `streams=True` one that is decoded in
+    pieces, `tokenizer=True` an autoregressive text stage that reads the tokens of a tokenizer.
     """
     return lambda kind="parallel", **options: _make_bundle(tmp_path / kind, kind, **options)

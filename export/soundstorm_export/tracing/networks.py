@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_runtime.engines.base import Engine
+from soundstorm_runtime.engines.example_feeds import FeedLimits
 from soundstorm_runtime.engines.graphs import Graph
 
 from ..voice_parts import Parts
@@ -48,53 +48,21 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
     return {name: Network(graph, *functions[name]) for name, graph in graphs.items()}
 
 
-def example_feeds(
-    graph: Graph, parts: Parts, lengths: Mapping[str, int], rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Draw inputs that the graph could meet, with the given lengths of its symbolic axes.
-
-    The first sample of a batch fills its axis; the others may be shorter. The codes of a step are masked
-    as in decoding: those of its level in part, the finer ones wholly; the temperature is the voice's own.
-    """
-    below = {  # exclusive limits of the integers
-        "codes": parts.soundstorm.codebook_size,
-        "level": parts.soundstorm.levels,
-        "semantic_tokens": parts.vocabulary,
-        "phones": _text_tokens(parts),
-        "token": parts.vocabulary + 1,
-        "past_frames": 2,
-    }
-    longest = next((lengths[s] for s in ("frames", "tokens", "phones") if s in lengths), 0)
-    feeds = {}
-    for tensor in graph.inputs:
-        shape = [lengths[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
-        array: np.ndarray
-        if tensor.name == "lengths":
-            longest = lengths["phones"] if graph.name == "text_step" else longest
-            array = rng.integers(1, longest + 1, size=shape)
-            array[0] = longest
-        elif tensor.name == "phone_index":
-            array = np.sort(rng.integers(lengths["phones"], size=shape), axis=-1)
-        elif tensor.name in ("uniform", "progress"):
-            array = rng.random(shape)
-        elif tensor.name == "temperature":
-            array = np.full(shape, parts.decode.temperature)
-        elif tensor.dtype == "int64":
-            array = rng.integers(below[tensor.name], size=shape)
-        else:
-            array = rng.standard_normal(shape)
-        feeds[tensor.name] = array.astype(tensor.dtype)
-    if graph.name == "step":
-        codes, level = feeds["codes"], int(feeds["level"][0])
-        codes[..., level][rng.random(codes.shape[:2]) < 0.9] = parts.soundstorm.codebook_size
-        codes[..., level + 1 :] = parts.soundstorm.codebook_size
-    return feeds
-
-
-def _text_tokens(parts: Parts) -> int:
-    if isinstance(parts.text, ParallelTextToSemantic):
-        return len(parts.text.config.symbols)
-    return parts.text.config.text_tokens if parts.text else 0
+def feed_limits(parts: Parts) -> FeedLimits:
+    """Return the ranges of the values that the graphs of a voice take."""
+    text = parts.text
+    text_ids = 0
+    if isinstance(text, ParallelTextToSemantic):
+        text_ids = len(text.config.symbols)
+    elif text is not None:
+        text_ids = text.config.text_tokens
+    return FeedLimits(
+        levels=parts.soundstorm.levels,
+        codebook_size=parts.soundstorm.codebook_size,
+        vocabulary=parts.vocabulary,
+        text_ids=text_ids,
+        temperature=parts.decode.temperature,
+    )
 
 
 def torch_engines(checkpoint: Path, graphs: Mapping[str, Graph], *, threads: int) -> dict[str, Engine]:

@@ -14,11 +14,12 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
+from soundstorm_runtime.engines.example_feeds import example_feeds
 from soundstorm_runtime.engines.graphs import AXES, Graph
 
 from ..errors import ExportError
 from ..voice_parts import Parts
-from .networks import Network, example_feeds
+from .networks import Network, feed_limits
 
 OPSET = 20  # the newest that TensorRT 10.0 reads
 
@@ -32,7 +33,7 @@ EXAMPLE_LENGTHS = {
 
 def trace(network: Network, parts: Parts) -> ir.Model:
     """Make the graph of a voice's network, its weights inside. Raises `ExportError` if it cannot be."""
-    feeds = example_feeds(network.graph, parts, EXAMPLE_LENGTHS, np.random.default_rng(0))
+    feeds = example_feeds(network.graph, feed_limits(parts), EXAMPLE_LENGTHS, np.random.default_rng(0))
     return trace_graph(network, feeds)
 
 

@@ -14,12 +14,13 @@ from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_runtime.bundle.manifest import ParityReport, Precision
 from soundstorm_runtime.bundle.precisions import runs_on
 from soundstorm_runtime.engines.comparison import errors
+from soundstorm_runtime.engines.example_feeds import example_feeds
 from soundstorm_runtime.engines.graphs import Graph, Tensor
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 
 from ..errors import ExportError
 from ..rewrite.bf16_emulation import rounded
-from ..tracing.networks import Network, example_feeds
+from ..tracing.networks import Network, feed_limits
 from ..voice_parts import Parts
 
 
@@ -73,7 +74,7 @@ def check_parity(network: Network, path: Path, parts: Parts, precision: Precisio
     differences: list[np.ndarray] = []
     equal: list[np.ndarray] = []
     for case in cases:
-        feeds = example_feeds(graph, parts, case, rng)
+        feeds = example_feeds(graph, feed_limits(parts), case, rng)
         compared = _compare(graph, case, torch_engine.run(feeds), onnx_engine.run(feeds))
         differences += compared[0]
         equal += compared[1]

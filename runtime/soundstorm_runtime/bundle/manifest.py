@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from ..decoding.maskgit import DecodeOptions
+from ..engines.example_feeds import FeedLimits
 from ..engines.graphs import (
     AXES,
     Axis,
@@ -41,6 +42,7 @@ from .manifest_schema import (
     Variant,
     VariantSchema,
     spelling_file,
+    text_ids,
 )
 
 __all__ = [
@@ -175,6 +177,17 @@ class Manifest:
     def prompt_graphs(self) -> dict[str, Graph]:
         """Return the graphs that make prompts of recordings, by name, if the bundle has them."""
         return {} if self.hearing is None else prompt_graphs(self.audio, self.semantic)
+
+    @property
+    def feed_limits(self) -> FeedLimits:
+        """Ranges of the values that the graphs take."""
+        return FeedLimits(
+            levels=self.audio.levels,
+            codebook_size=self.audio.codebook_size,
+            vocabulary=self.semantic.vocabulary,
+            text_ids=0 if self.text is None else text_ids(self.text),
+            temperature=self.decode.temperature,
+        )
 
     def to_json(self) -> str:
         """Write the manifest as the text of `bundle.json`."""

@@ -127,6 +127,13 @@ def spelling_file(text: TextSchema) -> str:
     return LEXICON_FILE if text.symbols else TOKENIZER_FILE
 
 
+def text_ids(text: TextSchema) -> int:
+    """Return how many ids the text stage reads."""
+    if isinstance(text, AutoregressiveTextSchema) and text.text_tokens is not None:
+        return text.text_tokens
+    return len(text.symbols)
+
+
 @dataclass(frozen=True)
 class GraphSchema:
     """One graph: its ONNX file, and its inputs and outputs as the table of graphs has them.

@@ -13,8 +13,12 @@ from .graphs import AXES, Axis, Graph, check_feeds, check_results
 class Engine(ABC):
     """Runs one graph.
 
-    `run` is the guarded entrance: it checks names, dtypes and shapes on both sides, once for all
-    engines. A subclass overrides `_run` alone and may trust what it is given.
+    `run` checks names, dtypes and shapes of inputs and outputs, for all engines. A subclass overrides `_run`
+    alone, whose inputs have been checked.
+
+    Args:
+        graph: The graph that it runs.
+        axes: Limits of the symbolic axes.
     """
 
     def __init__(self, graph: Graph, axes: Mapping[str, Axis] = AXES) -> None:
@@ -22,14 +26,20 @@ class Engine(ABC):
         self.axes = axes
 
     def __str__(self) -> str:
-        """Name what computes, for people."""
+        """Return the name of the engine, for people."""
         return type(self).__name__
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph once.
 
-        Raises `EngineError` for feeds that the graph does not take, and for results that are not
-        what it gives.
+        Args:
+            feeds: Its inputs by name.
+
+        Returns:
+            Its outputs by name.
+
+        Raises:
+            EngineError: The graph does not take these inputs, or the engine returned what it does not have.
         """
         check_feeds(self.graph, feeds, self.axes)
         results = self._run(feeds)
@@ -38,4 +48,4 @@ class Engine(ABC):
 
     @abstractmethod
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute the outputs by name; the feeds have been checked."""
+        """Compute the outputs by name; the inputs have been checked."""

@@ -1,4 +1,4 @@
-"""How far one engine is from another on the same inputs."""
+"""How far the outputs of one engine are from those of another for the same inputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from .graphs import Graph
 
 @dataclass(frozen=True)
 class Difference:
-    """What two engines give differently.
+    """How the outputs of two engines differ.
 
-    largest: of numbers (`errors`); those that speak for an integer (the confidence of a code) count where it
-    is equal. agreement: share of the integers that are equal.
+    Attributes:
+        largest: Largest error of the floats (see `errors`). One that belongs to an integer, such as the
+            confidence of a code, counts where the integers are equal.
+        agreement: Share of the integers that are equal, 1 where there are none.
     """
 
     largest: float
@@ -23,7 +25,7 @@ class Difference:
 
 
 def compare(graph: Graph, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> Difference:
-    """Compare the outputs of a graph; what is not finite on one side differs infinitely."""
+    """Compare the outputs of a graph by name; a value that is not finite on one side differs infinitely."""
     equal = np.ones(1, bool)
     for tensor in graph.outputs:
         if tensor.dtype == "int64":
@@ -39,9 +41,9 @@ def compare(graph: Graph, expected: Mapping[str, np.ndarray], found: Mapping[str
 
 
 def errors(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Give the error of each number: absolute in a row that stays below 1, else relative to its largest.
+    """Return the error of each number: absolute in a row that stays below 1, else relative to its largest.
 
-    A row is a vector along the last axis, such as a frame's spectrum: its parts are sums of the same
-    numbers, so that what is rounded away of a large one may be much of a small one beside it.
+    A row is a vector along the last axis, such as a frame's spectrum. Its values are sums of the same
+    numbers, so that a rounding error that is small for the largest may be large for a small one beside it.
     """
     return np.abs(expected - found) / np.abs(expected).max(axis=-1, keepdims=True, initial=1.0)

@@ -1,4 +1,4 @@
-"""How long work takes: of a function, and of an engine with a stopwatch."""
+"""How long functions and engines take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def quickest(work: Callable[[], T], runs: int) -> tuple[T, float]:
-    """Do some work several times, the first of which warms up; gives a result and the fewest seconds."""
+    """Call a function several times, the first as a warm-up; return a result and the fewest seconds."""
     taken = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -24,7 +24,15 @@ def quickest(work: Callable[[], T], runs: int) -> tuple[T, float]:
 
 
 class TimedEngine(Engine):
-    """Runs another engine, and adds up the `seconds` and the `calls`; for one thread at a time."""
+    """Runs another engine and measures it, for one thread at a time.
+
+    Args:
+        engine: The engine to measure.
+
+    Attributes:
+        seconds: Seconds that all runs took since the last `reset`.
+        calls: Number of those runs.
+    """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.graph, engine.axes)
@@ -33,7 +41,7 @@ class TimedEngine(Engine):
         self._engine = engine
 
     def reset(self) -> None:
-        """Begin at zero."""
+        """Set both counts to 0."""
         self.seconds, self.calls = 0.0, 0
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -236,7 +236,7 @@ def _share_on_gpu(bundle: Bundle, engine: Engine) -> float | None:
         return None
     lengths = _within(LENGTHS, engine.axes)
     nodes = engine.placed_nodes(
-        example_feeds(bundle.manifest, engine.graph, lengths, np.random.default_rng(0))
+        example_feeds(engine.graph, bundle.manifest.feed_limits, lengths, np.random.default_rng(0))
     )
     return 1 - nodes.get(CPU, 0) / max(1, sum(nodes.values()))
 
@@ -247,7 +247,7 @@ def _compare(bundle: Bundle, engine: Engine) -> Difference:
     reference = OnnxEngine(graph, bundle.graph_file(graph.name), manifest.axes, provider="cpu")
     lengths, rng = _within(COMPARED, engine.axes), np.random.default_rng(1)
     for _ in range(3):
-        feeds = example_feeds(manifest, graph, lengths, rng)
+        feeds = example_feeds(graph, manifest.feed_limits, lengths, rng)
         results = engine.run(feeds)
     return compare(graph, reference.run(feeds), results)
 
@@ -274,7 +274,9 @@ def _within(lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, i
 
 def _run_once(manifest: Manifest, engine: Engine) -> float:
     """Run a graph once; gives the seconds. Raises `EngineError` for results that are not finite."""
-    feeds = example_feeds(manifest, engine.graph, _within(LENGTHS, engine.axes), np.random.default_rng(0))
+    feeds = example_feeds(
+        engine.graph, manifest.feed_limits, _within(LENGTHS, engine.axes), np.random.default_rng(0)
+    )
     started = time.perf_counter()
     results = engine.run(feeds)
     seconds = time.perf_counter() - started

@@ -10,10 +10,11 @@ import torch
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_export.errors import ExportError
-from soundstorm_export.tracing.networks import Network, example_feeds, networks
+from soundstorm_export.tracing.networks import Network, feed_limits, networks
 from soundstorm_export.verify.parity import BOUNDS, _compare, check_parity
 from soundstorm_export.voice_parts import Parts
 from soundstorm_runtime.bundle.reader import Bundle
+from soundstorm_runtime.engines.example_feeds import example_feeds
 from soundstorm_runtime.engines.graphs import check_feeds, step_graph
 
 
@@ -55,11 +56,12 @@ def test_another_name_is_noticed(traced, tiny_voice: VoiceModels, tmp_path: Path
 
 
 def test_example_feeds_are_what_the_graphs_take(traced, tiny_voice: VoiceModels) -> None:  # type: ignore[no-untyped-def]
+    limits = feed_limits(Parts.of(tiny_voice))
     lengths = {"batch": 3, "frames": 9, "phones": 5, "tokens": 7, "past": 4}
     for network, _ in traced.values():
         check_feeds(
             network.graph,
-            example_feeds(network.graph, Parts.of(tiny_voice), lengths, np.random.default_rng(0)),
+            example_feeds(network.graph, limits, lengths, np.random.default_rng(0)),
         )
 
 

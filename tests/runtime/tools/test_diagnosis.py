@@ -9,10 +9,7 @@ from importlib import metadata
 import click.testing
 import pytest
 
-from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.cli import main_group
-from soundstorm_runtime.engines.example_feeds import example_feeds
-from soundstorm_runtime.engines.graphs import check_feeds
 from soundstorm_runtime.tools import diagnosis as doctor_module
 from soundstorm_runtime.tools.diagnosis import diagnose
 
@@ -44,13 +41,23 @@ def test_as_json(make_bundle):
     assert data["bundle"]["graphs"]["step"]["milliseconds"] >= 0
 
 
-@pytest.mark.parametrize("kind", ["parallel", "autoregressive"])
-def test_every_graph_of_a_bundle_is_run(make_bundle, kind):
-    check = diagnose(make_bundle(kind, hears=True), threads=1).bundle
-    assert check.problem is None
-    assert list(check.graphs)[:2] == ["step", "decoder"]
-    assert list(check.graphs)[4:] == ["encoder", "units"]
-    assert all(graph.problem is None and graph.milliseconds >= 0 for graph in check.graphs.values())
+# Every kind of voice: both codecs, decoded as a whole or in pieces, and every text stage.
+CODECS = [("spectral", False), ("spectral", True), ("soundstream", False), ("soundstream", True)]
+TEXT_STAGES = [("parallel", False), ("autoregressive", False), ("autoregressive", True)]
+GRAPHS = {"parallel": ["text_encoder", "text_decoder"], "autoregressive": ["text_encoder", "text_step"]}
+
+
+@pytest.mark.parametrize(("kind", "tokenizer"), TEXT_STAGES)
+@pytest.mark.parametrize(("codec", "streams"), CODECS)
+def test_every_graph_of_every_kind_of_voice_is_run(make_bundle, kind, tokenizer, codec, streams):
+    folder = make_bundle(kind, hears=True, codec=codec, streams=streams, tokenizer=tokenizer)
+    found = call(folder, "--json")
+    assert found.exit_code == 0, found.output
+    check = json.loads(found.stdout)["bundle"]
+    assert check["problem"] is None
+    pieces = ["decoder_stream"] if codec == "soundstream" and streams else []
+    assert list(check["graphs"]) == ["step", "decoder", *GRAPHS[kind], *pieces, "encoder", "units"]
+    assert all(g["problem"] is None and g["milliseconds"] >= 0 for g in check["graphs"].values())
 
 
 def test_a_graph_that_fails_is_named_and_the_others_go_on(make_bundle, monkeypatch):
@@ -114,13 +121,3 @@ def test_a_card_that_is_not_used_is_advised(monkeypatch):
     monkeypatch.setattr(doctor_module, "available_devices", lambda: ("cuda", "cpu"))
     assert not any("is not used" in line for line in diagnose().advice)
     assert diagnose().auto.startswith("CUDA if it starts, in fp16 where a bundle has it; else the CPU")
-
-
-@pytest.mark.parametrize("kind", ["parallel", "autoregressive"])
-def test_examples_are_what_the_graphs_take(make_bundle, kind):
-    import numpy as np
-
-    manifest = read_bundle(make_bundle(kind)).manifest
-    lengths = {"batch": 2, "frames": 9, "samples": 1, "phones": 5, "tokens": 7, "past": 3}
-    for graph in manifest.expected_graphs().values():
-        check_feeds(graph, example_feeds(manifest, graph, lengths, np.random.default_rng(0)))
