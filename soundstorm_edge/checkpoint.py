@@ -15,6 +15,7 @@ from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.errors import BundleError
 from soundstorm_runtime.text.lexicon import Lexicon
+from soundstorm_runtime.text.stressed_lexicon import lexicon_from_bytes
 
 from .codec.interface import Codec
 from .codec.soundstream import SoundStream, SoundStreamConfig
@@ -156,7 +157,7 @@ def load_voice(path: Path) -> VoiceModels:
 def _lexicon(content: object, symbols: tuple[str, ...]) -> Lexicon:
     if not isinstance(content, Tensor):
         raise CheckpointError(f"the lexicon is of type {type(content).__name__}, expected its bytes")
-    lexicon = Lexicon.from_bytes(content.numpy().tobytes(), "the lexicon")
+    lexicon = lexicon_from_bytes(content.numpy().tobytes(), "the lexicon")
     if unknown := sorted(set(lexicon.symbols) - set(symbols)):
         raise CheckpointError(f"the lexicon has the phone {unknown[0]!r}, which text.symbols lacks")
     return lexicon

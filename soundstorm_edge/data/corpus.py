@@ -155,6 +155,7 @@ def _make_utterance(recording: Recording, config: CorpusConfig, folder: Path) ->
         held_out=_is_held_out(recording.text, config.held_out_percent),
         phones=sound.phones,
         ends=sound.ends,
+        pitch=sound.pitch,
     )
 
 

@@ -17,13 +17,16 @@ class CorpusConfig:
         sample_rate: of the corpus, in Hz; recordings of another rate are resampled.
         utterances: at most this many of each speaker; 0 takes all.
         held_out_percent: share of the sentences that training does not see.
+        blends: of the source `kokoro`, the share of utterances with a speaker of their own, a random blend of
+            the teacher's styles; `voices` share the others in turns.
         times: "align" runs forced alignment, a folder holds TextGrid files; empty keeps the source's own.
     """
 
-    source: Literal["flite", "ljspeech", "libritts"] = "flite"
+    source: Literal["flite", "kokoro", "ljspeech", "libritts"] = "flite"
     path: str = ""
     voices: tuple[str, ...] = ("rms",)
     sample_rate: int = 16_000
     utterances: int = 0
     held_out_percent: int = 2
+    blends: float = 0.0
     times: str = ""

@@ -25,12 +25,15 @@ class Sound:
         rate: sample rate in Hz.
         phones: the phones that are spoken; empty where the source does not know them.
         ends: the end of each phone in seconds; empty where the source does not know them.
+        pitch: fundamental frequencies in Hz, evenly over the audio, 0 where nothing is voiced; empty where
+            the source does not know them.
     """
 
     audio: np.ndarray
     rate: int
     phones: tuple[str, ...] = ()
     ends: tuple[float, ...] = ()
+    pitch: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

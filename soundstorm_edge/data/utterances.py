@@ -19,7 +19,11 @@ LISTING = "utterances.jsonl"
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording: `audio` is relative to the corpus folder; times are in seconds."""
+    """One recording: `audio` is relative to the corpus folder; times are in seconds.
+
+    pitch: fundamental frequencies in hertz, evenly over the recording, 0 where nothing is voiced; empty
+    where they are not known.
+    """
 
     id: str
     audio: str
@@ -29,6 +33,7 @@ class Utterance:
     held_out: bool
     phones: tuple[str, ...] = ()
     ends: tuple[float, ...] = ()  # end time of each phone; empty where no alignment is known
+    pitch: tuple[float, ...] = ()
 
 
 class Utterances(Sequence[Utterance]):

@@ -65,14 +65,14 @@ def codec(recipe: Recipe, folder: Path) -> None:
 def units(recipe: Recipe, folder: Path) -> None:
     """Fit the semantic units, and tokenize the corpus with them."""
     speech = Corpus(folder / "corpus")
-    path, symbols = folder / "units" / "units.pt", shipped_lexicon().symbols
+    path, symbols = folder / "units" / "units.pt", shipped_lexicon(recipe.lexicon).symbols
     fitted = fit_units(recipe.units, speech, path, symbols)
     _heard(folder / "units", speech, fitted)
 
 
 def text(recipe: Recipe, folder: Path) -> None:
     """Train the text stage on the semantic tokens of the corpus."""
-    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
+    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon(recipe.lexicon)
     fitted = _fitted_units(recipe, folder)
     _learn_from(folder / "text", _sources(speech, units=fitted))
     tokens = _heard(folder / "units", speech, fitted)
@@ -110,7 +110,7 @@ def acoustic(recipe: Recipe, folder: Path) -> None:
 
 def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16", "fp32"]) -> None:
     """Join the trained stages to one checkpoint at `path`."""
-    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon()
+    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon(recipe.lexicon)
     trained = _trained_codec(recipe, folder)
     _, hearers = _units(recipe, folder)
     _check_sources(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
@@ -191,7 +191,7 @@ def _units(recipe: Recipe, folder: Path) -> tuple[Path, SemanticTokenizer]:
 
 def _reader(recipe: Recipe, folder: Path, asked_by: str) -> ParallelTextToSemantic:
     """Give the trained text stage, which reads at a given pace where it is the parallel one."""
-    config = text_config(recipe, shipped_lexicon())
+    config = text_config(recipe, shipped_lexicon(recipe.lexicon))
     if not isinstance(config, ParallelTextConfig):
         raise ConfigError(
             f"the recipe has {asked_by}, which needs text.model.kind = 'parallel'; set it, or leave "

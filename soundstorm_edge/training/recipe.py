@@ -6,10 +6,12 @@ import sys
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
 from ..data.corpus_config import CorpusConfig
+from ..data.shipped_lexicon import LexiconName
 from ..errors import ConfigError
 from ..support.config import from_dict
 from .stages.acoustic_stage import AcousticRecipe
@@ -26,7 +28,11 @@ else:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every stage's settings, and how the finished voice is decoded; `hearing` may be left out."""
+    """Every stage's settings, and how the finished voice is decoded; `hearing` may be left out.
+
+    lexicon: which pronunciations text is read with. sample_rate: of corpus, codec and units, where they do
+    not say one; None leaves each its own default.
+    """
 
     name: str
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -36,6 +42,8 @@ class Recipe:
     text: TextRecipe = field(default_factory=TextRecipe)
     hearing: HearingRecipe | None = None
     decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
+    lexicon: LexiconName = "flite"
+    sample_rate: int | None = None
 
     def __post_init__(self) -> None:
         rate, codec = self.units.model.rate, self.codec.model
@@ -81,4 +89,41 @@ def load_recipe(name: str) -> Recipe:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {name} is not TOML: {error}") from error
-    return from_dict(Recipe, table, f"recipe {name}")
+    where = f"recipe {name}"
+    return from_dict(Recipe, _with_steps(_with_sample_rate(table), where), where)
+
+
+def _with_sample_rate(table: dict[str, Any]) -> dict[str, Any]:
+    """Give the recipe's one `sample_rate` to every part that has none of its own."""
+    if "sample_rate" not in table:
+        return table
+    rate = table["sample_rate"]
+    filled = {**table, "corpus": {"sample_rate": rate, **_table(table, "corpus")}}
+    for stage, kind in (("codec", "spectral"), ("units", "spectral"), ("hearing", "phonetic")):
+        if stage != "hearing" or stage in table:
+            model = {"kind": kind} | _table(_table(table, stage), "model")
+            key = "target_sample_hz" if model["kind"] == "soundstream" else "sample_rate"
+            filled[stage] = {**_table(table, stage), "model": {key: rate, **model}}
+    return filled
+
+
+def _table(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """Give a table inside another one, empty where it is missing."""
+    found = parent.get(key, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{key} is {found!r}, expected a table")
+    return found
+
+
+def _with_steps(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """Give a recipe that says nothing of the decoding steps some for each of its codec's levels."""
+    decode = _table(table, "decode")
+    if "steps" in decode:
+        return table
+    levels = from_dict(CodecRecipe, _table(table, "codec"), f"{where}.codec").model.levels
+    return {**table, "decode": {**decode, "steps": default_steps(levels)}}
+
+
+def default_steps(levels: int) -> list[int]:
+    """How many passes each level takes where a recipe does not say: most for the coarse ones."""
+    return [8, 3, *[1] * levels][:levels]

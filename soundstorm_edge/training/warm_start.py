@@ -31,7 +31,7 @@ def begin(recipe: Recipe, folder: Path, voice: VoiceModels) -> None:
     """
     _check_same("codec.model", recipe.codec.model, voice.config.codec)
     _check_same("units.model", recipe.units.model, voice.config.units)
-    _check_same("text.model", text_config(recipe, shipped_lexicon()), voice.config.text)
+    _check_same("text.model", text_config(recipe, shipped_lexicon(recipe.lexicon)), voice.config.text)
     _check_same("acoustic.conformer", soundstorm_config(recipe), voice.config.soundstorm)
     codec = with_adversaries(voice.codec, recipe.codec)
     stages: dict[str, tuple[object, Mapping[str, Any]]] = {

@@ -93,7 +93,8 @@ class PhoneticUnitsConfig:
     """Units of a small network that was taught the phones of a corpus with phone times.
 
     dim, depth, kernel: its width, its blocks and the frames that each looks at; width: size of the
-    features that are clustered.
+    features that are clustered. pooled: whether the blocks of its second half know the mean of the whole
+    utterance, without which none can tell a high pitch from a high voice.
     """
 
     kind: Literal["phonetic"] = "phonetic"
@@ -106,6 +107,7 @@ class PhoneticUnitsConfig:
     depth: int = 5
     kernel: int = 5
     width: int = 48
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         check_positive(
@@ -128,6 +130,7 @@ class PhoneticUnits(SemanticTokenizer):
         self.mel = LogMel(config.sample_rate, config.sample_rate // config.rate, config.window, config.mels)
         self.widen = nn.Linear(config.mels, config.dim)
         self.blocks = nn.ModuleList(_ContextBlock(config.dim, config.kernel) for _ in range(config.depth))
+        self.pooled = nn.Linear(config.dim, config.dim) if config.pooled else None
         self.narrow = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.width))
 
     def features(self, audio: Tensor) -> Tensor:
@@ -137,7 +140,9 @@ class PhoneticUnits(SemanticTokenizer):
     def features_of(self, mel: Tensor) -> Tensor:
         """Do the same from log-mel spectra `[batch, frames, mels]`."""
         x = self.widen((mel - mel.mean(dim=(1, 2), keepdim=True)) / 2)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
+            if self.pooled is not None and number == len(self.blocks) // 2:
+                x = x + self.pooled(x.mean(dim=1, keepdim=True))
             x = block(x)
         return F.layer_norm(self.narrow(x), (self.config.width,))
 

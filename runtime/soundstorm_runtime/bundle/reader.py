@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..errors import BundleError, OptionError
 from ..support.serde import from_dict
-from ..text.lexicon import Lexicon
 from ..text.spelling import Phones, Spelling, Tokens
+from ..text.stressed_lexicon import load_lexicon
 from ..text.user_lexicon import OwnWords, Pronunciations
 from .manifest import (
     FORMAT,
@@ -93,7 +93,7 @@ class Bundle:
                     "leave it out, and respell the words in the text"
                 )
             return Tokens(file, text.text_tokens, text.end)
-        lexicon = Lexicon.load(file)
+        lexicon = load_lexicon(file)
         if own is not None:
             lexicon.add(OwnWords(own, lexicon.phones, text.symbols))
         return Phones(lexicon, text.symbols, self.manifest.name)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from ..errors import BundleError, TextError
 from ..support.atomic import write_file
@@ -28,12 +29,12 @@ _SUFFIXES = {"s": "z", "ll": "l", "ve": "v", "d": "d"}
 # What makes a neighbour turn a noun into a verb (to use it, the use of it), as flite's tagger has it.
 _CALL_A_VERB = frozenset("to will may would can could should must ought might".split())
 _ASK_A_VERB = frozenset("who what where how when not".split())
-_DETERMINERS = frozenset(
+DETERMINERS = frozenset(
     ("the a an no some this each another those every all any these both neither many").split()
 )
-_OBJECTS = _DETERMINERS | frozenset("her his their its our mine it".split())
-_TO_BE = frozenset("is am are was were has have had be".split())
-_PREPOSITIONS = frozenset(
+OBJECTS = DETERMINERS | frozenset("her his their its our mine it".split())
+TO_BE = frozenset("is am are was were has have had be".split())
+PREPOSITIONS = frozenset(
     (
         "of for in on that with by at from as if against about before because under after over into "
         "while without through new between among until per up down to"
@@ -42,8 +43,6 @@ _PREPOSITIONS = frozenset(
 _INFINITIVES = frozenset("to can can't cannot could couldn't will shall".split())
 _READ_OR_LEAD = {"read": ("r eh d", "r iy d"), "lead": ("l eh d", "l iy d")}
 
-_FORMAT = "soundstorm-lexicon 1"
-_WORD_LINE = re.compile(r"([a-z]+)\t([a-z]+(?: [a-z]+)*)(?:\t([a-z]+(?: [a-z]+)*))?")
 _VOWEL_LETTERS = "aeiouy"
 
 
@@ -58,6 +57,11 @@ class Lexicon:
         onsets: letters that may stand before a word's first vowel.
         codas: letters that may stand after its last; a word with others is an acronym, read by letter.
     """
+
+    FORMAT: ClassVar[str] = "soundstorm-lexicon 1"
+    WORD_LINE: ClassVar[re.Pattern[str]] = re.compile(
+        r"([a-z]+)\t([a-z]+(?: [a-z]+)*)(?:\t([a-z]+(?: [a-z]+)*))?"
+    )
 
     def __init__(
         self,
@@ -143,7 +147,7 @@ class Lexicon:
     def to_bytes(self) -> bytes:
         """Give the lexicon as a file's content; the same lexicon gives the same bytes."""
         lines = [
-            _FORMAT,
+            self.FORMAT,
             "onsets\t" + " ".join(sorted(self.onsets - {""})),
             "codas\t" + " ".join(sorted(self.codas - {""})),
             *(f"{letter}\t{rule}" for letter, rule in self.rules.rules.items()),
@@ -160,11 +164,15 @@ class Lexicon:
     @classmethod
     def load(cls, path: Path) -> Lexicon:
         """Read what `save` wrote. Raises `BundleError` for a file that is missing or damaged."""
+        return cls.from_bytes(cls.read(path), str(path))
+
+    @staticmethod
+    def read(path: Path) -> bytes:
+        """Read the file's content. Raises `BundleError` where it cannot be read."""
         try:
-            content = Path(path).read_bytes()
+            return Path(path).read_bytes()
         except OSError as error:
             raise BundleError(f"cannot read lexicon {path} ({error}); export the bundle again") from error
-        return cls.from_bytes(content, str(path))
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> Lexicon:
@@ -173,9 +181,9 @@ class Lexicon:
             lines = gzip.decompress(content).decode("utf-8").split("\n")
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise BundleError(f"cannot read lexicon {name} ({error}); export the bundle again") from error
-        if lines[0] != _FORMAT:
+        if lines[0] != cls.FORMAT:
             raise BundleError(
-                f"lexicon {name} begins with {lines[0][:40]!r}, expected {_FORMAT!r}; export again"
+                f"lexicon {name} begins with {lines[0][:40]!r}, expected {cls.FORMAT!r}; export again"
             )
         try:
             return cls._parse(lines[1:])
@@ -195,7 +203,7 @@ class Lexicon:
         words: dict[str, str] = {}
         verbs: dict[str, str] = {}
         for row in rows[:-1]:
-            match = _WORD_LINE.fullmatch(row)
+            match = cls.WORD_LINE.fullmatch(row)
             if match is None:
                 raise ValueError(f"line {row[:60]!r} is not 'word<tab>phones[<tab>phones as a verb]'")
             word, phones, verb = match.groups()
@@ -222,5 +230,5 @@ def _is_verb(before: str, after: str) -> bool:
     if before in _CALL_A_VERB:
         return True
     if before in _ASK_A_VERB:
-        return after not in _PREPOSITIONS
-    return after in _OBJECTS and before not in _DETERMINERS and before not in _TO_BE
+        return after not in PREPOSITIONS
+    return after in OBJECTS and before not in DETERMINERS and before not in TO_BE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import TextError
 from .normalisation import expand, letters
@@ -39,6 +39,8 @@ _END = re.compile(r"([.!?]+)[\"')\]}]*\s+(?=[\"'(\[{]*(\S))")
 _CLAUSE = re.compile(r"(?<=[,;:)])\s+|\s+--\s+")
 _TOKEN = re.compile(r"[^A-Za-z']*'*(?P<word>[A-Za-z](?:[A-Za-z']*[A-Za-z])?)?(?P<end>[^A-Za-z]*)")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*", re.IGNORECASE)
+_CAPITALS = re.compile("[A-Z]{2,5}")
+_NO_PRONOUN = "US"
 _CLOSING = '"`)]}'
 _OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b)")
 
@@ -82,14 +84,18 @@ def sentences_as_written(text: str) -> list[str]:
     ]
 
 
-def normalise(sentence: str) -> str:
+def normalise(sentence: str, is_known: Callable[[str], bool] | None = None) -> str:
     """Spell out one sentence: lower-case words and, after some of them, one character of `PAUSES`.
 
     `Dr. Smith paid $3.50 (twice).` -> `doctor smith paid three dollars fifty cents twice.`
     Gives an empty string where nothing is speakable.
+
+    is_known: tells words (lower case) from acronyms; unknown runs of two to five capitals are read by
+    letter, unless the whole sentence is in capitals.
     """
     words: list[str] = []
     text = expand(" ".join(clean(sentence).split()))
+    has_small = any(c.islower() for c in text)
     # Where no single quote opens, one that closes a word is an apostrophe: the dogs' tails.
     closing = _CLOSING + ("'" if _OPENING_QUOTE.search(text) else "")
     for token in text.split():
@@ -97,10 +103,17 @@ def normalise(sentence: str) -> str:
         for match in _TOKEN.finditer(token):
             if match["word"]:
                 word = match["word"].lower()
-                words += letters(word).split() if _UNSPELLABLE.fullmatch(word) else [word]
+                acronym = has_small and is_known is not None and _is_acronym(match["word"], is_known)
+                words += letters(word).split() if acronym or _UNSPELLABLE.fullmatch(word) else [word]
         if pause and words and words[-1][-1] not in PAUSES:
             words[-1] += pause
     return " ".join(words)
+
+
+def _is_acronym(word: str, is_known: Callable[[str], bool]) -> bool:
+    if not _CAPITALS.fullmatch(word):
+        return False
+    return word == _NO_PRONOUN or not is_known(word.lower())
 
 
 def _pause(token: str, closing: str) -> str:

@@ -133,9 +133,15 @@ def _phones(entry: _Entry, spoken: Callable[[str], list[str]], symbols: Collecti
             return spoken(sound)[1:-1]
         except TextError as error:
             raise OptionError(f"{entry.where} is respelled {sound!r}, but {error}") from error
-    phones = [phone.lower().rstrip(string.digits) for phone in sound.strip("/").split()]
+    phones = [_as_symbol(phone.lower(), symbols) for phone in sound.strip("/").split()]
     if unknown := [phone for phone in phones if phone not in symbols]:
         raise OptionError(
             f"{entry.where} has the phone {unknown[0]!r}, expected some of: {' '.join(sorted(symbols))}"
         )
     return phones
+
+
+def _as_symbol(phone: str, symbols: Collection[str]) -> str:
+    """Give a phone as the voice writes it: without stress, or with it; a vowel without one is stressed."""
+    plain = phone.rstrip(string.digits)
+    return next((written for written in (phone, plain, f"{plain}1") if written in symbols), phone)

@@ -13,11 +13,13 @@ from ...errors import CorpusError
 from ..corpus_config import CorpusConfig
 from ..recording import Recording
 from .flite import flite_recordings
+from .kokoro import kokoro_recordings
 from .libritts import libritts_recordings
 from .ljspeech import ljspeech_recordings
 
 SOURCES: dict[str, Callable[[CorpusConfig], Iterator[Recording]]] = {
     "flite": flite_recordings,
+    "kokoro": kokoro_recordings,
     "ljspeech": ljspeech_recordings,
     "libritts": libritts_recordings,
 }

@@ -32,13 +32,17 @@ from ..stage import Stage
 from ..state import read_state, trained_weights
 
 UNITS = "semantic units"
+OCTAVE = 12.0  # semitones
+MELODY_SPREAD = 4.0  # semitones, about the standard deviation of lively speech
 
 
 @dataclass(frozen=True)
 class UnitsRecipe:
     """The units, and how many utterances they are clustered on.
 
-    Phonetic units are trained first, on crops of `frames` frames, as `optimization` says.
+    Phonetic units are trained first, on crops of `frames` frames, as `optimization` says. melody: weight of
+    the pitch, relative to the utterance's own, in what they learn; 0 leaves it to chance, and more needs a
+    corpus that knows its pitch.
     """
 
     model: UnitsConfig = field(default_factory=SpectralUnitsConfig)
@@ -46,12 +50,14 @@ class UnitsRecipe:
     seed: int = 0
     frames: int = 150
     optimization: Optimization = field(default_factory=lambda: Optimization(steps=2000, learning_rate=1e-3))
+    melody: float = 0.0
 
 
 class PhoneticStage(Stage):
     """Teach the features which phone a frame lies in, how far into it, and which phones are beside it.
 
-    The neighbours make units tell a phone's contexts apart; the energy keeps its stress.
+    The neighbours make units tell a phone's contexts apart; the energy keeps its stress, and the pitch the
+    melody.
     """
 
     name = "units"
@@ -64,6 +70,8 @@ class PhoneticStage(Stage):
         seconds = recipe.frames / config.rate
         self.utterances = corpus.at_least(seconds, held_out=False)
         self.held_out = list(corpus.at_least(seconds, held_out=True)[:32])
+        if recipe.melody:
+            melody(self.held_out[0], config.rate)  # an error where the corpus does not know its pitch
         self.lengths = np.ones(len(self.utterances))  # all crops are alike
         self.phones = {phone: number for number, phone in enumerate(symbols)}
         self.units = PhoneticUnits(config)
@@ -72,7 +80,7 @@ class PhoneticStage(Stage):
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Read a crop: audio float32 `[samples]`; phones int64 `[3, frames]`, the one before, the own and
-        the next; progress float32 `[frames]`.
+        the next; progress float32 `[frames]`; and, where melody is learned, that as `melody` gives it.
         """
         return self._crop(self.utterances[number], rng)
 
@@ -80,10 +88,13 @@ class PhoneticStage(Stage):
         frames = self.recipe.frames
         start = int(rng.integers(int(utterance.seconds * self.config.rate) - frames + 1))
         audio = self.corpus.audio(utterance, start * self.hop, frames * self.hop)
-        return audio, *self._targets(utterance, start, frames)
+        targets = self._targets(utterance, start, frames)
+        if self.recipe.melody:
+            return audio, *targets, melody(utterance, self.config.rate)[start : start + frames]
+        return audio, *targets
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack each of the three."""
+        """Stack each of them."""
         return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
 
     def _targets(self, utterance: Utterance, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,11 +111,13 @@ class PhoneticStage(Stage):
         return beside[:, start:].numpy(), progress[0, start:].numpy()
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the cross entropies of the phones, and the squared errors of progress and energy."""
-        phones, progress, energy = model(*batch)
-        parts = {"phone": phones[1], "before": phones[0], "after": phones[2]}
+        """Compute the cross entropies of the phones, and the squared errors of progress, energy, melody."""
+        phones, progress, energy, pitch = model(*batch)
+        parts = {"phone": phones[1], "before": phones[0], "after": phones[2], "energy": energy}
         loss = phones[1] + 0.5 * (phones[0] + phones[2] + energy) + progress
-        return loss, {name: value.detach() for name, value in (parts | {"energy": energy}).items()}
+        if self.recipe.melody:
+            loss, parts = loss + self.recipe.melody * pitch, parts | {"melody": pitch}
+        return loss, {name: value.detach() for name, value in parts.items()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Give the same on held-out utterances."""
@@ -121,17 +134,41 @@ class _PhoneHeads(nn.Module):
         super().__init__()
         self.units, self.dropout = units, nn.Dropout(0.1)
         self.phones = nn.Linear(units.config.width, 3 * phones)
-        self.rest = nn.Linear(units.config.width, 2)
+        self.rest = nn.Linear(units.config.width, 3)
 
-    def forward(self, audio: Tensor, phones: Tensor, progress: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the losses: of the phones, `[3]`, of the progress and of the energy."""
+    def forward(
+        self, audio: Tensor, phones: Tensor, progress: Tensor, melody: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Give the losses: of the phones, `[3]`, of the progress, of the energy and of the melody."""
         features = self.dropout(self.units.features(audio))
         logits = self.phones(features).float().unflatten(-1, (3, -1)).permute(0, 3, 2, 1)
         losses = F.cross_entropy(logits, phones, reduction="none").mean(dim=(0, 2))
         mel = self.units.mel(audio).mean(dim=2)
         energy = (mel - mel.mean(dim=1, keepdim=True)) / (mel.std(dim=1, keepdim=True) + 0.1)
         found = self.rest(features).float()
-        return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy)
+        sung = found.new_zeros(())
+        if melody is not None:
+            voiced = ~melody.isnan()
+            sung = (found[..., 2] - melody.nan_to_num())[voiced].square().sum() / voiced.sum().clamp(min=1)
+        return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy), sung
+
+
+def melody(utterance: Utterance, rate: int) -> np.ndarray:
+    """Give the pitch of every frame, float32 `[frames]`: semitones from the utterance's mean, over
+    `MELODY_SPREAD`; nan where nothing is voiced.
+    """
+    if not utterance.pitch:
+        raise CorpusError(
+            f"utterance {utterance.id} has no pitch, which units.melody needs; set it to 0, or use a corpus "
+            "with pitch"
+        )
+    frames = round(utterance.seconds * rate)
+    places = ((np.arange(frames) + 0.5) / frames * len(utterance.pitch)).astype(int)
+    hertz = np.array(utterance.pitch)[places]
+    semitones = OCTAVE * np.log2(np.where(hertz > 0, hertz, np.nan))
+    if np.isnan(semitones).all():
+        return semitones.astype(np.float32)
+    return ((semitones - np.nanmean(semitones)) / MELODY_SPREAD).astype(np.float32)
 
 
 def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence[str]) -> SemanticTokenizer:

@@ -27,6 +27,30 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert (soundstorm_config(recipe).levels, soundstorm_config(recipe).groups) == (4, 2)
 
 
+def test_one_sample_rate_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name = 'x'\nsample_rate = 24_000\n[codec.model]\nkind = 'spectral'\nhop = 480\nwindow = 1920\n"
+        "levels = 8\n[units.model]\nkind = 'phonetic'\n[hearing]\n"
+    )
+    recipe = load_recipe(str(path))
+    assert recipe.hearing is not None
+    rates = [recipe.corpus, recipe.codec.model, recipe.units.model, recipe.hearing.model]
+    assert [part.sample_rate for part in rates] == [24_000] * 4
+    assert recipe.decode.steps == (8, 3, 1, 1, 1, 1, 1, 1)
+
+
+def test_the_sample_rate_reaches_a_soundstream(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name = 'x'\nsample_rate = 24_000\n[codec.model]\nkind = 'soundstream'\nstrides = [2, 4, 6, 10]\n"
+        "rq_num_quantizers = 2\n"
+    )
+    recipe = load_recipe(str(path))
+    assert recipe.codec.model.sample_rate == 24_000
+    assert recipe.decode.steps == (8, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -14,7 +14,14 @@ from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.training.optimization import Optimization
-from soundstorm_edge.training.stages.units_stage import PhoneticStage, UnitsRecipe, fit_units, load_units
+from soundstorm_edge.training.stages.units_stage import (
+    MELODY_SPREAD,
+    PhoneticStage,
+    UnitsRecipe,
+    fit_units,
+    load_units,
+    melody,
+)
 from soundstorm_edge.units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
 
 PITCHES = {"low": 300.0, "high": 2000.0, "pau": 0.0}
@@ -102,3 +109,34 @@ def test_features_are_of_one_scale() -> None:
 def test_kernels_are_odd() -> None:
     with pytest.raises(ConfigError, match="kernel 4 is even, expected an odd number"):
         PhoneticUnitsConfig(kernel=4)
+
+
+def test_melody_is_relative_to_the_utterance() -> None:
+    utterance = Utterance("u", "u.flac", 0.08, "text", "s", False, pitch=(100.0, 0.0, 200.0, 400.0))
+    found = melody(utterance, 50)
+    assert np.isnan(found).tolist() == [False, True, False, False]
+    assert np.nanmean(found) == pytest.approx(0, abs=1e-6)
+    assert found[3] - found[2] == pytest.approx(12 / MELODY_SPREAD)
+    silent = replace(utterance, pitch=(0.0, 0.0))
+    assert np.isnan(melody(silent, 50)).all()
+    with pytest.raises(CorpusError, match="has no pitch"):
+        melody(replace(utterance, pitch=()), 50)
+
+
+def test_units_learn_melody(corpus: Corpus) -> None:
+    with pytest.raises(CorpusError, match="has no pitch"):
+        PhoneticStage(replace(recipe(), melody=1.0), TINY, corpus, tuple(PITCHES))
+    listing = corpus.folder / "utterances.jsonl"
+    rows = [json.loads(line) for line in listing.read_text().splitlines()]
+    for row in rows:
+        row["pitch"] = [PITCHES[phone] for phone in row["phones"]]
+    listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = replace(recipe(), melody=1.0)
+    stage = PhoneticStage(asked, replace(TINY, pooled=True), Corpus(corpus.folder), tuple(PITCHES))
+    batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in range(4)])
+    loss, parts = stage.loss(stage.model, batch)
+    assert parts["melody"] > 0
+    loss.backward()
+    assert stage.units.pooled is not None
+    assert stage.units.pooled.weight.grad is not None
+    assert set(stage.evaluate(torch.device("cpu"))) >= {"melody"}

