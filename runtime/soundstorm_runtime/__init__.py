@@ -32,16 +32,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use, so that one part of the package does not import the others."""
     if name == "__version__":
-        return _version()
+        from .support.version import package_version
+
+        return package_version()
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _version() -> str:
-    from importlib import metadata  # imports the email package, which nothing else here needs
-
-    try:
-        return metadata.version("soundstorm-edge")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"

@@ -16,7 +16,7 @@ from ..bundle.prompts import SUFFIX, read_prompt
 from ..bundle.reader import read_bundle
 from ..errors import OptionError, TextError
 from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
-from .options import (
+from .shared_options import (
     bundle_argument,
     engine_options,
     lexicon_option,

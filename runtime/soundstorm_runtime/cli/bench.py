@@ -17,7 +17,7 @@ from ..support.command import table
 from ..support.serde import to_dict
 from ..tools.benchmark import Bench, Case, Other, Run, Setting
 from ..tools.benchmark import bench as measure
-from .options import bundle_argument, engine_options, steps_option
+from .shared_options import bundle_argument, engine_options, steps_option
 
 
 class Numbers(click.ParamType):

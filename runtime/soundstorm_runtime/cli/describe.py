@@ -10,7 +10,7 @@ import click
 from ..bundle.manifest import GraphSchema, Manifest, ParityReport, SpeechReport
 from ..bundle.reader import Bundle, read_bundle
 from ..errors import BundleError
-from .options import bundle_argument
+from .shared_options import bundle_argument
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..support.serde import to_dict
 from ..tools.diagnosis import BundleCheck, Diagnosis, diagnose
-from .options import engine_options
+from .shared_options import engine_options
 
 
 @click.command()

@@ -12,7 +12,7 @@ from ..bundle.prompts import SUFFIX, write_prompt
 from ..bundle.reader import Bundle, read_bundle
 from ..errors import OptionError
 from ..synthesis.prompt_encoder import PromptEncoder
-from .options import bundle_argument, threads_option
+from .shared_options import bundle_argument, threads_option
 
 
 @click.command()

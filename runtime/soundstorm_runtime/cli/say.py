@@ -16,7 +16,7 @@ from ..audio.writers import Write, audio_file, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..synthesis.options import PAUSE_SECONDS
 from ..voice import Voice
-from .options import (
+from .shared_options import (
     bundle_argument,
     engine_options,
     lexicon_option,

@@ -9,7 +9,7 @@ import click
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import OptionError
 from ..support.hardware import default_threads
-from .options import bundle_argument, engine_options, lexicon_option
+from .shared_options import bundle_argument, engine_options, lexicon_option
 
 
 @click.command()

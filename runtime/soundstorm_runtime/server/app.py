@@ -14,8 +14,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-import soundstorm_runtime
-
+from ..support.version import package_version
 from .api_errors import Refusal, add_handlers
 from .api_schema import ErrorBody, Health, Model, ModelList, SpeechRequest, Voices
 from .encoding import MEDIA_TYPES
@@ -88,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="SoundStorm Edge",
         summary=f"Speech of the voice {speaker.model}.",
-        version=soundstorm_runtime.__version__,
+        version=package_version(),
         lifespan=lifespan,
         docs_url=None,  # the usual pages fetch their scripts from elsewhere
         redoc_url=None,

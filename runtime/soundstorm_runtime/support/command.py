@@ -10,17 +10,16 @@ from typing import NoReturn
 
 import click
 
-import soundstorm_runtime
-
 from ..errors import SoundStormError
 from .interrupt import interruptible
+from .version import package_version
 
 INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(f"{context.find_root().info_name} {soundstorm_runtime.__version__}")
+        click.echo(f"{context.find_root().info_name} {package_version()}")
         context.exit()
 
 
