@@ -13,7 +13,7 @@ from ..errors import BundleError, EngineError, TextError
 from .lexicon import Lexicon
 from .sentences import check_length, sentences_as_written, split_sentences
 
-PAUSE = "pau"  # the phone of silence: at both ends of a sentence and at its phrase breaks
+PAUSE = "pau"  # what phones of silence begin with: at both ends of a sentence and at its phrase breaks
 
 
 class Spelling(ABC):
@@ -61,11 +61,12 @@ class Phones(Spelling):
 
     def halves(self, units: list[str]) -> list[list[str]]:
         """Split at a pause, which both halves have."""
-        pauses = [place for place, phone in enumerate(units) if phone == PAUSE and 0 < place < len(units) - 1]
+        inner = range(1, len(units) - 1)
+        pauses = [place for place in inner if units[place].startswith(PAUSE)]
         if not pauses:
             return []
         middle = min(pauses, key=lambda place: abs(place - len(units) / 2))
-        return [units[: middle + 1], units[middle:]]
+        return [units[: middle + 1], [PAUSE, *units[middle + 1 :]]]
 
     def ids(self, units: list[str]) -> np.ndarray:
         """Look phones up. Raises `BundleError` for one that the text stage does not know."""

@@ -7,6 +7,7 @@ import pytest
 from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
 from soundstorm_runtime.errors import BundleError, TextError
 from soundstorm_runtime.text.lexicon import Lexicon
+from soundstorm_runtime.text.spelling import Phones
 from soundstorm_runtime.text.stressed_lexicon import StressedLexicon, load_lexicon, with_one_stress
 
 
@@ -132,3 +133,14 @@ def test_either_form_is_read(lexicon: StressedLexicon, tmp_path: Path) -> None:
     path.write_bytes(b"\x1f\x8bnothing")
     with pytest.raises(BundleError, match="cannot read lexicon"):
         load_lexicon(path)
+
+
+def test_long_sentences_are_split_at_any_pause(lexicon: StressedLexicon) -> None:
+    spelling = Phones(lexicon, lexicon.symbols, "tiny")
+    units = spelling.units("Go now? Stay.")
+    assert spelling.halves(units) == [
+        ["pau", "g", "ow1", "n", "aw1", "pau?"],
+        ["pau", "s", "t", "ey1", "pau."],
+    ]
+    assert spelling.halves(spelling.units("Go now.")) == []
+    assert len(spelling.ids(units)) == len(units)
