@@ -19,12 +19,12 @@ from ..engines.graphs import Axis
 from ..errors import EngineError
 from ..support.serde import from_dict, to_dict
 from .manifest import FileRecord, Precision
-from .reader import Bundle
+from .reader import ENGINES_FOLDER, Bundle
 
 FORMAT = "soundstorm-engines"
 VERSION = 1
 MANIFEST_FILE = "engines.json"
-FOLDER = "engines"
+FOLDER = ENGINES_FOLDER
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A bundle: the folder a voice is exported to; every file is checked before it is used."""
+"""A bundle: the folder that a voice is exported to. Every file is checked before it is used."""
 
 from __future__ import annotations
 
@@ -23,50 +23,83 @@ from .manifest import (
 from .prompts import SUFFIX, Prompts
 
 MANIFEST_FILE = "bundle.json"
+ENGINES_FOLDER = "engines"  # see `engine_manifest`
 
 _AGAIN = "export it again with soundstorm-export"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose manifest is sound and whose files are all there; each is checked when it is opened."""
+    """A bundle whose manifest is valid and whose files exist; each file is checked when it is opened.
+
+    Attributes:
+        path: Its folder.
+        manifest: What its `bundle.json` says.
+    """
 
     path: Path
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """Return the path of a file, once its size and SHA-256 are what the manifest says.
+        """Return the path of a file whose size and SHA-256 are those of the manifest.
 
-        Raises `BundleError` that says what was expected, what was found and what to do.
+        Raises:
+            BundleError: The file differs from the manifest, or the manifest does not list it.
         """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path / name} is not listed in {MANIFEST_FILE}; {_AGAIN}")
         _check_file(self.path, name, self.manifest.files[name])
         return self.path / name
 
     def check(self) -> None:
-        """Check all files, those included that this machine would not open. Raises `BundleError`."""
+        """Check all files, also those that this machine would not open.
+
+        Files that the manifest does not list are refused, since nothing says what they should be. Excepted
+        are the voices that a user added (`prompts`), engines, which have a manifest of their own, and hidden
+        files.
+
+        Raises:
+            BundleError: A file differs from the manifest, or is not listed in it.
+        """
         for name in self.manifest.files:
             self.file(name)
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path)
+            if not path.is_file() or any(part.startswith(".") for part in name.parts):
+                continue
+            added = name.parent.as_posix() == "prompts" and path.suffix == SUFFIX
+            listed = name.as_posix() in {MANIFEST_FILE, *self.manifest.files}
+            if not (listed or added or name.parts[0] == ENGINES_FOLDER):
+                raise BundleError(f"{path} is not listed in {MANIFEST_FILE}; move it out of the bundle")
 
     def graph_file(self, name: str, precision: Precision = "fp32", *, on_cpu: bool = False) -> Path:
-        """Return the ONNX file of a graph, checked with its weights; a variant that lacks it takes fp32's.
+        """Return the ONNX file of a graph, checked together with its weights.
 
-        on_cpu: take the one made for ONNX Runtime on CPUs, if there is one.
+        Args:
+            name: The graph.
+            precision: The variant to take it from; one that lacks the graph has that of fp32.
+            on_cpu: Whether to prefer the form made for ONNX Runtime on CPUs.
+
+        Raises:
+            BundleError: A file differs from the manifest.
         """
-        facts = self.manifest.graphs[name]
+        graph = self.manifest.graphs[name]
         variant = self.manifest.variants.get(precision) if precision != "fp32" else None
         if variant is not None and name in variant.graphs:
             return self.file(variant.graphs[name])
-        if facts.weights is not None:
-            self.file(facts.weights)
+        if graph.weights is not None:
+            self.file(graph.weights)
         own = self.manifest.cpu.graphs if on_cpu and self.manifest.cpu is not None else {}
-        return self.file(own.get(name, facts.file))
+        return self.file(own.get(name, graph.file))
 
     def prompts(self) -> Prompts:
-        """Give the named voices: those that the bundle came with, and those put beside them since.
+        """Return the prompts of the named voices: those of the manifest, and those that a user added.
 
-        The latter are all files in its folder `prompts`, each the voice of its name. They are checked when
-        they are used, so that a bad one does not silence the others. Raises `BundleError` for one of the
-        former that is broken or made for another voice.
+        The latter are the other files in the folder `prompts`, named after the file. They are checked when
+        they are used, so that a bad one does not affect the others.
+
+        Raises:
+            BundleError: A prompt of the manifest is damaged or was made for another voice.
         """
         files = {name: self.file(file) for name, file in self.manifest.prompts.items()}
         for path in sorted((self.path / "prompts").glob(f"[!.]*{SUFFIX}")):
@@ -77,10 +110,14 @@ class Bundle:
         return prompts
 
     def spelling(self, own: Pronunciations | None = None) -> Spelling | None:
-        """Read how text is spelled for the text stage; None where the voice has none.
+        """Read how text becomes the ids of the text stage; return None for a voice without one.
 
-        own: a user's pronunciations (`text.user_lexicon`). Raises `OptionError` for one that this
-        voice cannot speak.
+        Args:
+            own: Pronunciations of the user (see `text.user_lexicon`).
+
+        Raises:
+            BundleError: The lexicon or tokenizer is damaged.
+            OptionError: The voice cannot speak one of the pronunciations.
         """
         text = self.manifest.text
         if text is None:
@@ -100,12 +137,16 @@ class Bundle:
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Read a bundle and check its manifest, and that every file is there and of the right size.
+    """Read a bundle; check its manifest, and that every file exists and has the right size.
 
-    SHA-256 of a file is checked when it is opened, so that none waits for variants that it does not use;
-    `Bundle.check` looks at all of them.
-    Raises `BundleError` that names the file, what was expected, what was found and what to do.
-    Nothing in a bundle is executed or unpickled.
+    The SHA-256 of a file is checked when it is opened, so that loading does not wait for variants that are
+    not used; `Bundle.check` checks all files. Nothing in a bundle is executed or unpickled.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        BundleError: The message names the file, what was expected, what was found and what to do.
     """
     folder = Path(path)
     file = folder / MANIFEST_FILE
@@ -116,8 +157,8 @@ def read_bundle(path: str | Path) -> Bundle:
             "give the folder that soundstorm-export wrote"
         )
     manifest = _read_manifest(file)
-    for name, facts in manifest.files.items():
-        _check_place(folder, name, facts)
+    for name, record in manifest.files.items():
+        _check_place(folder, name, record)
     return Bundle(folder, manifest)
 
 
@@ -142,23 +183,23 @@ def _read_manifest(file: Path) -> Manifest:
         raise BundleError(f"{file}: {error}; {_AGAIN}") from error
 
 
-def _check_place(folder: Path, name: str, facts: FileRecord) -> None:
+def _check_place(folder: Path, name: str, record: FileRecord) -> None:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(
             f"{path} is a link to {path.resolve()}, expected a file inside the bundle; {_AGAIN}"
         )
     if not path.is_file():
-        raise BundleError(f"{path} is missing, expected {facts.size} bytes; {_AGAIN}")
-    if (size := path.stat().st_size) != facts.size:
-        raise BundleError(f"{path} has {size} bytes, expected {facts.size}; {_AGAIN}")
+        raise BundleError(f"{path} is missing, expected {record.size} bytes; {_AGAIN}")
+    if (size := path.stat().st_size) != record.size:
+        raise BundleError(f"{path} has {size} bytes, expected {record.size}; {_AGAIN}")
 
 
-def _check_file(folder: Path, name: str, facts: FileRecord) -> None:
-    _check_place(folder, name, facts)
+def _check_file(folder: Path, name: str, record: FileRecord) -> None:
+    _check_place(folder, name, record)
     path = folder / name
     try:
-        if (found := FileRecord.of(path)) != facts:
-            raise BundleError(f"{path} has SHA-256 {found.sha256}, expected {facts.sha256}; {_AGAIN}")
+        if (found := FileRecord.of(path)) != record:
+            raise BundleError(f"{path} has SHA-256 {found.sha256}, expected {record.sha256}; {_AGAIN}")
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}; make it readable") from error

@@ -200,6 +200,23 @@ def test_files_must_be_what_the_manifest_says(make_bundle):
     refuses(folder, f"step.onnx is missing, expected {len(whole)} bytes; export it again")
 
 
+def test_files_that_the_manifest_does_not_list_are_refused(make_bundle):
+    folder = make_bundle(voices={"slt": 6})
+    for allowed in ("prompts/mine.npz", "engines/gpu/step.engine", ".cache/x", ".step.onnx.part"):
+        (folder / allowed).parent.mkdir(parents=True, exist_ok=True)
+        (folder / allowed).write_bytes(b"")
+    bundle = read_bundle(folder)
+    bundle.check()
+    for stray in ("extra.weights", "int8/step.onnx", "prompts/mine.onnx"):
+        (folder / stray).parent.mkdir(exist_ok=True)
+        (folder / stray).write_bytes(b"")
+        with pytest.raises(BundleError, match=rf"{stray} is not listed in bundle\.json; move it out"):
+            bundle.check()
+        with pytest.raises(BundleError, match=rf"{stray} is not listed in bundle\.json"):
+            bundle.file(stray)
+        (folder / stray).unlink()
+
+
 def test_what_is_not_used_is_not_waited_for(make_bundle):
     """A broken variant stops those who open it, and whoever asks for a check of everything."""
     folder = make_bundle(variants=["int8"])
