@@ -15,11 +15,11 @@ import torch
 
 from soundstorm_edge.checkpoint import VoiceConfig, VoiceModels, build_voice, save_voice
 from soundstorm_edge.codec.spectral_codec import SpectralCodecConfig
+from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
 from soundstorm_edge.data.sources.fortunes import FORTUNES
 from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.soundstorm.model import SoundStormConfig
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig
-from soundstorm_edge.training.pipeline import shipped_lexicon
 from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
 from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_runtime.decoding.maskgit import DecodeOptions

@@ -24,7 +24,8 @@ import soundstorm_export.cli
 import soundstorm_export.verify.checked_write
 from soundstorm_edge.checkpoint import load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.training import pipeline as stages
+from soundstorm_edge.training.pipeline import TrainingRun
+from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_runtime.bundle.reader import read_bundle
 
 MAIN = {"soundstorm-train": soundstorm_edge.cli.main, "soundstorm-export": soundstorm_export.cli.main}
@@ -78,7 +79,7 @@ def workplace(tmp_path, monkeypatch):
 @pytest.fixture
 def corpus(workplace):
     """The corpus of those recordings, made."""
-    return stages.corpus(soundstorm_edge.cli.load_recipe("mini.toml"), Path("runs/mini")).folder
+    return TrainingRun(load_recipe("mini.toml"), Path("runs/mini")).make_corpus().folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -82,20 +82,20 @@ dim_head = 8
 ff_mult = 2
 """
 
-HEARING = """
-[hearing]
+DISTILLATION = """
+[unit_distillation]
 frames = 30
-[hearing.model]
+[unit_distillation.model]
 kind = "phonetic"
 vocabulary = 12
 mels = 20
 dim = 16
 depth = 1
 width = 8
-[hearing.optimization]
+[unit_distillation.optimization]
 """
 
-# Which sentences are held out hangs on their text: of these, some are and some are not.
+# Which sentences are held out depends on their text: of these, some are and some are not.
 SENTENCES = (
     "The ship left the harbour at dawn.",
     "Nobody had seen the letter before.",
@@ -113,7 +113,7 @@ def recipe(
     *,
     adversarial: float = 0,
     rate: int = 50,
-    hearing: bool = False,
+    distillation: bool = False,
     **training: int,
 ) -> str:
     """Write a recipe with tiny sizes."""
@@ -144,7 +144,7 @@ frames = 32
 [text.model]{text}
 [decode]
 steps = [2, 1]
-{HEARING + optimization if hearing else ""}
+{DISTILLATION + optimization if distillation else ""}
 """
 
 
@@ -154,8 +154,8 @@ LIBRITTS = 'source = "libritts"\npath = "recordings"'
 
 ROADS = [
     pytest.param(
-        recipe(FLITE, SPECTRAL, PARALLEL, hearing=True),
-        ("codec", "units", "text", "hearing", "acoustic"),
+        recipe(FLITE, SPECTRAL, PARALLEL, distillation=True),
+        ("codec", "units", "text", "distill-units", "acoustic"),
         ("spectral", "parallel"),
         id="flite",
         marks=pytest.mark.flite,

@@ -78,7 +78,7 @@ class ParallelTextToSemantic(nn.Module):
         x = spread + self.progress(progress[..., None])
         return self.classifier(self.decoder(x, frame_mask(lengths, phone_index.shape[1])))
 
-    def read(self, phones: Tensor, lengths: Tensor, durations: Tensor) -> Tensor:
+    def predict(self, phones: Tensor, lengths: Tensor, durations: Tensor) -> Tensor:
         """Give the most likely semantic tokens of phones at a given pace, int64 `[batch, tokens]`.
 
         phones: int64 `[batch, phones]`, `lengths` int64 `[batch]` of them real; durations: int64 `[batch,

@@ -1,11 +1,11 @@
-"""A run: the folder in which the stages of one recipe leave what the next ones need.
+"""The training run of a recipe: its stages, and the folder in which they leave their results.
 
 corpus/               utterances.jsonl, audio/
 codec/                state.pt, log.jsonl
 units/                units.pt, tokens/
-text/                 state.pt, log.jsonl, sources.json; read/ where others learn from what it reads
-hearing/              state.pt, log.jsonl, sources.json, tokens/, where units learn from what is read
-acoustic/             state.pt, log.jsonl, codes/, sources.json
+text/                 state.pt, log.jsonl, sources.json; read/, tokens predicted by the text stage
+unit_distillation/    state.pt, log.jsonl, sources.json, tokens/; where the recipe has that stage
+acoustic/             state.pt, log.jsonl, sources.json, codes/
 ckpt.pt               the voice
 """
 
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,232 +28,277 @@ from soundstorm_runtime.text.lexicon import Lexicon
 
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
 from ..codec.interface import Codec
-from ..codec.soundstream import SoundStreamConfig
 from ..data.corpus import Corpus, make_corpus
 from ..data.shipped_lexicon import shipped_lexicon
 from ..errors import CheckpointError, ConfigError
-from ..soundstorm.model import SoundStormConfig
-from ..text_to_semantic.autoregressive import TextToSemanticConfig
 from ..text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
 from ..units.semantic_units import SemanticTokenizer, build_units
 from .batches import pad
 from .loop import train
+from .recipe import FORMER_NAMES, Recipe
 from .stages.acoustic_stage import AcousticStage
 from .stages.codec_stage import CodecStage
-from .stages.text_stage import TextStage, with_alphabets, with_durations
-from .stages.unit_distillation import HearingStage
+from .stages.text_stage import TextStage, with_durations
+from .stages.unit_distillation import UnitDistillationStage
 from .stages.units_stage import fit_units, load_units
 from .state import read_state, trained_weights
 from .token_cache import Tokens, corpus_tokens, fingerprint, tokens_of_utterances
 
-if TYPE_CHECKING:
-    from .recipe import Recipe
-
 PROMPT_SECONDS = 3.0
 SOURCES = "sources.json"
+COMMANDS = {"unit_distillation": "distill-units"}  # of the stages whose command differs from their folder
 
 
-def corpus(recipe: Recipe, folder: Path) -> Corpus:
-    """Make the corpus of a run, or complete it."""
-    return make_corpus(recipe.corpus, folder / "corpus")
+class TrainingRun:
+    """Runs the stages of a recipe; each resumes where it was stopped.
 
-
-def codec(recipe: Recipe, folder: Path) -> None:
-    """Train the codec."""
-    train(CodecStage(recipe.codec, Corpus(folder / "corpus")), recipe.codec.optimization, folder / "codec")
-
-
-def units(recipe: Recipe, folder: Path) -> None:
-    """Fit the semantic units, and tokenize the corpus with them."""
-    speech = Corpus(folder / "corpus")
-    path, symbols = folder / "units" / "units.pt", shipped_lexicon(recipe.lexicon).symbols
-    fitted = fit_units(recipe.units, speech, path, symbols)
-    _heard(folder / "units", speech, fitted)
-
-
-def text(recipe: Recipe, folder: Path) -> None:
-    """Train the text stage on the semantic tokens of the corpus."""
-    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon(recipe.lexicon)
-    fitted = _fitted_units(recipe, folder)
-    _learn_from(folder / "text", _sources(speech, units=fitted))
-    tokens = _heard(folder / "units", speech, fitted)
-    stage = TextStage(recipe.text, text_config(recipe, lexicon), speech, tokens, fitted.rate, lexicon)
-    train(stage, recipe.text.optimization, folder / "text")
-
-
-def hearing(recipe: Recipe, folder: Path) -> None:
-    """Teach units to hear what the text stage reads."""
-    if recipe.hearing is None:
-        raise ConfigError(f"recipe {recipe.name} has no [hearing]; go on without this stage")
-    speech, reader = Corpus(folder / "corpus"), _reader(recipe, folder, "hearing")
-    _learn_from(folder / "hearing", _sources(speech, text=reader))
-    stage = HearingStage(recipe.hearing, speech, _read_tokens(recipe, folder, speech, reader))
-    train(stage, recipe.hearing.optimization, folder / "hearing")
-
-
-def acoustic(recipe: Recipe, folder: Path) -> None:
-    """Train SoundStorm on the codes of the trained codec."""
-    speech = Corpus(folder / "corpus")
-    place, hearers = _units(recipe, folder)
-    trained = _trained_codec(recipe, folder)
-    _learn_from(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
-    codes = corpus_tokens(folder / "acoustic" / "codes", speech, trained, trained.tokenize)
-    tokens = _heard(place, speech, hearers)
-    frames_per_token = trained.sample_rate // (trained.hop * hearers.rate)
-    read = None
-    if recipe.acoustic.read:
-        read = _read_tokens(recipe, folder, speech, _reader(recipe, folder, "acoustic.read"))
-    stage = AcousticStage(
-        recipe.acoustic, soundstorm_config(recipe), speech, codes, tokens, frames_per_token, read
-    )
-    train(stage, recipe.acoustic.optimization, folder / "acoustic")
-
-
-def assemble(recipe: Recipe, folder: Path, path: Path, precision: Literal["fp16", "fp32"]) -> None:
-    """Join the trained stages to one checkpoint at `path`."""
-    speech, lexicon = Corpus(folder / "corpus"), shipped_lexicon(recipe.lexicon)
-    trained = _trained_codec(recipe, folder)
-    _, hearers = _units(recipe, folder)
-    _check_sources(folder / "acoustic", _sources(speech, codec=trained, units=hearers))
-    _check_sources(folder / "text", _sources(speech, units=_fitted_units(recipe, folder)))
-    prompts = _prompts(speech, trained, hearers)
-    config = VoiceConfig(
-        recipe.name,
-        recipe.codec.model,
-        (recipe.hearing or recipe.units).model,
-        soundstorm_config(recipe),
-        text_config(recipe, lexicon),
-        recipe.decode,
-        next(iter(prompts), None),
-    )
-    voice = build_voice(config, lexicon, prompts)
-    voice.codec.load_state_dict(trained.state_dict())
-    voice.units.load_state_dict(hearers.state_dict())
-    voice.soundstorm.load_state_dict(_trained_weights(folder / "acoustic", config.soundstorm))
-    voice.text.load_state_dict(_trained_weights(folder / "text", config.text))
-    if recipe.hearing is not None:
-        _check_sources(folder / "hearing", _sources(speech, text=voice.text))
-    save_voice(path, voice, precision)
-
-
-def _prompts(speech: Corpus, trained: Codec, units: SemanticTokenizer) -> dict[str, Prompt]:
-    """Take an utterance of every speaker as the prompt, where there are several; a held-out one if there is.
-
-    Whole and about `PROMPT_SECONDS` long: what follows a prompt begins as a sentence does.
+    Args:
+        recipe: the settings of every stage.
+        folder: holds the results of the stages, which later stages read.
     """
-    utterances = speech.utterances
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.recipe, self.folder = recipe, folder
+
+    # The stages, in their order
+
+    def make_corpus(self) -> Corpus:
+        """Make the corpus, or complete it."""
+        return make_corpus(self.recipe.corpus, self.folder / "corpus")
+
+    def train_codec(self) -> None:
+        """Train the codec on the corpus."""
+        settings = self.recipe.codec
+        train(CodecStage(settings, self.corpus), settings.optimization, self.stage_folder("codec"))
+
+    def fit_units(self) -> None:
+        """Fit the semantic units to the corpus, and tokenize the corpus with them."""
+        path = self.stage_folder("units") / "units.pt"
+        units = fit_units(self.recipe.units, self.corpus, path, self.lexicon.symbols)
+        self._semantic_tokens("units", units)
+
+    def train_text(self) -> None:
+        """Train the text stage to predict the semantic tokens of the corpus from its phones."""
+        settings, units = self.recipe.text, self.fitted_units()
+        self._record_sources("text", units=units)
+        tokens = self._semantic_tokens("units", units)
+        config = self.recipe.text_config(self.lexicon.symbols)
+        stage = TextStage(settings, config, self.corpus, tokens, units.rate, self.lexicon)
+        train(stage, settings.optimization, self.stage_folder("text"))
+
+    def distill_units(self) -> None:
+        """Train units that predict, for any speaker, the tokens that the text stage predicts.
+
+        Raises:
+            ConfigError: the recipe has no such stage.
+        """
+        settings = self.recipe.unit_distillation
+        if settings is None:
+            raise ConfigError(
+                f"recipe {self.recipe.name} has no [unit_distillation]; go on without this stage"
+            )
+        text = self.trained_text("unit_distillation")
+        self._record_sources("unit_distillation", text=text)
+        stage = UnitDistillationStage(settings, self.corpus, self._predicted_tokens(text))
+        train(stage, settings.optimization, self.stage_folder("unit_distillation"))
+
+    def train_acoustic(self) -> None:
+        """Train SoundStorm on the codes of the trained codec and the semantic tokens of the units."""
+        settings = self.recipe.acoustic
+        codec, units = self.trained_codec(), self.trained_units()
+        self._record_sources("acoustic", codec=codec, units=units)
+        folder = self.stage_folder("acoustic")
+        codes = corpus_tokens(folder / "codes", self.corpus, codec, codec.tokenize)
+        tokens = self._semantic_tokens(self._units_stage, units)
+        predicted = None
+        if settings.predicted_tokens:
+            predicted = self._predicted_tokens(self.trained_text("acoustic.predicted_tokens"))
+        frames_per_token = codec.sample_rate // (codec.hop * units.rate)
+        stage = AcousticStage(
+            settings,
+            self.recipe.soundstorm_config(),
+            self.corpus,
+            codes,
+            tokens,
+            frames_per_token,
+            predicted,
+        )
+        train(stage, settings.optimization, folder)
+
+    def assemble(self, path: Path, precision: Literal["fp16", "fp32"] = "fp16") -> None:
+        """Write the trained stages to one checkpoint.
+
+        Args:
+            path: of the checkpoint.
+            precision: of the weights in it.
+
+        Raises:
+            CheckpointError: a stage is not trained, or was trained on results that have changed since.
+        """
+        recipe = self.recipe
+        codec, units = self.trained_codec(), self.trained_units()
+        self._check_sources("acoustic", codec=codec, units=units)
+        self._check_sources("text", units=self.fitted_units())
+        prompts = speaker_prompts(self.corpus, codec, units)
+        config = VoiceConfig(
+            name=recipe.name,
+            codec=recipe.codec.model,
+            units=(recipe.unit_distillation or recipe.units).model,
+            soundstorm=recipe.soundstorm_config(),
+            text=recipe.text_config(self.lexicon.symbols),
+            decode=recipe.decode,
+            speaker=next(iter(prompts), None),
+        )
+        voice = build_voice(config, self.lexicon, prompts)
+        voice.codec.load_state_dict(codec.state_dict())
+        voice.units.load_state_dict(units.state_dict())
+        voice.soundstorm.load_state_dict(self.weights("acoustic", config.soundstorm))
+        voice.text.load_state_dict(self.weights("text", config.text))
+        if recipe.unit_distillation is not None:
+            self._check_sources("unit_distillation", text=voice.text)
+        save_voice(path, voice, precision)
+
+    # What the stages have made
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The corpus, which has to be complete."""
+        return Corpus(self.folder / "corpus")
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """The pronunciations that the text is read with."""
+        return shipped_lexicon(self.recipe.lexicon)
+
+    def stage_folder(self, stage: str) -> Path:
+        """Return the folder of a stage; that of its former name where an older version has begun it."""
+        for former, name in FORMER_NAMES.items():
+            if name == stage and (self.folder / former).exists():
+                return self.folder / former
+        return self.folder / stage
+
+    def weights(self, stage: str, config: Any, prefix: str = "") -> dict[str, Any]:
+        """Read the trained weights of a stage.
+
+        Args:
+            stage: the name of its folder.
+            config: of the network, which the state has to match.
+            prefix: selects the weights whose names begin with it, which is removed.
+
+        Raises:
+            CheckpointError: there are none, or they are of another configuration.
+        """
+        path = self.stage_folder(stage) / "state.pt"
+        if not path.exists():
+            raise CheckpointError(
+                f"nothing trained in {path.parent}; run 'soundstorm-train {_command(stage)}' first"
+            )
+        found = trained_weights(read_state(path, config, "train it again, or choose another --run"))
+        return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+
+    def trained_codec(self) -> Codec:
+        """Return the trained codec, without the discriminators beside it, in evaluation mode."""
+        codec = build_codec(self.recipe.codec.model)
+        codec.load_state_dict(self.weights("codec", self.recipe.codec.model, "codec."))
+        return codec.eval()
+
+    def fitted_units(self) -> SemanticTokenizer:
+        """Return the units that were fitted to the corpus, which the text stage learns from."""
+        return load_units(self.stage_folder("units") / "units.pt", self.recipe.units.model).eval()
+
+    def trained_units(self) -> SemanticTokenizer:
+        """Return the units of the finished voice: the distilled ones where the recipe has them."""
+        settings = self.recipe.unit_distillation
+        if settings is None:
+            return self.fitted_units()
+        units = build_units(settings.model)
+        units.load_state_dict(self.weights("unit_distillation", settings.model, "units."))
+        return units.eval()
+
+    def trained_text(self, needed_by: str) -> ParallelTextToSemantic:
+        """Return the trained parallel text stage; `needed_by` is the part of the recipe that requires it."""
+        config = self.recipe.text_config(self.lexicon.symbols)
+        if not isinstance(config, ParallelTextConfig):
+            raise ConfigError(
+                f"the recipe has {needed_by}, which needs text.model.kind = 'parallel'; set it, or leave "
+                f"{needed_by} out"
+            )
+        text = ParallelTextToSemantic(config)
+        text.load_state_dict(self.weights("text", config))
+        return text
+
+    @property
+    def _units_stage(self) -> str:
+        return "units" if self.recipe.unit_distillation is None else "unit_distillation"
+
+    def _semantic_tokens(self, stage: str, units: SemanticTokenizer) -> Tokens:
+        """Return the semantic tokens of the corpus, which the folder of the units' stage caches."""
+        return corpus_tokens(self.stage_folder(stage) / "tokens", self.corpus, units, units.tokenize)
+
+    def _predicted_tokens(self, text: ParallelTextToSemantic) -> Tokens:
+        """Return the semantic tokens that the text stage predicts for the true durations of the phones."""
+        units, utterances = self.fitted_units(), self.corpus.utterances
+        tokens = self._semantic_tokens("units", units)
+        ids = {symbol: index for index, symbol in enumerate(text.config.symbols)}
+
+        def predict(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
+            rows = [with_durations(utterances[n], tokens[n], units.rate, ids)[:2] for n in numbers]
+            (phones, lengths), (durations, _) = (pad(column) for column in zip(*rows, strict=True))
+            batch = text.predict(phones.to(device), lengths.to(device), durations.to(device))
+            return [row[: len(tokens[n])] for row, n in zip(batch, numbers, strict=True)]
+
+        models = nn.ModuleDict({"text": text, "units": units})  # other units make other lengths
+        folder = self.stage_folder("text") / "read"
+        return tokens_of_utterances(folder, self.corpus, models, predict, batch=16)
+
+    # What a stage was trained on
+
+    def _record_sources(self, stage: str, **models: nn.Module) -> None:
+        """Note which models a stage is trained on; raises `CheckpointError` if it began with others."""
+        folder = self.stage_folder(stage)
+        if (folder / "state.pt").exists():
+            self._check_sources(stage, **models)
+        elif PartialState().is_main_process:
+            write_file(folder / SOURCES, json.dumps(self._fingerprints(models)))
+
+    def _check_sources(self, stage: str, **models: nn.Module) -> None:
+        """Raise `CheckpointError` where a stage was trained on other weights than the run has now."""
+        folder = self.stage_folder(stage)
+        recorded = json.loads((folder / SOURCES).read_text()) if (folder / SOURCES).is_file() else {}
+        now = self._fingerprints(models)
+        for name, value in recorded.items():
+            if value != now[name]:
+                raise CheckpointError(
+                    f"{folder} was trained with another {name} than the run has now; remove "
+                    f"{folder} and run 'soundstorm-train {_command(stage)}' again"
+                )
+
+    def _fingerprints(self, models: Mapping[str, nn.Module]) -> dict[str, str]:
+        return {name: fingerprint(model, self.corpus) for name, model in models.items()}
+
+
+def _command(stage: str) -> str:
+    return COMMANDS.get(stage, stage)
+
+
+def speaker_prompts(corpus: Corpus, codec: Codec, units: SemanticTokenizer) -> dict[str, Prompt]:
+    """Return a prompt for every speaker, by name; none for a corpus of one speaker.
+
+    A prompt is a whole utterance of about `PROMPT_SECONDS`, so that speech follows it as one sentence
+    follows another; a held-out one where there is any.
+    """
+    utterances = corpus.utterances
     if len(utterances.speakers) < 2:
         return {}
-    found = {}
-    per_token = trained.sample_rate // (trained.hop * units.rate)
+    prompts = {}
+    frames_per_token = codec.sample_rate // (codec.hop * units.rate)
     for number, name in enumerate(utterances.speakers):
         spoken = utterances.speaker == number
         own = utterances.where(utterances.held_out & spoken) or utterances.where(spoken)
         chosen = own[int(np.abs(own.seconds - PROMPT_SECONDS).argmin())]
-        audio = torch.from_numpy(speech.audio(chosen))[None]
+        audio = torch.from_numpy(corpus.audio(chosen))[None]
         with torch.inference_mode():
-            codes, tokens = trained.tokenize(audio)[0], units.tokenize(audio)[0]
-        count = min(len(codes) // per_token, len(tokens))
-        found[name] = Prompt(codes[: count * per_token].numpy(), tokens[:count].numpy())
-    return found
-
-
-def soundstorm_config(recipe: Recipe) -> SoundStormConfig:
-    """Say which SoundStorm a recipe asks for: its codec and units give the alphabets."""
-    model = recipe.codec.model
-    vocabulary = recipe.units.model.vocabulary
-    groups = model.rq_groups if isinstance(model, SoundStreamConfig) else 1
-    return SoundStormConfig(model.levels, model.codebook_size, vocabulary, recipe.acoustic.conformer, groups)
-
-
-def text_config(recipe: Recipe, lexicon: Lexicon) -> ParallelTextConfig | TextToSemanticConfig:
-    """Say which text stage a recipe asks for: the lexicon and the units give the alphabets."""
-    units_config = recipe.units.model
-    return with_alphabets(recipe.text.model, lexicon.symbols, units_config.vocabulary, units_config.rate)
-
-
-def _fitted_units(recipe: Recipe, folder: Path) -> SemanticTokenizer:
-    return load_units(folder / "units" / "units.pt", recipe.units.model)
-
-
-def _heard(folder: Path, speech: Corpus, units: SemanticTokenizer) -> Tokens:
-    """Give the corpus as the units in `folder` hear it."""
-    return corpus_tokens(folder / "tokens", speech, units, units.tokenize)
-
-
-def _units(recipe: Recipe, folder: Path) -> tuple[Path, SemanticTokenizer]:
-    """Give the units that SoundStorm learns from, and their folder: `hearing`, where the recipe has it."""
-    if recipe.hearing is None:
-        return folder / "units", _fitted_units(recipe, folder).eval()
-    units = build_units(recipe.hearing.model)
-    units.load_state_dict(_trained_weights(folder / "hearing", recipe.hearing.model, "units."))
-    return folder / "hearing", units.eval()
-
-
-def _reader(recipe: Recipe, folder: Path, asked_by: str) -> ParallelTextToSemantic:
-    """Give the trained text stage, which reads at a given pace where it is the parallel one."""
-    config = text_config(recipe, shipped_lexicon(recipe.lexicon))
-    if not isinstance(config, ParallelTextConfig):
-        raise ConfigError(
-            f"the recipe has {asked_by}, which needs text.model.kind = 'parallel'; set it, or leave "
-            f"{asked_by} out"
-        )
-    reader = ParallelTextToSemantic(config)
-    reader.load_state_dict(_trained_weights(folder / "text", config))
-    return reader
-
-
-def _read_tokens(recipe: Recipe, folder: Path, speech: Corpus, reader: ParallelTextToSemantic) -> Tokens:
-    """Let the text stage read the corpus at the pace at which it was spoken."""
-    fitted = _fitted_units(recipe, folder)
-    tokens = _heard(folder / "units", speech, fitted)
-    ids = {symbol: index for index, symbol in enumerate(reader.config.symbols)}
-
-    def read(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
-        rows = [with_durations(speech.utterances[n], tokens[n], fitted.rate, ids)[:2] for n in numbers]
-        (phones, lengths), (durations, _) = (pad(column) for column in zip(*rows, strict=True))
-        batch = reader.read(phones.to(device), lengths.to(device), durations.to(device))
-        return [row[: len(tokens[n])] for row, n in zip(batch, numbers, strict=True)]
-
-    models = nn.ModuleDict({"text": reader, "units": fitted})  # other units, other lengths
-    return tokens_of_utterances(folder / "text" / "read", speech, models, read, batch=16)
-
-
-def _sources(speech: Corpus, **models: nn.Module) -> dict[str, str]:
-    """Tell the models that a stage learns from by fingerprints."""
-    return {name: fingerprint(model, speech) for name, model in models.items()}
-
-
-def _learn_from(folder: Path, sources: Mapping[str, str]) -> None:
-    """Let a stage learn from these, and keep that; a training that began with others does not go on."""
-    if (folder / "state.pt").exists():
-        _check_sources(folder, sources)
-    elif PartialState().is_main_process:
-        write_file(folder / SOURCES, json.dumps(sources))
-
-
-def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:
-    """Raise `CheckpointError` where what is trained in `folder` learned from other weights."""
-    kept = json.loads((folder / SOURCES).read_text()) if (folder / SOURCES).is_file() else {}
-    for name, value in kept.items():
-        if value != sources[name]:
-            raise CheckpointError(
-                f"what is trained in {folder} learned from another {name} than the run has by now; remove "
-                f"{folder} and run 'soundstorm-train {folder.name}' again"
-            )
-
-
-def _trained_codec(recipe: Recipe, folder: Path) -> Codec:
-    trained = build_codec(recipe.codec.model)
-    # The discriminators beside it have done their work.
-    trained.load_state_dict(_trained_weights(folder / "codec", recipe.codec.model, "codec."))
-    return trained.eval()
-
-
-def _trained_weights(folder: Path, config: Any, part: str = "") -> dict[str, Any]:
-    """Read what a stage has trained: of the `part` of its model alone whose names begin so."""
-    if not (folder / "state.pt").exists():
-        raise CheckpointError(f"nothing trained in {folder}; run 'soundstorm-train {folder.name}' first")
-    remedy = "train it again, or choose another --run"
-    weights = trained_weights(read_state(folder / "state.pt", config, remedy))
-    return {name.removeprefix(part): value for name, value in weights.items() if name.startswith(part)}
+            codes, tokens = codec.tokenize(audio)[0], units.tokenize(audio)[0]
+        count = min(len(codes) // frames_per_token, len(tokens))
+        prompts[name] = Prompt(codes[: count * frames_per_token].numpy(), tokens[:count].numpy())
+    return prompts

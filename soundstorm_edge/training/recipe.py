@@ -1,4 +1,4 @@
-"""Recipes: one TOML file that says everything about how a voice is trained."""
+"""Recipes: a TOML file with all settings of a training run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import Any
 
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
+from ..codec.soundstream import SoundStreamConfig
 from ..data.corpus_config import CorpusConfig
 from ..data.shipped_lexicon import LexiconName
 from ..errors import ConfigError
+from ..soundstorm.soundstorm_config import SoundStormConfig
 from ..support.config import from_dict
+from ..text_to_semantic.autoregressive_config import TextToSemanticConfig
+from ..text_to_semantic.parallel import ParallelTextConfig
 from .stages.acoustic_stage import AcousticRecipe
 from .stages.codec_stage import CodecRecipe
-from .stages.text_stage import TextRecipe
-from .stages.unit_distillation import HearingRecipe
+from .stages.text_stage import TextRecipe, with_alphabets
+from .stages.unit_distillation import UnitDistillationRecipe
 from .stages.units_stage import UnitsRecipe
 
 if sys.version_info >= (3, 11):
@@ -25,13 +29,25 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+FORMER_NAMES = {"hearing": "unit_distillation"}  # of stages: recipes and runs of older versions have these
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every stage's settings, and how the finished voice is decoded; `hearing` may be left out.
+    """The settings of every stage, and of decoding.
 
-    lexicon: which pronunciations text is read with. sample_rate: of corpus, codec and units, where they do
-    not say one; None leaves each its own default.
+    Args:
+        name: of the recipe, and of its run and voice.
+        corpus: where the speech comes from.
+        codec, units, acoustic, text: the stages.
+        unit_distillation: the optional stage between text and acoustic.
+        decode: the decoding options that the finished voice recommends.
+        lexicon: the pronunciations that text is read with.
+        sample_rate: in Hz, of corpus, codec and units where they have none of their own; None leaves each
+            its own default.
+
+    Raises:
+        ConfigError: the stages do not fit each other.
     """
 
     name: str
@@ -40,7 +56,7 @@ class Recipe:
     units: UnitsRecipe = field(default_factory=UnitsRecipe)
     acoustic: AcousticRecipe = field(default_factory=AcousticRecipe)
     text: TextRecipe = field(default_factory=TextRecipe)
-    hearing: HearingRecipe | None = None
+    unit_distillation: UnitDistillationRecipe | None = None
     decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
     lexicon: LexiconName = "flite"
     sample_rate: int | None = None
@@ -54,16 +70,35 @@ class Recipe:
                 f"{rate} units a second do not divide the codec's {codec.sample_rate / codec.hop:g} frames a "
                 "second; change units.model.rate or the codec's hop"
             )
-        if self.hearing is not None:
+        if self.unit_distillation is not None:
             for name in ("sample_rate", "rate", "vocabulary"):
-                asked, given = getattr(self.units.model, name), getattr(self.hearing.model, name)
-                if asked != given:
-                    raise ConfigError(f"hearing.model.{name} is {given}, expected {asked} as in units.model")
+                expected = getattr(self.units.model, name)
+                given = getattr(self.unit_distillation.model, name)
+                if expected != given:
+                    raise ConfigError(
+                        f"unit_distillation.model.{name} is {given}, expected {expected} as in units.model"
+                    )
         self.decode.check_levels(codec.levels)
+
+    def soundstorm_config(self) -> SoundStormConfig:
+        """Return the configuration of SoundStorm; codec and units determine its alphabets."""
+        codec = self.codec.model
+        return SoundStormConfig(
+            levels=codec.levels,
+            codebook_size=codec.codebook_size,
+            vocabulary=self.units.model.vocabulary,
+            conformer=self.acoustic.conformer,
+            groups=codec.rq_groups if isinstance(codec, SoundStreamConfig) else 1,
+        )
+
+    def text_config(self, symbols: tuple[str, ...]) -> ParallelTextConfig | TextToSemanticConfig:
+        """Return the configuration of the text stage, for the phones `symbols` of a lexicon."""
+        units = self.units.model
+        return with_alphabets(self.text.model, symbols, units.vocabulary, units.rate)
 
 
 def shipped_recipes() -> list[str]:
-    """Name the recipes inside the package."""
+    """Return the names of the recipes in the package."""
     folder = resources.files(__package__) / "recipes"
     return sorted(
         entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
@@ -71,9 +106,13 @@ def shipped_recipes() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Read the recipe in the file `name`, or the shipped one of that name.
+    """Read a recipe.
 
-    Raises `ConfigError` where there is none, where it is not TOML, and for unknown keys.
+    Args:
+        name: of a TOML file, or of a recipe in the package.
+
+    Raises:
+        ConfigError: there is none, it is not TOML, or it has unknown keys or impossible values.
     """
     if name in shipped_recipes():
         text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
@@ -90,33 +129,42 @@ def load_recipe(name: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {name} is not TOML: {error}") from error
     where = f"recipe {name}"
-    return from_dict(Recipe, _with_steps(_with_sample_rate(table), where), where)
+    table = _with_sample_rate(_with_current_names(table))
+    return from_dict(Recipe, _with_decode_steps(table, where), where)
+
+
+def _with_current_names(table: dict[str, Any]) -> dict[str, Any]:
+    """Rename the keys of older recipes: `[hearing]`, and `read` of `[acoustic]`."""
+    table = _renamed(table, FORMER_NAMES)
+    if isinstance(acoustic := table.get("acoustic"), dict):
+        table["acoustic"] = _renamed(acoustic, {"read": "predicted_tokens"})
+    return table
+
+
+def _renamed(table: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    for former, name in names.items():
+        if former in table and name in table:
+            raise ConfigError(f"the recipe has {former!r} and {name!r}, two names of one key; keep {name!r}")
+    return {names.get(key, key): value for key, value in table.items()}
 
 
 def _with_sample_rate(table: dict[str, Any]) -> dict[str, Any]:
-    """Give the recipe's one `sample_rate` to every part that has none of its own."""
+    """Copy the recipe's `sample_rate` to every part that has none of its own."""
     if "sample_rate" not in table:
         return table
     rate = table["sample_rate"]
     filled = {**table, "corpus": {"sample_rate": rate, **_table(table, "corpus")}}
-    for stage, kind in (("codec", "spectral"), ("units", "spectral"), ("hearing", "phonetic")):
-        if stage != "hearing" or stage in table:
+    kinds = {"codec": "spectral", "units": "spectral", "unit_distillation": "phonetic"}
+    for stage, kind in kinds.items():
+        if stage != "unit_distillation" or stage in table:
             model = {"kind": kind} | _table(_table(table, stage), "model")
             key = "target_sample_hz" if model["kind"] == "soundstream" else "sample_rate"
             filled[stage] = {**_table(table, stage), "model": {key: rate, **model}}
     return filled
 
 
-def _table(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """Give a table inside another one, empty where it is missing."""
-    found = parent.get(key, {})
-    if not isinstance(found, dict):
-        raise ConfigError(f"{key} is {found!r}, expected a table")
-    return found
-
-
-def _with_steps(table: dict[str, Any], where: str) -> dict[str, Any]:
-    """Give a recipe that says nothing of the decoding steps some for each of its codec's levels."""
+def _with_decode_steps(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """Add `decode.steps` for every level of the codec to a recipe without them."""
     decode = _table(table, "decode")
     if "steps" in decode:
         return table
@@ -125,5 +173,13 @@ def _with_steps(table: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def default_steps(levels: int) -> list[int]:
-    """How many passes each level takes where a recipe does not say: most for the coarse ones."""
+    """Return the decoding steps of each level for a recipe without them: most for the coarse ones."""
     return [8, 3, *[1] * levels][:levels]
+
+
+def _table(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a table inside another one, empty where it is missing."""
+    found = parent.get(key, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{key} is {found!r}, expected a table")
+    return found

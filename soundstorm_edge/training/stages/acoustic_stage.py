@@ -1,4 +1,4 @@
-"""Stage `acoustic`: teach SoundStorm to fill masked codes from semantic tokens."""
+"""Stage `acoustic`: train SoundStorm to predict masked codes from semantic tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..batches import pad, spread_evenly
 from ..optimization import Optimization
 from ..stage import Stage
 
-# What two processor cores can train and speak with.
+# Small enough to train and to speak on two processor cores.
 SMALL = ConformerConfig(
     dim=256, depth=6, heads=4, conv_kernel_size=5, num_residual_streams=1, value_residual=False
 )
@@ -26,33 +26,43 @@ SMALL = ConformerConfig(
 
 @dataclass(frozen=True)
 class AcousticRecipe:
-    """The Conformer, the masking, and the length of training samples in frames.
+    """The settings of the stage; levels, codebook size and vocabulary follow from codec and units.
 
-    The levels, the codebook size and the vocabulary are those of the codec and the units.
-
-    read: share of the utterances whose semantic tokens are those that the parallel text stage reads at the
-    pace at which they were spoken. Where it has learned one speaker alone, these tell nothing of the voice,
-    so that the prompt must; and they are what SoundStorm hears in text to speech. The text stage has to be
-    trained before.
+    Args:
+        conformer: the network.
+        masking: which codes are masked in training.
+        frames: length of a training sample.
+        predicted_tokens: share of the utterances whose semantic tokens are predicted by the parallel text
+            stage, for the true durations, in place of those of the audio. These are the tokens of text to
+            speech; and where the text stage was trained on one speaker, they do not identify the voice, so
+            that SoundStorm learns it from the prompt. The text stage has to be trained before.
+        optimization: how it is trained.
     """
 
     conformer: ConformerConfig = field(default_factory=lambda: SMALL)
     masking: Masking = field(default_factory=Masking)
     frames: int = 256
-    read: float = 0.0
+    predicted_tokens: float = 0.0
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.read <= 1:
-            raise ConfigError(f"read is {self.read}, expected a share from 0 to 1")
+        if not 0 <= self.predicted_tokens <= 1:
+            raise ConfigError(f"predicted_tokens is {self.predicted_tokens}, expected a share from 0 to 1")
 
 
 class AcousticStage(Stage):
-    """Stretches of one speaker's speech: codes with the semantic tokens of the same frames.
+    """Samples of one speaker's speech: codes with the semantic tokens of the same frames.
 
-    A stretch runs on from one utterance into another one, as a sentence follows its prompt.
+    A sample continues from one utterance into another one, as a sentence follows its prompt.
 
-    tokens: those that were heard. read: those that the text stage reads, for the recipe's share of them.
+    Args:
+        recipe: the settings.
+        config: of SoundStorm.
+        corpus: the speech.
+        codes: of every utterance, `[frames, levels]`.
+        tokens: the semantic tokens of every utterance's audio, `[tokens]`.
+        frames_per_token: frames of the codec per semantic token.
+        predicted: the tokens that the text stage predicts, for the recipe's share of the utterances.
     """
 
     name = "acoustic"
@@ -65,12 +75,13 @@ class AcousticStage(Stage):
         codes: Sequence[np.ndarray],
         tokens: Sequence[np.ndarray],
         frames_per_token: int,
-        read: Sequence[np.ndarray] | None = None,
+        predicted: Sequence[np.ndarray] | None = None,
     ) -> None:
         self.config, self.recipe = config, recipe
         torch.manual_seed(recipe.optimization.seed)
         self.model = SoundStorm.from_config(config)
-        self.codes, self.tokens, self.frames_per_token, self.read = codes, tokens, frames_per_token, read
+        self.codes, self.tokens, self.predicted = codes, tokens, predicted
+        self.frames_per_token = frames_per_token
         utterances = corpus.utterances
         self.numbers = np.flatnonzero(~utterances.held_out)
         self.speaker = utterances.speaker[self.numbers]
@@ -80,7 +91,7 @@ class AcousticStage(Stage):
         self.lengths = np.full(len(self.numbers), recipe.frames)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Read `frames` frames from a random place of an utterance on: codes, semantic tokens."""
+        """Read `frames` frames from a random position in an utterance: codes, semantic tokens."""
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         missing = self.recipe.frames
         others = self.of_speaker[self.speaker[number]]
@@ -92,24 +103,24 @@ class AcousticStage(Stage):
         return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Make a batch: codes, semantic tokens, lengths."""
+        """Stack codes `[batch, frames, levels]`, semantic tokens `[batch, frames]`, lengths `[batch]`."""
         codes, lengths = pad([sample[0] for sample in samples])
         tokens, _ = pad([sample[1] for sample in samples])
         return codes, tokens, lengths
 
     def _pair(self, number: int, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Give codes and tokens of an utterance; without `rng`, the tokens that were heard."""
+        """Return codes and tokens of an utterance; without `rng`, the tokens of its audio."""
         tokens = self.tokens
-        if self.read is not None and rng is not None and rng.random() < self.recipe.read:
-            tokens = self.read
+        if self.predicted is not None and rng is not None and rng.random() < self.recipe.predicted_tokens:
+            tokens = self.predicted
         return align(self.codes[number], tokens[number], self.frames_per_token)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the masking loss."""
+        """Compute the loss of `SoundStorm.forward`."""
         return self._loss(model, batch, self.recipe.masking), {}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the loss of held-out utterances at every level, masked wholly but for prompts."""
+        """Return the loss of held-out utterances at every level, fully masked after the prompt."""
         batch = tuple(tensor.to(device) for tensor in self.collate(self.held_out))
         scores = {}
         for level in range(self.config.levels):
@@ -125,7 +136,7 @@ class AcousticStage(Stage):
 
 
 def align(codes: np.ndarray, tokens: np.ndarray, frames_per_token: int) -> tuple[np.ndarray, np.ndarray]:
-    """Repeat tokens `[tokens]` to the frames of codes `[frames, levels]`; both cut to the shorter."""
+    """Repeat tokens `[tokens]` to the rate of codes `[frames, levels]`; both are cut to the shorter."""
     repeated = np.repeat(tokens, frames_per_token)
     frames = min(len(codes), len(repeated))
     return codes[:frames], repeated[:frames]

@@ -1,4 +1,4 @@
-"""Stage `codec`: learn to turn audio into codes and back."""
+"""Stage `codec`: train the autoencoder between audio and codes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,27 @@ from ...data.corpus import Corpus
 from ..optimization import Optimization
 from ..stage import Stage
 
-CODING = ("encoder", "to_latent", "quantizer")  # what the weights that make codes begin with, in both codecs
+# Prefixes of the names of weights that determine the codes, in both codecs.
+CODING = (
+    "encoder",
+    "to_latent",
+    "quantizer",
+)
 
 
 @dataclass(frozen=True)
 class CodecRecipe:
-    """Which codec, and how it is trained.
+    """The settings of the stage.
 
-    frames: length of a training crop; commitment, adversarial, features: weights of those losses, beside
-    the spectral loss. An `adversarial` of 0 trains without discriminators. fixed_codes: the encoder and its
-    codebooks stay, and the decoder alone learns: what SoundStorm knows of the codes stays true.
+    Args:
+        model: the codec.
+        frames: length of a training crop.
+        commitment: weight of the commitment loss, beside the spectral loss.
+        adversarial: weight of the adversarial loss; 0 trains without discriminators.
+        features: weight of the feature matching loss, relative to the adversarial one.
+        fixed_codes: train the decoder only, so that the codes keep their meaning for SoundStorm.
+        discriminators: their sizes.
+        optimization: how all of it is trained.
     """
 
     model: SpectralCodecConfig | SoundStreamConfig = field(default_factory=SpectralCodecConfig)
@@ -43,7 +54,7 @@ class CodecRecipe:
 
 
 class CodecStage(Stage):
-    """Random crops; spectral loss over several resolutions, commitment, and optionally discriminators."""
+    """Random crops; multi-resolution spectral loss, commitment, and optionally discriminators."""
 
     name = "codec"
 
@@ -54,14 +65,14 @@ class CodecStage(Stage):
         if recipe.fixed_codes:
             for name, weight in self.codec.named_parameters():
                 weight.requires_grad_(not name.startswith(CODING))
-        self.model = with_adversaries(self.codec, recipe)
+        self.model = with_discriminators(self.codec, recipe)
         self.spectral_loss = SpectralLoss(self.codec.sample_rate)
         self.corpus = corpus
         self.samples = recipe.frames * self.codec.hop
         seconds = self.samples / self.codec.sample_rate
         self.utterances = corpus.at_least(seconds, held_out=False)
         self.held_out = corpus.at_least(seconds, held_out=True)[:32]
-        self.lengths = np.ones(len(self.utterances))  # all crops are alike
+        self.lengths = np.ones(len(self.utterances))  # all crops have one length
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Read a crop `[samples]` of an utterance."""
@@ -70,11 +81,11 @@ class CodecStage(Stage):
         return (self.corpus.audio(utterance, int(rng.integers(last + 1)), self.samples),)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Make a batch `[batch, samples]`."""
+        """Stack crops, float32 `[batch, samples]`."""
         return (torch.from_numpy(np.stack([crop for (crop,) in samples])),)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add up the losses of the codec and, where there are any, of its adversaries."""
+        """Add up the weighted losses of the codec and, where there are any, of its discriminators."""
         (real,) = batch
         audio, commitment, adversarial = model(real)
         spectral = self.spectral_loss.to(real.device)(audio, real)
@@ -88,7 +99,7 @@ class CodecStage(Stage):
         return loss, {name: part.detach() for name, part in parts.items()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the spectral loss of held-out crops."""
+        """Return the spectral loss of held-out crops."""
         crops = [self.corpus.audio(u, 0, self.samples) for u in self.held_out]
         real = torch.from_numpy(np.stack(crops)).to(device)
         codes = self.codec.tokenize(real)
@@ -96,23 +107,23 @@ class CodecStage(Stage):
         return {"spectral": self.spectral_loss(audio, real).item()}
 
     def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
-        """Give a held-out crop as the codec repeats it."""
+        """Return the reconstruction of a held-out crop."""
         real = torch.from_numpy(self.corpus.audio(self.held_out[0], 0, self.samples))[None].to(device)
         audio = self.codec.decode_from_codebook_indices(self.codec.tokenize(real))
         return {"reconstruction": (audio[0].cpu().numpy(), self.codec.sample_rate)}
 
 
-def with_adversaries(codec: Codec, recipe: CodecRecipe) -> nn.Module:
-    """Put what a recipe trains beside the codec together with it; the names of its weights begin `codec.`."""
+def with_discriminators(codec: Codec, recipe: CodecRecipe) -> nn.Module:
+    """Join a codec with the discriminators of a recipe; the names of its weights gain the prefix `codec.`."""
     discriminators = Discriminators(recipe.discriminators) if recipe.adversarial else None
-    return _Adversaries(codec, discriminators, fixed_codes=recipe.fixed_codes)
+    return _AdversarialCodec(codec, discriminators, fixed_codes=recipe.fixed_codes)
 
 
-class _Adversaries(nn.Module):
+class _AdversarialCodec(nn.Module):
     """A codec and its discriminators as one module, so that one backward pass trains both.
 
-    The codec is judged by frozen discriminators, and they are taught with audio that carries no
-    gradient to the codec: neither loss reaches the other's weights.
+    The adversarial loss of the codec passes through frozen discriminators, and the discriminators are trained
+    on detached audio: neither loss has a gradient for the other's weights.
     """
 
     def __init__(self, codec: Codec, discriminators: Discriminators | None, *, fixed_codes: bool) -> None:
@@ -125,23 +136,23 @@ class _Adversaries(nn.Module):
         output = _decode(self.codec, real) if self.fixed_codes else self.codec.reconstruct(real)
         if self.discriminators is None:
             return output.audio, output.commitment_loss, {}
-        truth = self.discriminators(real)
-        judged = self.discriminators(output.audio.detach())
+        of_real = self.discriminators(real)
+        of_detached = self.discriminators(output.audio.detach())
         with frozen(self.discriminators):
-            seen = self.discriminators(output.audio)
+            of_decoded = self.discriminators(output.audio)
         return (
             output.audio,
             output.commitment_loss,
             {
-                "discriminator": discriminator_loss(truth, judged),
-                "adversarial": adversarial_loss(seen),
-                "features": feature_matching_loss(truth, seen),
+                "discriminator": discriminator_loss(of_real, of_detached),
+                "adversarial": adversarial_loss(of_decoded),
+                "features": feature_matching_loss(of_real, of_decoded),
             },
         )
 
 
 def _decode(codec: Codec, real: Tensor) -> CodecOutput:
-    """Decode the codes of audio, which are as they will be: no level is dropped, and no codebook moves."""
+    """Encode and decode audio as in inference: no level is dropped, and no codebook is updated."""
     with torch.autocast(real.device.type, enabled=False):
         codes = codec.tokenize(real)
     return CodecOutput(codec.decode_from_codebook_indices(codes), codes, real.new_zeros(()))

@@ -1,4 +1,4 @@
-"""Stage `text`: teach phones to become semantic tokens."""
+"""Stage `text`: train the text stage to predict semantic tokens from phones."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ from ..stage import Stage
 
 @dataclass(frozen=True)
 class TextRecipe:
-    """Which stage: `parallel` needs the time of every phone, `autoregressive` the phones alone.
+    """The settings of the stage.
 
-    speaker: learn this one's speech alone, so that every voice speaks with one rhythm; empty takes all.
-    `with_alphabets` sets the symbols, vocabulary and rate of the model to those of the lexicon and units.
+    Args:
+        model: `parallel` needs the times of the phones, `autoregressive` the phones only. Its symbols,
+            vocabulary and rate are set to those of lexicon and units.
+        speaker: train on this speaker only, whose rhythm all voices then have; empty trains on all.
+        optimization: how it is trained.
     """
 
     model: ParallelTextConfig | TextToSemanticConfig = field(default_factory=ParallelTextConfig)
@@ -37,7 +40,7 @@ class TextRecipe:
 
 
 class TextStage(Stage):
-    """Whole utterances: phones and semantic tokens, and durations where the stage needs them."""
+    """Whole utterances: phones, semantic tokens, and durations for the parallel model."""
 
     name = "text"
 
@@ -74,7 +77,7 @@ class TextStage(Stage):
         utterance, tokens = self.corpus.utterances[number], self.tokens[number]
         if isinstance(self.config, ParallelTextConfig):
             return with_durations(utterance, tokens, self.rate, self.ids)
-        return _plain(utterance, tokens, self.ids, self.lexicon)
+        return _without_durations(utterance, tokens, self.ids, self.lexicon)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
         """Stack phones, their lengths, [durations,] tokens, their lengths."""
@@ -86,14 +89,14 @@ class TextStage(Stage):
         return phones, phone_lengths, durations, tokens, token_lengths
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the cross entropy of the tokens, and of the durations their squared error."""
+        """Compute the cross entropy of the tokens, and the squared error of the log durations."""
         if isinstance(self.config, TextToSemanticConfig):
             return _autoregressive_loss(model, self.config, *batch), {}
         tokens, durations = model(*batch)
         return tokens + durations, {"tokens": tokens.detach(), "durations": durations.detach()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the losses of held-out utterances."""
+        """Return the losses of held-out utterances."""
         batch = tuple(tensor.to(device) for tensor in self.collate(self.held_out))
         loss, parts = self.loss(self.model, batch)
         return {name: value.item() for name, value in (parts or {"tokens": loss}).items()}
@@ -102,7 +105,7 @@ class TextStage(Stage):
 def with_alphabets(
     config: ParallelTextConfig | TextToSemanticConfig, symbols: tuple[str, ...], vocabulary: int, rate: int
 ) -> ParallelTextConfig | TextToSemanticConfig:
-    """Give `config` the phones of a lexicon, and the semantic tokens and rate of the units."""
+    """Return `config` with the phones of a lexicon, and the vocabulary and rate of the units."""
     if isinstance(config, ParallelTextConfig):
         return replace(config, symbols=symbols, vocabulary=vocabulary)
     return replace(
@@ -133,7 +136,7 @@ def _autoregressive_loss(
 def with_durations(
     utterance: Utterance, tokens: np.ndarray, rate: int, ids: dict[str, int]
 ) -> tuple[np.ndarray, ...]:
-    """Give the ids of an utterance's phones, how many tokens each lasts, and the tokens."""
+    """Return the phone ids of an utterance, their durations in tokens, and the tokens, all int64."""
     if not utterance.ends:
         raise CorpusError(
             f"utterance {utterance.id} has no phone times, which the parallel text stage needs; "
@@ -144,7 +147,7 @@ def with_durations(
     return _phone_ids(utterance.phones, ids), np.diff(borders), tokens
 
 
-def _plain(
+def _without_durations(
     utterance: Utterance, tokens: np.ndarray, ids: dict[str, int], lexicon: Lexicon
 ) -> tuple[np.ndarray, ...]:
     phones = utterance.phones or tuple(lexicon.phones(utterance.text))

@@ -1,8 +1,8 @@
-"""Stage `hearing`: teach semantic units to hear, of any speaker, the tokens that the text stage reads.
+"""Stage `unit_distillation`: train units to predict, for any speaker, the tokens of the text stage.
 
-The first units take one phone for another here and there, most of all from speakers who are not the clearest.
-The text stage knows the phones, so what it reads is free of that; units that learn from it (distillation,
-arXiv 1503.02531) give the tokens of its one speaker for the speech of all.
+The first units confuse phones here and there, most of all for speakers who are not the clearest. The text
+stage knows the phones, so its tokens are free of that; units that are trained on them (knowledge
+distillation, arXiv 1503.02531) assign the tokens of its one speaker to the speech of all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ from ..stage import Stage
 
 
 @dataclass(frozen=True)
-class HearingRecipe:
-    """The units that learn, with the vocabulary and rate of the first ones, and the frames of a crop."""
+class UnitDistillationRecipe:
+    """The settings of the stage.
+
+    Args:
+        model: the units to train; vocabulary, rate and sample rate are those of the first units.
+        frames: length of a training crop, in tokens.
+        optimization: how they are trained.
+    """
 
     model: PhoneticUnitsConfig = field(
         default_factory=lambda: PhoneticUnitsConfig(dim=256, depth=8, kernel=9)
@@ -35,32 +41,41 @@ class HearingRecipe:
     )
 
 
-class HearingStage(Stage):
-    """Crops of speech, and the token that was read for each frame.
+class UnitDistillationStage(Stage):
+    """Crops of speech, and the token that the text stage predicts for each frame.
 
-    read: the tokens of every utterance, as the text stage reads them at the pace at which it was spoken.
+    Args:
+        recipe: the settings.
+        corpus: the speech.
+        predicted: the tokens of every utterance, predicted by the text stage for the true durations.
+
+    Raises:
+        CorpusError: no utterance is as long as a crop.
     """
 
-    name = "hearing"
+    name = "unit distillation"
 
-    def __init__(self, recipe: HearingRecipe, corpus: Corpus, read: Sequence[np.ndarray]) -> None:
-        self.config, self.recipe, self.corpus, self.read = recipe.model, recipe, corpus, read
+    def __init__(
+        self, recipe: UnitDistillationRecipe, corpus: Corpus, predicted: Sequence[np.ndarray]
+    ) -> None:
+        self.config, self.recipe = recipe.model, recipe
+        self.corpus, self.predicted = corpus, predicted
         torch.manual_seed(recipe.optimization.seed)
         self.units = PhoneticUnits(recipe.model)
-        self.model = _Listener(self.units)
+        self.model = _TrainableUnits(self.units)
         self.hop = recipe.model.sample_rate // recipe.model.rate
-        for part in (False, True):  # an error where there is nothing so long
+        for part in (False, True):  # raises where none is that long
             corpus.at_least(recipe.frames / recipe.model.rate, held_out=part)
         self.numbers, held_out = (
             [n for n in np.flatnonzero(chosen).tolist() if self._frames(n) >= recipe.frames]
             for chosen in (~corpus.utterances.held_out, corpus.utterances.held_out)
         )
         self.held_out = spread_evenly(held_out, 32)  # of all speakers
-        self.lengths = np.ones(len(self.numbers))  # all crops are alike
+        self.lengths = np.ones(len(self.numbers))  # all crops have one length
 
     def _frames(self, number: int) -> int:
-        spoken = int(self.corpus.utterances[number].seconds * self.config.sample_rate)
-        return min(len(self.read[number]), spoken // self.hop)
+        samples = int(self.corpus.utterances[number].seconds * self.config.sample_rate)
+        return min(len(self.predicted[number]), samples // self.hop)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Read a crop: audio float32 `[samples]`, tokens int64 `[frames]`."""
@@ -71,27 +86,27 @@ class HearingStage(Stage):
         start = int(rng.integers(self._frames(number) - frames + 1))
         utterance = self.corpus.utterances[number]
         audio = self.corpus.audio(utterance, start * self.hop, frames * self.hop)
-        return audio, self.read[number][start : start + frames].astype(np.int64)
+        return audio, self.predicted[number][start : start + frames].astype(np.int64)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack both."""
+        """Stack audio float32 `[batch, samples]` and tokens int64 `[batch, frames]`."""
         return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the cross entropy of the tokens, and the share that is heard as it was read."""
+        """Compute the cross entropy (nats per token), and the share of tokens that is predicted correctly."""
         audio, tokens = batch
         logits = model(audio).float().transpose(1, 2)
         return F.cross_entropy(logits, tokens), {"same": (logits.argmax(dim=1) == tokens).float().mean()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the share of the tokens of held-out speech that are heard as they were read."""
+        """Return the share of the tokens of held-out speech that is predicted correctly."""
         rng = np.random.default_rng(0)
         audio, tokens = self.collate([self._crop(number, rng) for number in self.held_out])
         return {"same": (self.units.tokenize(audio.to(device)).cpu() == tokens).float().mean().item()}
 
 
-class _Listener(nn.Module):
-    """Units whose centroids are learned with their features."""
+class _TrainableUnits(nn.Module):
+    """Units whose centroids are trained together with their features."""
 
     def __init__(self, units: PhoneticUnits) -> None:
         super().__init__()
@@ -99,21 +114,25 @@ class _Listener(nn.Module):
         self.units, self.dropout = units, nn.Dropout(0.05)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Turn audio `[batch, samples]` into logits `[batch, frames, vocabulary]`: how near each unit is.
+        """Map audio float32 `[batch, samples]` to logits `[batch, frames, vocabulary]`.
 
-        They are squared distances, less what all units of a frame share, scaled for a good start.
+        They are negative squared distances to the centroids, without the term that all units of a frame
+        share, scaled to start with useful gradients.
         """
         mel = self.units.mel(audio)
-        features = self.units.features_of(hide_bands_and_spans(mel) if self.training else mel)
+        features = self.units.features_of(mask_bands_and_spans(mel) if self.training else mel)
         features, centroids = self.dropout(features), self.units.centroids
         return 0.3 * (2 * features @ centroids.T - centroids.square().sum(dim=-1))
 
 
-def hide_bands_and_spans(mel: Tensor) -> Tensor:
-    """Put the mean of a sample in the place of some of its bands and frames (SpecAugment, arXiv 1904.08779).
+def mask_bands_and_spans(mel: Tensor) -> Tensor:
+    """Replace some bands and frames of each sample by its mean (SpecAugment, arXiv 1904.08779).
 
-    mel: float32 `[batch, frames, mels]`. Up to a sixth of the bands, side by side, and up to 5 frames are
-    hidden, so that units lean on what surrounds a sound, too.
+    Up to a sixth of the bands, contiguous, and up to 5 contiguous frames are masked, so that units also use
+    the context of a sound.
+
+    Args:
+        mel: float32 `[batch, frames, mels]`.
     """
     batch, frames, bands = mel.shape
     mean = mel.mean(dim=(1, 2), keepdim=True)

@@ -1,4 +1,4 @@
-"""Stage `units`: features of a corpus, learned where they can be, are clustered into semantic tokens."""
+"""Stage `units`: train phonetic features, and cluster the features of a corpus into semantic tokens."""
 
 from __future__ import annotations
 
@@ -38,11 +38,16 @@ MELODY_SPREAD = 4.0  # semitones, about the standard deviation of lively speech
 
 @dataclass(frozen=True)
 class UnitsRecipe:
-    """The units, and how many utterances they are clustered on.
+    """The settings of the stage.
 
-    Phonetic units are trained first, on crops of `frames` frames, as `optimization` says. melody: weight of
-    the pitch, relative to the utterance's own, in what they learn; 0 leaves it to chance, and more needs a
-    corpus that knows its pitch.
+    Args:
+        model: the units.
+        utterances: number of utterances whose features are clustered.
+        seed: of the clustering.
+        frames: length of a training crop, in tokens; for phonetic units.
+        optimization: how phonetic units are trained.
+        melody: weight of the pitch, relative to the utterance's mean, in their loss; above 0, the corpus has
+            to know the pitch of its utterances.
     """
 
     model: UnitsConfig = field(default_factory=SpectralUnitsConfig)
@@ -54,10 +59,10 @@ class UnitsRecipe:
 
 
 class PhoneticStage(Stage):
-    """Teach the features which phone a frame lies in, how far into it, and which phones are beside it.
+    """Train features to predict the phone of a frame, the progress within it, and its neighbours.
 
-    The neighbours make units tell a phone's contexts apart; the energy keeps its stress, and the pitch the
-    melody.
+    Predicting the neighbours separates a phone's contexts; predicting the energy keeps its stress, and
+    predicting the pitch the melody.
     """
 
     name = "units"
@@ -71,16 +76,18 @@ class PhoneticStage(Stage):
         self.utterances = corpus.at_least(seconds, held_out=False)
         self.held_out = list(corpus.at_least(seconds, held_out=True)[:32])
         if recipe.melody:
-            melody(self.held_out[0], config.rate)  # an error where the corpus does not know its pitch
-        self.lengths = np.ones(len(self.utterances))  # all crops are alike
+            melody(self.held_out[0], config.rate)  # raises where the corpus has no pitch
+        self.lengths = np.ones(len(self.utterances))  # all crops have one length
         self.phones = {phone: number for number, phone in enumerate(symbols)}
         self.units = PhoneticUnits(config)
-        self.model = _PhoneHeads(self.units, len(self.phones))
+        self.model = _PhoneHeads(self.units, len(self.phones), has_melody=recipe.melody > 0)
         self.hop = config.sample_rate // config.rate
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Read a crop: audio float32 `[samples]`; phones int64 `[3, frames]`, the one before, the own and
-        the next; progress float32 `[frames]`; and, where melody is learned, that as `melody` gives it.
+        """Read a crop: audio float32 `[samples]`, phones int64 `[3, frames]`, progress float32 `[frames]`.
+
+        The phones are the previous one, that of the frame, and the next one. Where the pitch is learned, it
+        follows as `melody` returns it.
         """
         return self._crop(self.utterances[number], rng)
 
@@ -94,7 +101,7 @@ class PhoneticStage(Stage):
         return audio, *targets
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack each of them."""
+        """Stack each of them along a new first dimension."""
         return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
 
     def _targets(self, utterance: Utterance, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +127,7 @@ class PhoneticStage(Stage):
         return loss, {name: value.detach() for name, value in parts.items()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the same on held-out utterances."""
+        """Return the parts of the loss on held-out utterances."""
         rng = np.random.default_rng(0)
         batch = self.collate([self._crop(utterance, rng) for utterance in self.held_out])
         _, parts = self.loss(self.model, tuple(tensor.to(device) for tensor in batch))
@@ -128,34 +135,43 @@ class PhoneticStage(Stage):
 
 
 class _PhoneHeads(nn.Module):
-    """What is read from the features in training: linear, so that their distances are those of phones."""
+    """Linear predictors of the features in training, so that distances of features are those of phones."""
 
-    def __init__(self, units: PhoneticUnits, phones: int) -> None:
+    def __init__(self, units: PhoneticUnits, phones: int, *, has_melody: bool) -> None:
         super().__init__()
         self.units, self.dropout = units, nn.Dropout(0.1)
         self.phones = nn.Linear(units.config.width, 3 * phones)
-        self.rest = nn.Linear(units.config.width, 3)
+        self.rest = nn.Linear(units.config.width, 3 if has_melody else 2)  # progress, energy, melody
 
     def forward(
         self, audio: Tensor, phones: Tensor, progress: Tensor, melody: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Give the losses: of the phones, `[3]`, of the progress, of the energy and of the melody."""
+        """Return the losses of the phones, `[3]`, of the progress, of the energy and of the melody."""
         features = self.dropout(self.units.features(audio))
         logits = self.phones(features).float().unflatten(-1, (3, -1)).permute(0, 3, 2, 1)
         losses = F.cross_entropy(logits, phones, reduction="none").mean(dim=(0, 2))
         mel = self.units.mel(audio).mean(dim=2)
         energy = (mel - mel.mean(dim=1, keepdim=True)) / (mel.std(dim=1, keepdim=True) + 0.1)
         found = self.rest(features).float()
-        sung = found.new_zeros(())
+        pitch = found.new_zeros(())
         if melody is not None:
             voiced = ~melody.isnan()
-            sung = (found[..., 2] - melody.nan_to_num())[voiced].square().sum() / voiced.sum().clamp(min=1)
-        return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy), sung
+            pitch = (found[..., 2] - melody.nan_to_num())[voiced].square().sum() / voiced.sum().clamp(min=1)
+        return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy), pitch
 
 
 def melody(utterance: Utterance, rate: int) -> np.ndarray:
-    """Give the pitch of every frame, float32 `[frames]`: semitones from the utterance's mean, over
-    `MELODY_SPREAD`; nan where nothing is voiced.
+    """Return the pitch of every frame relative to the utterance's mean, in units of `MELODY_SPREAD`.
+
+    Args:
+        utterance: one with pitch.
+        rate: frames per second.
+
+    Returns:
+        float32 `[frames]`, nan where nothing is voiced.
+
+    Raises:
+        CorpusError: the corpus does not know the pitch.
     """
     if not utterance.pitch:
         raise CorpusError(
@@ -172,9 +188,16 @@ def melody(utterance: Utterance, rate: int) -> np.ndarray:
 
 
 def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence[str]) -> SemanticTokenizer:
-    """Fit units on training utterances and write them to `path`; read them if they are there.
+    """Fit units to the training utterances and write them to `path`; read them where they exist.
 
-    `symbols` are the phones that there are.
+    Args:
+        recipe: the settings.
+        corpus: the speech.
+        path: of the file of the units; the training state lies beside it.
+        symbols: all phones.
+
+    Raises:
+        CorpusError: the corpus has too little speech, or lacks the phone times of phonetic units.
     """
     if path.exists():
         return load_units(path, recipe.model)
@@ -183,13 +206,13 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence
         stage = PhoneticStage(recipe, recipe.model, corpus, symbols)
         train(stage, recipe.optimization, path.parent)
         state = read_state(path.parent / "state.pt", stage.config, "train it again")
-        stage.model.load_state_dict(trained_weights(state))  # the averaged ones, where they are kept
+        stage.model.load_state_dict(trained_weights(state))  # averaged ones if there are any
         units = stage.units.eval().cpu()
     chosen = corpus.select(held_out=False)[: recipe.utterances]
     with (
         torch.no_grad(),
         tqdm(chosen, desc="features", unit="utterance") as bar,
-    ):  # ends its line before an error's
+    ):  # ends the progress bar before an error is printed
         features = [
             units.features(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy() for utterance in bar
         ]

@@ -6,7 +6,6 @@ import pytest
 
 from soundstorm_edge.codec.soundstream import SoundStreamConfig
 from soundstorm_edge.errors import ConfigError
-from soundstorm_edge.training.pipeline import soundstorm_config
 from soundstorm_edge.training.recipe import load_recipe, shipped_recipes
 
 
@@ -24,18 +23,18 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     recipe = load_recipe(str(path))
     assert isinstance(recipe.codec.model, SoundStreamConfig)
     assert recipe.decode.steps == (2, 1, 1, 1)
-    assert (soundstorm_config(recipe).levels, soundstorm_config(recipe).groups) == (4, 2)
+    assert (recipe.soundstorm_config().levels, recipe.soundstorm_config().groups) == (4, 2)
 
 
 def test_one_sample_rate_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
         "name = 'x'\nsample_rate = 24_000\n[codec.model]\nkind = 'spectral'\nhop = 480\nwindow = 1920\n"
-        "levels = 8\n[units.model]\nkind = 'phonetic'\n[hearing]\n"
+        "levels = 8\n[units.model]\nkind = 'phonetic'\n[unit_distillation]\n"
     )
     recipe = load_recipe(str(path))
-    assert recipe.hearing is not None
-    rates = [recipe.corpus, recipe.codec.model, recipe.units.model, recipe.hearing.model]
+    assert recipe.unit_distillation is not None
+    rates = [recipe.corpus, recipe.codec.model, recipe.units.model, recipe.unit_distillation.model]
     assert [part.sample_rate for part in rates] == [24_000] * 4
     assert recipe.decode.steps == (8, 3, 1, 1, 1, 1, 1, 1)
 
@@ -71,6 +70,21 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
+        load_recipe(str(path))
+
+
+def test_keys_of_older_recipes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name = 'x'\n[acoustic]\nread = 0.25\n[hearing]\nframes = 99\n[hearing.model]\ndim = 8\n"
+        "kind = 'phonetic'\n[units.model]\nkind = 'phonetic'\n"
+    )
+    recipe = load_recipe(str(path))
+    assert recipe.acoustic.predicted_tokens == 0.25
+    assert recipe.unit_distillation is not None
+    assert (recipe.unit_distillation.frames, recipe.unit_distillation.model.dim) == (99, 8)
+    path.write_text("name = 'x'\n[hearing]\nframes = 99\n[unit_distillation]\nframes = 98\n")
+    with pytest.raises(ConfigError, match="has 'hearing' and 'unit_distillation', two names of one key"):
         load_recipe(str(path))
 
 

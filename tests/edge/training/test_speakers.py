@@ -16,15 +16,7 @@ from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import CheckpointError, ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
-from soundstorm_edge.training import pipeline as run
-from soundstorm_edge.training.pipeline import (
-    _check_sources,
-    _learn_from,
-    _prompts,
-    _read_tokens,
-    _reader,
-    _sources,
-)
+from soundstorm_edge.training.pipeline import TrainingRun, speaker_prompts
 from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_edge.training.stages.acoustic_stage import AcousticRecipe, AcousticStage
 from soundstorm_edge.training.stages.text_stage import TextRecipe, TextStage
@@ -80,49 +72,49 @@ def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModel
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_tokens_may_be_read_where_they_were_heard(
-    corpus: Corpus, tiny_voice: VoiceModels, share: float
-) -> None:
+def test_tokens_may_be_predicted_ones(corpus: Corpus, tiny_voice: VoiceModels, share: float) -> None:
     tokens = numbered(corpus)
     codes = [np.stack([own % 16, own % 16], axis=1) for own in tokens]
-    read = [own + 100 for own in tokens]
-    recipe = AcousticRecipe(frames=60, read=share)
-    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, read)
+    predicted = [own + 100 for own in tokens]
+    recipe = AcousticRecipe(frames=60, predicted_tokens=share)
+    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, predicted)
     shares = []
     for seed in range(40):
         own_codes, own_tokens = stage.sample(seed % 6, np.random.default_rng(seed))
-        assert (own_codes[:, 0] == own_tokens % 100).all()  # read or heard, it is the same speech
+        assert (own_codes[:, 0] == own_tokens % 100).all()  # of the same utterance either way
         shares.append((own_tokens >= 100).mean())
     assert np.mean(shares) == pytest.approx(share, abs=0.15)
     assert all((held_out[1] < 100).all() for held_out in stage.held_out)
 
 
-def test_the_text_stage_reads_at_the_pace_of_the_speech(
+def test_the_text_stage_predicts_tokens_for_the_true_durations(
     corpus: Corpus, tiny_voice: VoiceModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_trained_weights", lambda *_: tiny_voice.text.state_dict())
     recipe = replace(
         load_recipe("flite-multi"),
         units=replace(load_recipe("flite-multi").units, model=tiny_voice.config.units),
         text=TextRecipe(tiny_voice.config.text),
-        acoustic=AcousticRecipe(read=0.5),
-        hearing=None,
+        acoustic=AcousticRecipe(predicted_tokens=0.5),
+        unit_distillation=None,
     )
     tokens = corpus_tokens(tmp_path / "heard", corpus, tiny_voice.units, tiny_voice.units.tokenize)
-    monkeypatch.setattr(run, "_fitted_units", lambda *_: tiny_voice.units)
-    read = _read_tokens(recipe, tmp_path, corpus, _reader(recipe, tmp_path, "acoustic.read"))
-    assert read.lengths.tolist() == tokens.lengths.tolist()
+    run = TrainingRun(recipe, tmp_path)
+    run.corpus = corpus
+    monkeypatch.setattr(run, "weights", lambda *_: tiny_voice.text.state_dict())
+    monkeypatch.setattr(run, "fitted_units", lambda: tiny_voice.units)
+    predicted = run._predicted_tokens(run.trained_text("acoustic.predicted_tokens"))
+    assert predicted.lengths.tolist() == tokens.lengths.tolist()
     pau, last = tiny_voice.config.text.symbols.index("pau"), tokens.lengths[3]
     alone = torch.tensor([[pau, pau]]), torch.tensor([2]), torch.tensor([[5, int(last) - 5]])
-    assert read[3].tolist() == tiny_voice.text.read(*alone)[0].tolist()
+    assert predicted[3].tolist() == tiny_voice.text.predict(*alone)[0].tolist()
     autoregressive = replace(recipe, text=TextRecipe(TextToSemanticConfig()))
-    with pytest.raises(ConfigError, match=r"acoustic\.read, which needs text\.model\.kind = 'parallel'"):
-        _reader(autoregressive, tmp_path, "acoustic.read")
+    with pytest.raises(ConfigError, match=r"predicted_tokens, which needs text\.model\.kind = 'parallel'"):
+        TrainingRun(autoregressive, tmp_path).trained_text("acoustic.predicted_tokens")
 
 
 def test_a_share_is_one() -> None:
-    with pytest.raises(ConfigError, match=r"read is 1\.5, expected a share from 0 to 1"):
-        AcousticRecipe(read=1.5)
+    with pytest.raises(ConfigError, match=r"predicted_tokens is 1\.5, expected a share from 0 to 1"):
+        AcousticRecipe(predicted_tokens=1.5)
 
 
 def test_a_text_stage_may_learn_one_rhythm(corpus: Corpus, tiny_voice: VoiceModels) -> None:
@@ -135,7 +127,7 @@ def test_a_text_stage_may_learn_one_rhythm(corpus: Corpus, tiny_voice: VoiceMode
 
 
 def test_prompts_are_held_out_speech_of_each(corpus: Corpus, tiny_voice: VoiceModels) -> None:
-    prompts = _prompts(corpus, tiny_voice.codec, tiny_voice.units)
+    prompts = speaker_prompts(corpus, tiny_voice.codec, tiny_voice.units)
     assert list(prompts) == list(SPEAKERS)
     assert prompts["anna"].codes.shape == (50, 2)  # number 8, of 1 s, is nearest to three seconds
     assert prompts["otto"].semantic_tokens.shape == (55,)  # and number 9, of 1.1 s
@@ -147,27 +139,31 @@ def test_who_has_no_held_out_speech_is_prompted_with_other(corpus: Corpus, tiny_
     for row in rows:
         row["held_out"] = row["held_out"] and row["speaker"] == "otto"
     listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    prompts = _prompts(Corpus(corpus.folder), tiny_voice.codec, tiny_voice.units)
+    prompts = speaker_prompts(Corpus(corpus.folder), tiny_voice.codec, tiny_voice.units)
     assert prompts["anna"].codes.shape == (50, 2)
 
 
 def test_a_stage_goes_on_with_what_it_learned_from_alone(
     corpus: Corpus, tiny_voice: VoiceModels, tmp_path: Path
 ) -> None:
-    folder, codec = tmp_path / "acoustic", tiny_voice.codec
-    before = _sources(corpus, codec=codec, units=tiny_voice.units)
-    _learn_from(folder, {**before, "codec": "a run that was stopped before it kept anything"})
-    _learn_from(folder, before)
-    (folder / "state.pt").touch()
-    _learn_from(folder, before)
-    weight = next(codec.parameters())
+    run = TrainingRun(load_recipe("flite-multi"), tmp_path)
+    run.corpus = corpus
+    models = {"codec": tiny_voice.codec, "units": tiny_voice.units}
+    (tmp_path / "acoustic").mkdir()
+    (tmp_path / "acoustic" / "sources.json").write_text('{"codec": "of a run stopped before its first save"}')
+    run._record_sources("acoustic", **models)
+    (tmp_path / "acoustic" / "state.pt").touch()
+    run._record_sources("acoustic", **models)
+    weight = next(tiny_voice.codec.parameters())
     with torch.no_grad():
         weight += 1
-        now = _sources(corpus, codec=codec, units=tiny_voice.units)
-        weight -= 1
-    with pytest.raises(
-        CheckpointError, match=r"learned from another codec than .*'soundstorm-train acoustic'"
-    ):
-        _learn_from(folder, now)
-    with pytest.raises(CheckpointError, match="learned from another codec"):
-        _check_sources(folder, now)
+    try:
+        with pytest.raises(
+            CheckpointError, match=r"was trained with another codec than .*'soundstorm-train acoustic'"
+        ):
+            run._record_sources("acoustic", **models)
+        with pytest.raises(CheckpointError, match="was trained with another codec"):
+            run._check_sources("acoustic", **models)
+    finally:
+        with torch.no_grad():
+            weight -= 1

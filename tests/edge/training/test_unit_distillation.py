@@ -1,4 +1,4 @@
-"""Hearing: units that learn from what a text stage reads."""
+"""Unit distillation: units that are trained on the tokens of a text stage."""
 
 import json
 from dataclasses import replace
@@ -13,21 +13,21 @@ from soundstorm_edge.data.corpus import Corpus
 from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
-from soundstorm_edge.training import pipeline as run
 from soundstorm_edge.training.loop import train
 from soundstorm_edge.training.optimization import Optimization
+from soundstorm_edge.training.pipeline import TrainingRun
 from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_edge.training.stages.unit_distillation import (
-    HearingRecipe,
-    HearingStage,
-    hide_bands_and_spans,
+    UnitDistillationRecipe,
+    UnitDistillationStage,
+    mask_bands_and_spans,
 )
 from soundstorm_edge.training.state import read_state, trained_weights
 from soundstorm_edge.units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
 
 PITCHES = (300.0, 2000.0, 900.0)  # of what is read as tokens 0, 1 and 2
 TINY = PhoneticUnitsConfig(vocabulary=3, mels=20, dim=16, depth=1, width=8)
-RECIPE = HearingRecipe(TINY, 30, Optimization(steps=80, batch=8, learning_rate=1e-2, warmup=1))
+RECIPE = UnitDistillationRecipe(TINY, 30, Optimization(steps=80, batch=8, learning_rate=1e-2, warmup=1))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def spoken(tmp_path: Path) -> tuple[Corpus, list[np.ndarray]]:
 def test_bands_and_spans_are_hidden() -> None:
     torch.manual_seed(0)
     mel = torch.randn(40, 50, 24)
-    hidden = hide_bands_and_spans(mel) != mel
+    hidden = mask_bands_and_spans(mel) != mel
     bands, frames = hidden.all(dim=1), hidden.all(dim=2)
     assert torch.equal(hidden, bands[:, None, :] | frames[:, :, None]), "nothing but whole bands and frames"
     for marks, longest in ((bands, 4), (frames, 5)):
@@ -62,7 +62,7 @@ def test_bands_and_spans_are_hidden() -> None:
 
 def test_units_come_to_hear_what_was_read(spoken: tuple[Corpus, list[np.ndarray]], tmp_path: Path) -> None:
     corpus, read = spoken
-    stage = HearingStage(RECIPE, corpus, read)
+    stage = UnitDistillationStage(RECIPE, corpus, read)
     with torch.inference_mode():
         before = stage.evaluate(torch.device("cpu"))["same"]
     train(stage, RECIPE.optimization, tmp_path)
@@ -76,7 +76,7 @@ def test_units_come_to_hear_what_was_read(spoken: tuple[Corpus, list[np.ndarray]
 
 def test_a_crop_has_the_tokens_of_its_time(spoken: tuple[Corpus, list[np.ndarray]]) -> None:
     corpus, read = spoken
-    stage = HearingStage(RECIPE, corpus, read)
+    stage = UnitDistillationStage(RECIPE, corpus, read)
     assert stage.numbers == list(range(10))
     assert stage.held_out == [10, 11]
     audio, tokens = stage.sample(3, np.random.default_rng(1))
@@ -88,26 +88,28 @@ def test_a_crop_has_the_tokens_of_its_time(spoken: tuple[Corpus, list[np.ndarray
 def test_short_speech_is_left_out(spoken: tuple[Corpus, list[np.ndarray]]) -> None:
     corpus, read = spoken
     read[4] = read[4][:29]
-    assert 4 not in HearingStage(RECIPE, corpus, read).numbers
+    assert 4 not in UnitDistillationStage(RECIPE, corpus, read).numbers
 
 
 @pytest.mark.parametrize(("field", "value"), [("vocabulary", 500), ("rate", 25), ("sample_rate", 8000)])
 def test_the_second_units_are_like_the_first(field: str, value: int) -> None:
     recipe = load_recipe("flite-multi")
-    assert recipe.hearing is not None
-    given = getattr(recipe.hearing.model, field)
-    other = replace(recipe.hearing, model=replace(recipe.hearing.model, **{field: value}))
+    assert recipe.unit_distillation is not None
+    given = getattr(recipe.unit_distillation.model, field)
+    other = replace(recipe.unit_distillation, model=replace(recipe.unit_distillation.model, **{field: value}))
     with pytest.raises(
-        ConfigError, match=rf"hearing\.model\.{field} is {value}, expected {given} as in units"
+        ConfigError, match=rf"unit_distillation\.model\.{field} is {value}, expected {given} as in units"
     ):
-        replace(recipe, hearing=other)
+        replace(recipe, unit_distillation=other)
 
 
 def test_a_recipe_without_the_stage_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"flite-rms has no \[hearing\]; go on without this stage"):
-        run.hearing(load_recipe("flite-rms"), tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"flite-rms has no \[unit_distillation\]; go on without this stage"
+    ):
+        TrainingRun(load_recipe("flite-rms"), tmp_path).distill_units()
 
 
 def test_crops_longer_than_any_speech_are_refused(spoken: tuple[Corpus, list[np.ndarray]]) -> None:
     with pytest.raises(CorpusError, match=r"no training utterance lasts 20\.00 s; shorten the crops"):
-        HearingStage(replace(RECIPE, frames=1000), *spoken)
+        UnitDistillationStage(replace(RECIPE, frames=1000), *spoken)

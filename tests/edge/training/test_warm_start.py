@@ -1,4 +1,4 @@
-"""A run that begins with a trained voice."""
+"""A run that starts from a trained voice."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +11,15 @@ import torch
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
 from soundstorm_edge.data.corpus_config import CorpusConfig
 from soundstorm_edge.errors import CheckpointError
-from soundstorm_edge.training import pipeline as run
 from soundstorm_edge.training.optimization import Optimization
+from soundstorm_edge.training.pipeline import TrainingRun
 from soundstorm_edge.training.recipe import Recipe
 from soundstorm_edge.training.stages.acoustic_stage import AcousticRecipe
 from soundstorm_edge.training.stages.codec_stage import CodecRecipe
 from soundstorm_edge.training.stages.text_stage import TextRecipe
-from soundstorm_edge.training.stages.unit_distillation import HearingRecipe
+from soundstorm_edge.training.stages.unit_distillation import UnitDistillationRecipe
 from soundstorm_edge.training.stages.units_stage import UnitsRecipe
-from soundstorm_edge.training.warm_start import begin
+from soundstorm_edge.training.warm_start import warm_start
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 BRIEF = Optimization(steps=2, batch=2, warmup=1)
@@ -56,12 +56,13 @@ def test_stages_go_on_from_a_voice(
     recipe: Recipe, tiny_checkpoint: Path, speech: Path, tmp_path: Path
 ) -> None:
     voice = load_voice(tiny_checkpoint)
-    folder = tmp_path / "run"
-    begin(recipe, folder, voice)
-    run.corpus(replace(recipe, corpus=replace(recipe.corpus, path=str(speech))), folder)
-    run.units(recipe, folder)
-    run.acoustic(recipe, folder)
-    run.assemble(recipe, folder, tmp_path / "ckpt.pt", "fp32")
+    recipe = replace(recipe, corpus=replace(recipe.corpus, path=str(speech)))
+    run = TrainingRun(recipe, tmp_path / "run")
+    warm_start(run, voice)
+    run.make_corpus()
+    run.fit_units()
+    run.train_acoustic()
+    run.assemble(tmp_path / "ckpt.pt", "fp32")
     more = load_voice(tmp_path / "ckpt.pt")
     for part in ("codec", "units", "text"):  # these were not trained
         for name, weight in getattr(voice, part).state_dict().items():
@@ -71,8 +72,8 @@ def test_stages_go_on_from_a_voice(
         for name, weight in voice.soundstorm.state_dict().items()
     ]
     assert 0 < max(moved) < 0.01  # two small steps away, not a network of its own
-    with pytest.raises(CheckpointError, match=r"codec/state\.pt is there already; begin in another --run"):
-        begin(recipe, folder, voice)
+    with pytest.raises(CheckpointError, match=r"codec/state\.pt exists already; choose another --run"):
+        warm_start(run, voice)
 
 
 def test_a_codec_goes_on_with_new_discriminators(
@@ -80,11 +81,11 @@ def test_a_codec_goes_on_with_new_discriminators(
 ) -> None:
     codec = replace(recipe.codec, frames=25, adversarial=1.0)
     recipe = replace(recipe, codec=codec, corpus=replace(recipe.corpus, path=str(speech)))
-    begin(recipe, tmp_path, tiny_voice)
-    run.corpus(recipe, tmp_path)
-    run.codec(recipe, tmp_path)
-    trained = run._trained_codec(recipe, tmp_path)
-    before, after = tiny_voice.codec.state_dict(), trained.state_dict()
+    run = TrainingRun(recipe, tmp_path)
+    warm_start(run, tiny_voice)
+    run.make_corpus()
+    run.train_codec()
+    before, after = tiny_voice.codec.state_dict(), run.trained_codec().state_dict()
     assert 0 < (after["head.weight"] - before["head.weight"]).abs().max() < 0.01
 
 
@@ -93,20 +94,35 @@ def test_a_decoder_learns_alone_while_codes_stay(
 ) -> None:
     codec = replace(recipe.codec, frames=25, fixed_codes=True)
     recipe = replace(recipe, codec=codec, corpus=replace(recipe.corpus, path=str(speech)))
-    begin(recipe, tmp_path, tiny_voice)
-    run.corpus(recipe, tmp_path)
-    run.codec(recipe, tmp_path)
-    before, after = tiny_voice.codec.state_dict(), run._trained_codec(recipe, tmp_path).state_dict()
+    run = TrainingRun(recipe, tmp_path)
+    warm_start(run, tiny_voice)
+    run.make_corpus()
+    run.train_codec()
+    before, after = tiny_voice.codec.state_dict(), run.trained_codec().state_dict()
     assert all(weight.requires_grad for weight in tiny_voice.codec.parameters())
     moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"decoder", "head"}
 
 
-def test_units_that_heard_serve_both_stages(recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path) -> None:
-    begin(replace(recipe, hearing=HearingRecipe(tiny_voice.config.units)), tmp_path, tiny_voice)
-    heard = run._trained_weights(tmp_path / "hearing", tiny_voice.config.units, "units.")
-    assert torch.equal(heard["centroids"], tiny_voice.units.centroids)
-    assert torch.equal(run._fitted_units(recipe, tmp_path).centroids, tiny_voice.units.centroids)
+def test_the_units_of_a_voice_start_both_stages(
+    recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path
+) -> None:
+    distillation = UnitDistillationRecipe(tiny_voice.config.units)
+    run = TrainingRun(replace(recipe, unit_distillation=distillation), tmp_path)
+    warm_start(run, tiny_voice)
+    assert torch.equal(run.trained_units().centroids, tiny_voice.units.centroids)
+    assert torch.equal(run.fitted_units().centroids, tiny_voice.units.centroids)
+
+
+def test_the_run_of_an_older_version_goes_on(recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path) -> None:
+    """Then the stage, its key and its folder were called hearing."""
+    distillation = UnitDistillationRecipe(tiny_voice.config.units)
+    run = TrainingRun(replace(recipe, unit_distillation=distillation), tmp_path)
+    (tmp_path / "hearing").mkdir()
+    warm_start(run, tiny_voice)
+    assert (tmp_path / "hearing" / "state.pt").is_file()
+    assert not (tmp_path / "unit_distillation").exists()
+    assert torch.equal(run.trained_units().centroids, tiny_voice.units.centroids)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +138,11 @@ def test_other_networks_are_refused(
     own = getattr(recipe, part)
     model = replace(own.model, **{field: getattr(own.model, field) + 1})
     with pytest.raises(CheckpointError, match=message):
-        begin(replace(recipe, **{part: replace(own, model=model)}), tmp_path, tiny_voice)
+        warm_start(TrainingRun(replace(recipe, **{part: replace(own, model=model)}), tmp_path), tiny_voice)
     assert not any(tmp_path.iterdir())
 
 
 def test_another_kind_of_network_is_refused(recipe: Recipe, tiny_voice: VoiceModels, tmp_path: Path) -> None:
     other = replace(recipe, text=TextRecipe())
     with pytest.raises(CheckpointError, match=r"voice's text\.model has .*, but the recipe has"):
-        begin(other, tmp_path, tiny_voice)
+        warm_start(TrainingRun(other, tmp_path), tiny_voice)
