@@ -215,7 +215,7 @@ def test_stages_want_a_corpus_first(stage, fails, workplace):
 
 
 @pytest.mark.parametrize(
-    ("stage", "missing"), [("acoustic", "units"), ("text", "units"), ("assemble", "codec")]
+    ("stage", "missing"), [("acoustic", "codec"), ("text", "units"), ("assemble", "codec")]
 )
 def test_stages_out_of_order_are_told_the_order(stage, missing, fails, corpus):
     fails(f"run 'soundstorm-train {missing}' first", "soundstorm-train", stage, "--recipe", "mini.toml")

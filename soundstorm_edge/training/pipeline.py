@@ -79,11 +79,11 @@ class TrainingRun:
 
     def train_text(self) -> None:
         """Train the text stage to predict the semantic tokens of the corpus from its phones."""
-        settings, units = self.recipe.text, self.fitted_units()
+        settings, corpus, units = self.recipe.text, self.corpus, self.fitted_units()
         self._record_sources("text", units=units)
         tokens = self._semantic_tokens("units", units)
         config = self.recipe.text_config(self.lexicon.symbols)
-        stage = TextStage(settings, config, self.corpus, tokens, units.rate, self.lexicon)
+        stage = TextStage(settings, config, corpus, tokens, units.rate, self.lexicon)
         train(stage, settings.optimization, self.stage_folder("text"))
 
     def distill_units(self) -> None:
@@ -97,18 +97,18 @@ class TrainingRun:
             raise ConfigError(
                 f"recipe {self.recipe.name} has no [unit_distillation]; go on without this stage"
             )
-        text = self.trained_text("unit_distillation")
+        corpus, text = self.corpus, self.trained_text("unit_distillation")
         self._record_sources("unit_distillation", text=text)
-        stage = UnitDistillationStage(settings, self.corpus, self._predicted_tokens(text))
+        stage = UnitDistillationStage(settings, corpus, self._predicted_tokens(text))
         train(stage, settings.optimization, self.stage_folder("unit_distillation"))
 
     def train_acoustic(self) -> None:
         """Train SoundStorm on the codes of the trained codec and the semantic tokens of the units."""
-        settings = self.recipe.acoustic
+        settings, corpus = self.recipe.acoustic, self.corpus
         codec, units = self.trained_codec(), self.trained_units()
         self._record_sources("acoustic", codec=codec, units=units)
         folder = self.stage_folder("acoustic")
-        codes = corpus_tokens(folder / "codes", self.corpus, codec, codec.tokenize)
+        codes = corpus_tokens(folder / "codes", corpus, codec, codec.tokenize)
         tokens = self._semantic_tokens(self._units_stage, units)
         predicted = None
         if settings.predicted_tokens:
@@ -117,7 +117,7 @@ class TrainingRun:
         stage = AcousticStage(
             settings,
             self.recipe.soundstorm_config(),
-            self.corpus,
+            corpus,
             codes,
             tokens,
             frames_per_token,
@@ -135,11 +135,11 @@ class TrainingRun:
         Raises:
             CheckpointError: a stage is not trained, or was trained on results that have changed since.
         """
-        recipe = self.recipe
+        recipe, corpus = self.recipe, self.corpus
         codec, units = self.trained_codec(), self.trained_units()
         self._check_sources("acoustic", codec=codec, units=units)
         self._check_sources("text", units=self.fitted_units())
-        prompts = speaker_prompts(self.corpus, codec, units)
+        prompts = speaker_prompts(corpus, codec, units)
         config = VoiceConfig(
             name=recipe.name,
             codec=recipe.codec.model,
