@@ -1,11 +1,13 @@
-"""Builds the lexicon of the device from flite's own pronunciations.
+"""Builds the lexicon without stress from flite's pronunciations.
 
-flite has a dictionary and letter-to-sound trees. Of 136,630 words its trees alone read 89 % as it
-does, so where trees are learned from the answers of those trees, few words have to be stored.
+    python -m scripts.build_lexicon soundstorm_edge/data/lexicon.txt.gz
 
-Measured: trees learned from 126,630 words read 89.1 % of 10,000 others exactly as flite's trees
-(phone error rate 1.7 %); `Lexicon.phones` on 500 random sentences of `fortunes`, whose words the
-lexicon knows, differs from what flite says by a phone error rate of 0.06 %, pauses included.
+flite has a dictionary and letter-to-sound trees. Its trees alone pronounce 89 % of 136,630 words as the
+dictionary does; so trees are learned from the output of those trees, and only the other words are stored.
+
+Measured: trees learned from 126,630 words pronounce 89.1 % of 10,000 other words exactly as flite's trees
+(phone error rate 1.7 %). On 500 random sentences of `fortunes`, whose words the lexicon knows,
+`Lexicon.phones` has a phone error rate of 0.06 % against flite's speech, pauses included.
 """
 
 from __future__ import annotations
@@ -13,32 +15,36 @@ from __future__ import annotations
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import click
 from tqdm import tqdm
 
 from soundstorm_edge.data.sources.flite import run_flite
 from soundstorm_edge.data.sources.fortunes import FORTUNES
 from soundstorm_edge.errors import CorpusError
+from soundstorm_runtime.support.command import run
 from soundstorm_runtime.text.letter_to_sound import LETTERS, LetterToSound
 from soundstorm_runtime.text.lexicon import Lexicon
 
-from .train_letter_to_sound import learn_rules
+from .train_letter_to_sound import learn_clusters, learn_rules
 
 WORD_LIST = Path("/usr/share/dict/american-english-large")
-_VOICE = "kal16"  # all voices share one front end; this one speaks fastest
+_VOICE = "kal16"  # all voices share one front end; this one is the fastest
 _WORD = re.compile("[a-z]{1,29}")
 _POSSESSIVE = re.compile(r"'(?:s|ll|ve|d)\b")
-_SEPARATOR = " hh ey pau"  # what flite says at the end of "hey."
-_VOWEL_LETTERS = "aeiouy"
-_OTHERWISE_RULED = ("a", "the", "read", "lead")  # their context is in the runtime's code
+_SEPARATOR = " hh ey pau"  # the phones of "hey."
+_BY_CONTEXT = ("a", "the", "read", "lead")  # the runtime's code handles their context
 
 
 def default_words(word_list: Path = WORD_LIST, texts: Path = FORTUNES) -> list[str]:
-    """Give the words of Debian's large American word list and of `fortunes`: lower case, sorted.
+    """Return the words of Debian's large American word list and of `fortunes`, in lower case, sorted.
 
-    Accents are folded, possessives dropped and apostrophes taken out ("dont"), as flite looks them up.
+    Accents, possessives and apostrophes are removed ("dont"), as flite does before it looks words up.
+
+    Raises:
+        CorpusError: the word list or the texts are not installed.
     """
     if not word_list.is_file():
         raise CorpusError(f"no word list {word_list}; install it with 'apt-get install wamerican-large'")
@@ -54,12 +60,12 @@ def default_words(word_list: Path = WORD_LIST, texts: Path = FORTUNES) -> list[s
 
 
 def build_lexicon(words: Iterable[str]) -> Lexicon:
-    """Ask flite for `words` (a to z only) and learn rules, exceptions, verbs and acronyms from them."""
+    """Learn rules, exceptions, verbs and acronyms from flite's pronunciations of `words` (a to z only)."""
     asked = sorted({*words, *LETTERS})
     rules = LetterToSound(learn_rules(rule_pronunciations(asked)))
     pronunciations = flite_pronunciations(asked)
     as_verbs = flite_pronunciations(asked, before="to", after="it")
-    onsets, codas = _clusters(pronunciations, rules)
+    onsets, codas = learn_clusters(pronunciations, rules)
     lexicon = Lexicon(
         {letter: " ".join(pronunciations[letter]) for letter in LETTERS}, {}, rules, onsets, codas
     )
@@ -67,7 +73,7 @@ def build_lexicon(words: Iterable[str]) -> Lexicon:
     verbs = {}
     for word, phones in pronunciations.items():
         verb = as_verbs[word]
-        if word not in _OTHERWISE_RULED and verb and verb != phones:
+        if word not in _BY_CONTEXT and verb and verb != phones:
             verbs[word] = " ".join(verb)
         if phones and (word in verbs or lexicon.pronounce(word) != phones):
             exceptions[word] = " ".join(phones)
@@ -77,7 +83,7 @@ def build_lexicon(words: Iterable[str]) -> Lexicon:
 def flite_pronunciations(
     words: Iterable[str], *, before: str = "", after: str = ""
 ) -> dict[str, tuple[str, ...]]:
-    """Ask flite how it speaks each word (a to z) alone, or between the words `before` and `after`."""
+    """Return the phones that flite speaks for each word (a to z), alone or between two other words."""
     around = [_spoken_line(word) for word in (before, after)]
     skip, keep = len(around[0]), -len(around[1]) or None
 
@@ -93,10 +99,10 @@ def flite_pronunciations(
 
 
 def rule_pronunciations(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Ask flite how its letter-to-sound trees alone speak each word (a to z), its dictionary unused.
+    """Return the phones of each word (a to z) by flite's letter-to-sound trees, without its dictionary.
 
-    An SSML alias goes to the dictionary unseen, `000#` in front makes it unknown there, and to the
-    trees, which look four places to the left, it is what stands before every word anyway.
+    An SSML alias is looked up in the dictionary without any check, and the prefix `000#` makes it unknown
+    there; to the trees, which read four places to the left, the prefix is the padding before every word.
     """
 
     def ask(batch: list[str]) -> list[tuple[str, ...]]:
@@ -119,7 +125,7 @@ def _checked(words: Iterable[str]) -> list[str]:
     listed = list(words)
     for word in listed:
         if not _WORD.fullmatch(word):
-            raise CorpusError(f"{word!r} is no word for flite; give up to 29 letters a to z, lower case")
+            raise CorpusError(f"{word!r} is not a word for flite; give up to 29 letters a to z, lower case")
     return listed
 
 
@@ -131,20 +137,33 @@ def _in_batches(
         answers = ask(batch)
         if len(answers) != len(batch):
             raise CorpusError(
-                f"flite gave {len(answers)} answers for {len(batch)} words from {batch[0]!r} on; "
+                f"flite returned {len(answers)} answers for {len(batch)} words after {batch[0]!r}; "
                 "use Debian's flite 2.2"
             )
         yield from zip(batch, answers, strict=True)
 
 
-def _clusters(
-    pronunciations: Mapping[str, tuple[str, ...]], rules: LetterToSound
-) -> tuple[set[str], set[str]]:
-    """Learn what may stand before the first and after the last vowel of a word not read by letter."""
-    onsets, codas = {""}, {""}
-    for word, phones in pronunciations.items():
-        vowels = [i for i, letter in enumerate(word) if letter in _VOWEL_LETTERS]
-        if vowels and len(word) > 1 and phones == rules(word):
-            onsets.add(word[: vowels[0]])
-            codas.add(word[vowels[-1] + 1 :])
-    return onsets, codas
+@click.command(context_settings={"show_default": True})
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--words",
+    "word_list",
+    type=click.Path(path_type=Path),
+    default=WORD_LIST,
+    help="Word list, one word a line.",
+)
+@click.option(
+    "--texts", type=click.Path(path_type=Path), default=FORTUNES, help="Folder of texts with more words."
+)
+def main(output: Path, word_list: Path, texts: Path) -> None:
+    """Build the lexicon of flite's pronunciations and write it to OUTPUT. Takes about ten minutes.
+
+    Example: python -m scripts.build_lexicon soundstorm_edge/data/lexicon.txt.gz
+    """
+    lexicon = build_lexicon(default_words(word_list, texts))
+    lexicon.save(output)
+    click.echo(f"{output}: {len(lexicon.words)} exceptions, {len(lexicon.verbs)} verbs")
+
+
+if __name__ == "__main__":
+    run(main)

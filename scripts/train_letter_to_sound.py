@@ -1,4 +1,10 @@
-"""Learns the trees of `soundstorm_runtime.text.letter_to_sound` from words and their phones."""
+"""Learns the trees of `soundstorm_runtime.text.letter_to_sound` from words and their phones.
+
+    python -m scripts.train_letter_to_sound cmudict.dict --held-out 5000
+
+measures how well they pronounce words that they were not learned from; `build_lexicon` and
+`build_stressed_lexicon` write the trees of all words into a lexicon.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +13,42 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import click
 import numpy as np
 
-from soundstorm_runtime.text.letter_to_sound import BEYOND, EDGE, JOINT, LETTERS, REACH, SILENT, windows
+from soundstorm_edge.errors import CorpusError
+from soundstorm_runtime.support.command import run
+from soundstorm_runtime.text.letter_to_sound import (
+    BEYOND,
+    EDGE,
+    JOINT,
+    LETTERS,
+    REACH,
+    SILENT,
+    LetterToSound,
+    windows,
+)
+
+VOWEL_LETTERS = "aeiouy"
 
 _CHARACTERS = BEYOND + EDGE + LETTERS
-_LATE = 1e-6  # so that of equally likely alignments always the same, earliest one is taken
-_PRIOR = 4.0  # how many sightings the letter alone weighs against the letter between its neighbours
+_LATE = 1e-6  # penalty that picks the earliest of equally likely alignments
+_PRIOR = 4.0  # pseudo-count of the letter alone, against the letter between its neighbours
 Costs = dict[str, dict[str, float]]
-"""A letter, or a letter between its neighbours, to the log probability of each of its answers."""
+"""Maps a letter, or a letter between its neighbours, to the log probability of each of its answers."""
 
 
 def learn_rules(pronunciations: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Learn one tree per letter from words (letters a to z) and their phones.
+    """Learn one tree per letter.
 
-    Words that do not align (more than two phones for some letter) are left out.
+    Args:
+        pronunciations: words (letters a to z) and their phones; words that do not align, because a letter
+            would have more than two phones, are left out.
+
+    Returns:
+        The tree of each letter, in the form of `LetterToSound`.
     """
     pairs = [(word, tuple(pronunciations[word])) for word in sorted(pronunciations)]
     costs = _alignment_costs(pairs)
@@ -35,8 +61,24 @@ def learn_rules(pronunciations: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {letter: _grow(answers[letter]) for letter in LETTERS}
 
 
+def learn_clusters(
+    pronunciations: Mapping[str, tuple[str, ...]], rules: LetterToSound
+) -> tuple[set[str], set[str]]:
+    """Return the letters before the first and after the last vowel of words that `rules` pronounce.
+
+    A word with other clusters is read letter by letter.
+    """
+    onsets, codas = {""}, {""}
+    for word, phones in pronunciations.items():
+        vowels = [i for i, letter in enumerate(word) if letter in VOWEL_LETTERS]
+        if vowels and len(word) > 1 and phones == rules(word):
+            onsets.add(word[: vowels[0]])
+            codas.add(word[vowels[-1] + 1 :])
+    return onsets, codas
+
+
 def align(word: str, phones: tuple[str, ...], costs: Costs) -> list[str]:
-    """Give each letter its phones (none, one or two) on the likeliest path; [] where there is none."""
+    """Return the phones (none, one or two) of each letter on the likeliest path; [] where there is none."""
     scores = {0: 0.0}
     steps: list[dict[int, int]] = []
     pairs = [JOINT.join(pair) for pair in itertools.pairwise(phones)]
@@ -78,7 +120,7 @@ def _contexts(word: str) -> list[str]:
 
 
 def _alignment_costs(pairs: list[tuple[str, tuple[str, ...]]], rounds: int = 6) -> Costs:
-    """Learn which phones a letter gives, and how likely, by hard EM over a sample of the words."""
+    """Estimate the probability of the phones of each letter by hard EM over a sample of the words."""
     sample = random.Random(0).sample(pairs, min(len(pairs), 12_000))
     costs = _log_probabilities(_cooccurrence(sample))
     for _ in range(rounds):
@@ -91,7 +133,7 @@ def _alignment_costs(pairs: list[tuple[str, tuple[str, ...]]], rounds: int = 6) 
 
 
 def _with_neighbours(costs: Costs, pairs: list[tuple[str, tuple[str, ...]]]) -> Costs:
-    """Refine: count answers per letter and its two neighbours, smoothed by those of the letter alone."""
+    """Refine the costs per letter and its two neighbours, smoothed by those of the letter alone."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for word, phones in pairs:
         for context, answer in zip(_contexts(word), align(word, phones, costs), strict=False):
@@ -115,7 +157,7 @@ def _log_probabilities(counts: Mapping[str, Counter[str]]) -> Costs:
 
 
 def _cooccurrence(pairs: list[tuple[str, tuple[str, ...]]]) -> dict[str, Counter[str]]:
-    """Start from how often a letter and phones stand at about the same place in the same word."""
+    """Count how often a letter and phones stand at about the same place in a word: the start of EM."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for word, phones in pairs:
         for i, letter in enumerate(word):
@@ -128,7 +170,7 @@ def _cooccurrence(pairs: list[tuple[str, tuple[str, ...]]]) -> dict[str, Counter
 
 
 def _grow(answers: Mapping[str, Counter[str]]) -> str:
-    """Grow the tree of one letter until it answers every window as most words do."""
+    """Grow the tree of one letter until every window has the answer of most words."""
     if not answers:
         return SILENT
     seen = sorted(answers)
@@ -152,7 +194,7 @@ def _grow(answers: Mapping[str, Counter[str]]) -> str:
 
 
 def _best_question(places: np.ndarray, labels: np.ndarray) -> tuple[int, int] | None:
-    """Find the question that leaves the least entropy; None where there is nothing to ask."""
+    """Return the question that leaves the least entropy; None where all labels are equal."""
     _, labels = np.unique(labels, return_inverse=True)
     kinds = int(labels.max()) + 1
     if kinds == 1:
@@ -177,3 +219,51 @@ def _entropy(counts: np.ndarray) -> np.ndarray:
 
 def _x_log_x(x: np.ndarray) -> np.ndarray:
     return x * np.log(np.maximum(x, 1))
+
+
+def read_pronunciations(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read lines of a word and its phones; words with other characters than a to z are left out.
+
+    Raises:
+        CorpusError: the file cannot be read, or has no such line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"cannot read {path} ({error}); give a text file of words and phones") from error
+    rows = [line.partition("#")[0].lower().split() for line in lines]
+    found = {row[0]: tuple(row[1:]) for row in rows if len(row) > 1 and set(row[0]) <= set(LETTERS)}
+    if not found:
+        raise CorpusError(f"{path} has no line of a word and its phones, such as 'cat K AE1 T'")
+    return found
+
+
+def word_accuracy(pronunciations: Mapping[str, tuple[str, ...]], held_out: int) -> float:
+    """Return the share of `held_out` random words that trees of the other words pronounce exactly.
+
+    Raises:
+        CorpusError: there are no words left to learn from.
+    """
+    if not 0 < held_out < len(pronunciations):
+        raise CorpusError(
+            f"{held_out} words of {len(pronunciations)} are held out, expected fewer, to learn from the others"
+        )
+    words = random.Random(0).sample(sorted(pronunciations), len(pronunciations))
+    rules = LetterToSound(learn_rules({word: pronunciations[word] for word in words[held_out:]}))
+    return float(np.mean([rules(word) == pronunciations[word] for word in words[:held_out]]))
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("pronunciations", type=click.Path(path_type=Path))
+@click.option("--held-out", type=click.IntRange(min=1), default=5000, help="Words to measure with.")
+def main(pronunciations: Path, held_out: int) -> None:
+    """Measure letter-to-sound trees learned from PRONUNCIATIONS: lines of a word and its phones.
+
+    Example: python -m scripts.train_letter_to_sound cmudict.dict --held-out 5000
+    """
+    accuracy = word_accuracy(read_pronunciations(pronunciations), held_out)
+    click.echo(f"{accuracy:.1%} of {held_out} held-out words are pronounced exactly")
+
+
+if __name__ == "__main__":
+    run(main)

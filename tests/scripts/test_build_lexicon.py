@@ -2,30 +2,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from scripts import build_lexicon as lexicon_training
+import scripts.build_lexicon
 from scripts.build_lexicon import build_lexicon, default_words, flite_pronunciations, rule_pronunciations
-from scripts.train_letter_to_sound import align, learn_rules
 from soundstorm_edge.errors import CorpusError
-from soundstorm_runtime.text.letter_to_sound import LETTERS, LetterToSound
+from soundstorm_runtime.text.letter_to_sound import LETTERS
+from soundstorm_runtime.text.lexicon import Lexicon
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
-PAIRS = {
-    "cat": "k ae t", "chat": "ch ae t", "hat": "hh ae t", "tax": "t ae k s", "cab": "k ae b", "bat": "b ae t",
-    "back": "b ae k", "tack": "t ae k", "hatch": "hh ae ch", "batch": "b ae ch", "at": "ae t", "ax": "ae k s",
-}  # fmt: skip
-
-
-def test_learns_what_a_letter_says_next_to_which() -> None:
-    rules = LetterToSound(learn_rules({word: tuple(phones.split()) for word, phones in PAIRS.items()}))
-    assert {word: " ".join(rules(word)) for word in PAIRS} == PAIRS
-    assert rules("chax") == ("ch", "ae", "k", "s")
-
-
-def test_alignment_spends_every_phone_or_gives_up() -> None:
-    costs = {"x": {"k-s": -1.0, "_": -2.0}, "a": {"ae": -1.0}}
-    assert align("ax", ("ae", "k", "s"), costs) == ["ae", "k-s"]
-    assert align("ax", ("ae", "k"), costs) == []
 
 
 def test_words_are_folded_and_listed_once(tmp_path: Path) -> None:
@@ -50,13 +35,13 @@ def test_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_asks_only_for_words() -> None:
-    with pytest.raises(CorpusError, match='"don\'t" is no word for flite; give up to 29 letters a to z'):
+    with pytest.raises(CorpusError, match='"don\'t" is not a word for flite; give up to 29 letters a to z'):
         flite_pronunciations(["don't"])
 
 
 def test_notices_an_answer_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lexicon_training, "run_flite", lambda *_: "pau k ae t pau\n")
-    with pytest.raises(CorpusError, match="flite gave 1 answers for 2 words from 'cat' on"):
+    monkeypatch.setattr(scripts.build_lexicon, "run_flite", lambda *_: "pau k ae t pau\n")
+    with pytest.raises(CorpusError, match="flite returned 1 answers for 2 words after 'cat'"):
         flite_pronunciations(["cat", "dog"])
 
 
@@ -83,3 +68,15 @@ def test_builds_a_lexicon_that_speaks_as_flite_does() -> None:
     assert lexicon.pronounce("use", verb=True) == ("y", "uw", "z")
     assert "cat" not in lexicon.words  # the rules say it right
     assert lexicon.pronounce("bgx") == ("b", "iy", "jh", "iy", "eh", "k", "s")
+
+
+@needs_flite
+def test_the_script_writes_a_lexicon(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("cat\nhat\ncolonel\n")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "cookie").write_text("The cat sat.\n")
+    output = tmp_path / "lexicon.txt.gz"
+    arguments = [str(output), "--words", str(tmp_path / "words"), "--texts", str(tmp_path / "texts")]
+    done = CliRunner().invoke(scripts.build_lexicon.main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert Lexicon.load(output).pronounce("colonel") == ("k", "er", "n", "ax", "l")
