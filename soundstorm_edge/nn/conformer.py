@@ -42,6 +42,8 @@ class ConformerConfig:
     2409.19606) where above 1. value_residual: attention mixes in the values of the first block (arXiv
     2410.17897). cross_attention: width of a context that frames attend to. adaptive_norm: width of a
     vector for each sample that sets scale, shift and gate of every branch (DiT, arXiv 2212.09748).
+    block_causal: frames are in blocks, and neither attention nor convolution of a frame sees a later block
+    (Block Diffusion, arXiv 2503.09573), so that what comes of a block is the same whatever follows it.
     """
 
     dim: int
@@ -61,6 +63,7 @@ class ConformerConfig:
     value_residual: bool = True
     cross_attention: int | None = None
     adaptive_norm: int | None = None
+    block_causal: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "dim", "depth", "dim_head", "heads", "ff_mult", "conv_expansion_factor")
@@ -78,7 +81,7 @@ class BlockInputs:
 
     mask: bool `[batch, frames]`; bias: added to the attention scores, `[batch or 1, heads or 1, frames or
     1, frames]`; rotation: `[frames, 2, dim_head / 2]`; condition `[batch, adaptive_norm]`; context
-    `[batch, length, cross_attention]` with its own bias.
+    `[batch, length, cross_attention]` with its own bias; blocks: int64 `[batch, frames]`.
     """
 
     mask: Tensor | None
@@ -87,6 +90,7 @@ class BlockInputs:
     condition: Tensor | None
     context: Tensor | None
     context_bias: Tensor | None
+    blocks: Tensor | None
 
 
 class FeedForward(nn.Module):
@@ -121,14 +125,27 @@ class Convolution(nn.Module):
         self.narrow = nn.Linear(inner, config.dim)
         self.dropout = nn.Dropout(config.conv_dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map `[batch, frames, dim]`; frames outside `mask` are silence, to their neighbours and after."""
+    def forward(self, x: Tensor, mask: Tensor | None, blocks: Tensor | None = None) -> Tensor:
+        """Map `[batch, frames, dim]`; frames outside `mask` are silence, to their neighbours and after.
+
+        blocks: int64 `[batch, frames]`; later blocks are silence to the frames of earlier ones.
+        """
         real = None if mask is None else mask[:, :, None].to(x.dtype)
         y = F.glu(self.widen(x), dim=-1)
-        y = self.depthwise((y if real is None else y * real).transpose(1, 2))
-        y = (y[:, :, : -self.surplus] if self.surplus else y).transpose(1, 2)
+        y = y if real is None else y * real
+        y = self._convolve(y) if blocks is None else self._convolve_blocks(y, blocks[:, :, None])
         y = self.norm(F.silu(y if real is None else y * real))
         return self.dropout(self.narrow(y))
+
+    def _convolve(self, y: Tensor) -> Tensor:
+        y = self.depthwise(y.transpose(1, 2))
+        return (y[:, :, : -self.surplus] if self.surplus else y).transpose(1, 2)
+
+    def _convolve_blocks(self, y: Tensor, blocks: Tensor) -> Tensor:
+        found = self._convolve(y)  # right for the last block, which sees all
+        for block in range(int(blocks.max())):
+            found = torch.where(blocks == block, self._convolve(y * (blocks <= block)), found)
+        return found
 
 
 class Residual(nn.Module):
@@ -188,7 +205,7 @@ class ConformerBlock(nn.Module):
             y, add = self.cross_residual(x, inputs)
             x = add(self.cross_attention(y, inputs.context, inputs.context_bias))
         y, add = convolve(x, inputs)
-        x = add(self.convolution(y, inputs.mask))
+        x = add(self.convolution(y, inputs.mask, inputs.blocks))
         y, add = feed_out(x, inputs)
         x = add(0.5 * self.feed_forward_out(y))
         return self.norm(x), values
@@ -218,20 +235,30 @@ class Conformer(nn.Module):
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
         condition: Tensor | None = None,
+        blocks: Tensor | None = None,
     ) -> Tensor:
         """Map `[batch, frames, dim]` to the same shape.
 
         mask: bool `[batch, frames]`, true where frames are. context: float32 `[batch, length,
         cross_attention]` with its own `context_mask`; condition: float32 `[batch, adaptive_norm]`.
+        blocks: int64 `[batch, frames]`, the number of each frame's block, from 0 on and never falling.
         Raises `OptionError` where the Conformer was made for these and they are missing, or was not.
         """
         _check_given("context", context, "cross_attention", self.config.cross_attention)
         _check_given("condition", condition, "adaptive_norm", self.config.adaptive_norm)
+        if (blocks is not None) != self.config.block_causal:
+            raise OptionError(
+                f"the Conformer has block_causal {self.config.block_causal} and blocks were "
+                f"{'not ' if blocks is None else ''}given, expected both or neither"
+            )
         rotation, bias = self._positions(x.shape[1]), _mask_bias(mask, x)
+        if blocks is not None:
+            later = torch.where(blocks[:, :, None] < blocks[:, None], UNSEEN, 0.0).to(x.dtype)[:, None]
+            bias = later if bias is None else torch.minimum(later, bias)
         if self.relative_bias is not None:
             relative = self.relative_bias(x.shape[1]).to(x.dtype)
             bias = relative if bias is None else relative + bias
-        inputs = BlockInputs(mask, bias, rotation, condition, context, _mask_bias(context_mask, x))
+        inputs = BlockInputs(mask, bias, rotation, condition, context, _mask_bias(context_mask, x), blocks)
         first_values = None
         x = self.expand(x)
         for block in self.blocks:

@@ -153,7 +153,11 @@ class ConformerWrapper(nn.Module):
         if self.level_embedding is not None:
             if level is None:
                 raise OptionError("the network has a level embedding and was given no level; say which one")
-            x = x + self.level_embedding(level)[:, None]
+            embedding = self.level_embedding(level)[:, None]
+            blocks = conditions.get("blocks")
+            if blocks is not None:  # what comes of a finished block is the same at every level
+                embedding = embedding * (blocks == blocks.amax(dim=1, keepdim=True))[:, :, None]
+            x = x + embedding
         return self.conformer(x, mask, **conditions)
 
     def as_frames(self, codes: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..nn.conformer import frame_mask
@@ -25,6 +26,7 @@ class GuidedStep:
         filter_thres: share of the codes that is ruled out before sampling; None rules out none.
         cond_scale: weight of the condition (classifier-free guidance, arXiv 2207.12598); 1 adds none.
         inputs: further inputs of `Conformer.forward`.
+        prompt_frames: of the prompt, which is a block of its own where the network knows blocks.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class GuidedStep:
         filter_thres: float | None,
         cond_scale: float,
         inputs: Mapping[str, Tensor],
+        prompt_frames: int = 0,
     ) -> None:
         self.net, self.self_condition, self.critic = net, self_condition, critic
         self.condition, self.inputs = condition, inputs
         self.filter_thres, self.cond_scale = filter_thres, cond_scale
+        self.prompt_frames = prompt_frames
         self.previous: Tensor | None = None  # the summed embeddings of the step before
 
     def __call__(
@@ -58,6 +62,9 @@ class GuidedStep:
             "mask": frame_mask(lengths, codes.shape[1]),
             "cond": self.condition,
         }
+        if net.config.conformer.block_causal:
+            after_prompt = torch.arange(codes.shape[1], device=codes.device) >= self.prompt_frames
+            inputs["blocks"] = after_prompt.long().expand(len(codes), -1)
         sum_embeds = None if self.self_condition is None else self.self_condition(self.previous)
         hidden = net.hidden(codes, level=level, sum_embeds=sum_embeds, **inputs)
         logits = net.heads(hidden, level)

@@ -51,12 +51,14 @@ class Hidden(NamedTuple):
     """What the network is shown and asked.
 
     codes: int64 `[batch, frames, levels]`, with masked ones; asked: bool `[batch, frames]`, where the code
-    of the drawn level is to be predicted; level: int64 `[batch]`, the column of the level that was drawn.
+    of the drawn level is to be predicted; level: int64 `[batch]`, the column of the level that was drawn;
+    prompt: int64 `[batch]`, the frames of the prompt.
     """
 
     codes: Tensor
     asked: Tensor
     level: Tensor
+    prompt: Tensor
 
 
 def hide(codes: Tensor, mask: Tensor, codebook_size: int, masking: Masking, groups: int = 1) -> Hidden:
@@ -81,7 +83,20 @@ def hide(codes: Tensor, mask: Tensor, codebook_size: int, masking: Masking, grou
     shown_as_mask, shown = _disguise(codes, asked, codebook_size, masking)
     hidden = (shown_as_mask[:, :, None] & at_level[:, None]) | (after_prompt[:, :, None] & finer[:, None])
     codes = torch.where(at_level[:, None], shown, codes)
-    return Hidden(codes.masked_fill(hidden, codebook_size), asked, order[drawn])
+    prompt = (after_prompt.cumsum(dim=1) == 0).sum(dim=1)
+    return Hidden(codes.masked_fill(hidden, codebook_size), asked, order[drawn], prompt)
+
+
+def draw_blocks(prompt: Tensor, frames: int) -> Tensor:
+    """Draw the blocks of training samples, int64 `[batch, frames]`: those of the prompt, then the rest.
+
+    prompt: int64 `[batch]`, the frames of each prompt. Half of the prompts are one block, as a speaker's is,
+    half of them two: a prompt and what was spoken after it.
+    """
+    border = torch.rand(len(prompt), device=prompt.device) * prompt
+    border = torch.where(torch.rand(len(prompt), device=prompt.device) < 0.5, border.long(), 0)
+    place = torch.arange(frames, device=prompt.device)
+    return (place >= border[:, None]).long() + (place >= prompt[:, None]).long()
 
 
 def _after_prompt(mask: Tensor, masking: Masking) -> Tensor:

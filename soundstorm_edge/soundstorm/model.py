@@ -31,7 +31,7 @@ from .attached_models import (
 from .conformer_wrapper import ConformerWrapper
 from .critic import TokenCritic, critic_loss, draw_codes
 from .guided_step import GuidedStep
-from .masking import Masking, hide, of_numbers
+from .masking import Masking, draw_blocks, hide, of_numbers
 from .sampling import draw
 from .self_conditioning import SelfCondition
 from .semantic_conditioning import SemanticCondition
@@ -187,6 +187,8 @@ class SoundStorm(nn.Module):
         inputs = {**inputs, "mask": mask, "cond": cond}
         real = torch.ones_like(codes[..., 0], dtype=torch.bool) if mask is None else mask
         hidden = hide(codes, real, self.codebook_size, masking or self.masking, self.net.grouped_quantizers)
+        if self.net.config.conformer.block_causal:
+            inputs["blocks"] = draw_blocks(hidden.prompt, codes.shape[1])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not only_train_critic):
             previous = self._self_conditioning(hidden.codes, hidden.level, inputs)
             states = self.net.hidden(hidden.codes, level=hidden.level, sum_embeds=previous, **inputs)
@@ -368,8 +370,9 @@ class SoundStorm(nn.Module):
                 num_latents, seconds, mask, tokens, batch_size or 1
             )
             step = GuidedStep(
-                self.net, self.self_condition, self.token_critic, condition, filter_thres, cond_scale, inputs
-            )
+                self.net, self.self_condition, self.token_critic, condition, filter_thres, cond_scale, inputs,
+                prompt_frames=0 if prompt_acoustic_token_ids is None else prompt_acoustic_token_ids.shape[-2],
+            )  # fmt: skip
             codes = self._decode(step, lengths, options, prompt_acoustic_token_ids, seed)
             is_single = batch_size is None and tokens is None and mask is None
             if self.soundstream is None:

@@ -67,6 +67,7 @@ class SoundStormConfig:
             "frames_per_token": self.frames_per_token != 1,  # a device repeats tokens, and interpolates none
             "cross_attention": self.conformer.cross_attention is not None,
             "adaptive_norm": self.conformer.adaptive_norm is not None,
+            "block_causal": self.conformer.block_causal,
         }
         return tuple(name for name, is_there in features.items() if is_there)
 

@@ -213,3 +213,32 @@ def test_dropouts_work_in_training_alone(dropout: str, flash: bool) -> None:
 
 def test_there_is_no_batch_norm() -> None:
     assert not any("BatchNorm" in type(module).__name__ for module in make().modules())
+
+
+@pytest.mark.parametrize("changes", [{}, {"t5_rel_pos_bias": True}, {"conv_kernel_size": 4}], ids=str)
+def test_no_block_sees_a_later_one(changes: dict[str, Any]) -> None:
+    conformer, x = make(block_causal=True, **changes), torch.randn(2, 10, 16)
+    blocks = torch.tensor([[0] * 3 + [1] * 4 + [2] * 3, [0] * 6 + [1] * 4])
+    whole = conformer(x, blocks=blocks)
+    for row, ends in ((0, (3, 7)), (1, (6,))):
+        for end in ends:
+            alone = conformer(x[row : row + 1, :end], blocks=blocks[row : row + 1, :end])
+            torch.testing.assert_close(whole[row : row + 1, :end], alone, atol=1e-5, rtol=1e-5)
+    changed = x.clone()
+    changed[0, 0] += 1
+    assert not torch.allclose(conformer(changed, blocks=blocks)[0, 9], whole[0, 9]), "later blocks see it"
+
+
+def test_one_block_is_as_none() -> None:
+    conformer, x = make(block_causal=True), torch.randn(2, 9, 16)
+    mask = frame_mask(torch.tensor([9, 6]), 9)
+    found = conformer(x, mask, blocks=torch.zeros(2, 9, dtype=torch.int64))
+    torch.testing.assert_close(found, make()(x, mask), atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_and_their_option_go_together() -> None:
+    x, blocks = torch.randn(1, 4, 16), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(OptionError, match="block_causal False and blocks were given"):
+        make()(x, blocks=blocks)
+    with pytest.raises(OptionError, match="block_causal True and blocks were not given"):
+        make(block_causal=True)(x)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import frame_mask
-from soundstorm_edge.soundstorm.masking import Masking, hide, of_numbers
+from soundstorm_edge.soundstorm.masking import Masking, draw_blocks, hide, of_numbers
 from soundstorm_runtime.errors import OptionError
 
 CODES, LEVELS, FRAMES = 16, 4, 20
@@ -34,7 +34,7 @@ def test_masking_follows_the_paper(
 ) -> None:
     torch.manual_seed(seed)
     codes, masking = draw(len(lengths)), Masking(prompted=prompted, fully_masked=fully)
-    shown, asked, levels = hide(codes, frame_mask(torch.tensor(lengths), FRAMES), CODES, masking, groups)
+    shown, asked, levels, _ = hide(codes, frame_mask(torch.tensor(lengths), FRAMES), CODES, masking, groups)
     order = [0, 1, 2, 3] if groups == 1 else [0, 2, 1, 3]
     for row, (length, level) in enumerate(zip(lengths, levels.tolist(), strict=True)):
         is_hidden = shown[row] == CODES
@@ -57,7 +57,7 @@ def test_a_mask_may_have_gaps() -> None:
     mask = torch.rand(50, FRAMES) < 0.3
     mask[:, 5] = True
     for masking in (Masking(), Masking(prompted=0.0, fully_masked=1.0)):
-        shown, asked, _ = hide(draw(50), mask, CODES, masking)
+        shown, asked, _, _ = hide(draw(50), mask, CODES, masking)
         assert not asked[~mask].any()
         assert not (shown[~mask] == CODES).any()
         assert asked.any(dim=1).all()
@@ -100,7 +100,7 @@ def test_some_masked_codes_are_shown_and_asked_for_all_the_same() -> None:
     torch.manual_seed(0)
     codes, mask = draw(500), torch.ones(500, FRAMES, dtype=torch.bool)
     everything = {"level_weights": (0.0, 1.0, 0.0, 0.0), "prompted": 0.0, "fully_masked": 1.0}
-    shown, asked, _ = hide(
+    shown, asked, _, _ = hide(
         codes, mask, CODES, Masking(**everything, no_replace_prob=0.3, random_token_prob=0.2)
     )
     assert asked.all()
@@ -122,3 +122,22 @@ def test_some_masked_codes_are_shown_and_asked_for_all_the_same() -> None:
 def test_impossible_shares_are_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Masking(**fields)  # type: ignore[arg-type]
+
+
+def test_blocks_end_with_the_prompt() -> None:
+    torch.manual_seed(0)
+    prompt = torch.randint(0, 9, (200,))
+    blocks = draw_blocks(prompt, 10)
+    assert (blocks.diff(dim=1) >= 0).all()
+    assert ((blocks == 2).sum(dim=1) == 10 - prompt).all()
+    two = ((blocks == 0).any(dim=1) & (prompt > 1)).float().mean()
+    assert 0.2 < two < 0.6
+
+
+def test_the_prompt_is_told() -> None:
+    torch.manual_seed(0)
+    shown, _, level, prompt = hide(draw(50), frame_mask(torch.full((50,), 15), FRAMES), CODES, Masking())
+    for row in range(50):
+        finer = shown[row, :15, int(level[row]) + 1 :]
+        assert (finer[: prompt[row]] != CODES).all()
+        assert (finer[prompt[row] :] == CODES).all()

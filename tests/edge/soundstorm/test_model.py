@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -458,3 +459,39 @@ def test_generate_leaves_the_mode_as_it_was(model: SoundStorm) -> None:
         model.train(training)
         model.generate(cond_semantic_token_ids=example()[1], steps=(1, 1, 1))
         assert model.training == training
+
+
+# Blocks
+
+
+def blockwise() -> SoundStorm:
+    torch.manual_seed(0)
+    return SoundStorm.from_config(replace(TINY, conformer=replace(CONFORMER, block_causal=True))).eval()
+
+
+def test_a_finished_block_is_the_same_at_every_level() -> None:
+    model = blockwise()
+    codes, tokens, _ = example()
+    assert model.condition is not None
+    blocks = (torch.arange(12) >= 5).long().expand(2, -1)
+    hidden = [
+        model.net.hidden(
+            shown, cond=model.condition.embed(tokens), level=torch.tensor([level]), blocks=blocks
+        )
+        for level, shown in ((0, codes), (2, codes.index_fill(1, torch.arange(5, 12), CODES)))
+    ]
+    torch.testing.assert_close(hidden[0][:, :5], hidden[1][:, :5])
+    assert not torch.allclose(hidden[0][:, 5:], hidden[1][:, 5:])
+
+
+def test_blocks_are_trained_and_decoded() -> None:
+    model = blockwise()
+    codes, tokens, _ = example()
+    loss, _ = model.train()(codes, cond_semantic_token_ids=tokens)
+    loss.backward()
+    assert all(p.grad is not None for p in model.net.conformer.parameters())
+    made = model.generate(
+        cond_semantic_token_ids=tokens, prompt_acoustic_token_ids=codes[:, :4], steps=(2, 1, 1)
+    )
+    assert torch.equal(made[:, :4], codes[:, :4])  # type: ignore[call-overload]
+    assert model.config.only_in_pytorch == ("block_causal",), "no step graph knows blocks yet"
