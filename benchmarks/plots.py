@@ -101,7 +101,7 @@ PICTURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Figure]]] = {
     "step": ("step.json", "python -m benchmarks.step", plot_step),
     "step-4-heads": ("step-4-heads.json", "python -m benchmarks.step --heads 4", plot_step),
     "step_growth": ("step.json", "python -m benchmarks.step", plot_growth),
-    "speed": ("speed.json", "soundstorm bench BUNDLE --json", plot_speed),
+    "speed": ("speed.json", "soundstorm bench BUNDLE --json > FILE", plot_speed),
     "latency": ("latency.json", "python -m benchmarks.latency BUNDLE", plot_latency),
     "dial": ("dial.json", "python -m benchmarks.dial CHECKPOINT", plot_dial),
 }

@@ -18,8 +18,8 @@ import click
 import numpy as np
 import pytest
 
-import soundstorm_edge.cli
-import soundstorm_export.cli
+import soundstorm_edge.cli.commands
+import soundstorm_export.cli.export
 import soundstorm_runtime.cli
 from soundstorm_edge.checkpoint import save_voice
 from soundstorm_edge.training.recipe import load_recipe
@@ -33,8 +33,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
 COMMANDS: dict[str, click.Command] = {
     "soundstorm": soundstorm_runtime.cli.main_group,
-    "soundstorm-train": soundstorm_edge.cli.main_group,
-    "soundstorm-export": soundstorm_export.cli.export,
+    "soundstorm-train": soundstorm_edge.cli.commands.main_group,
+    "soundstorm-export": soundstorm_export.cli.export.export,
 }
 
 

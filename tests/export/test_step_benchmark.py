@@ -89,7 +89,7 @@ def test_plots_are_drawn_of_what_is_there(tmp_path: Path) -> None:
         for out in ("one", "two")
     ]
     assert [run.exit_code for run in runs] == [0, 0]
-    assert "speed.json is not there; soundstorm bench BUNDLE --json writes it" in runs[0].stderr
+    assert "speed.json is not there; soundstorm bench BUNDLE --json > FILE writes it" in runs[0].stderr
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
     assert set(drawn) == {"step.svg", "step_growth.svg"}
     assert b"6.0 times faster" in drawn["step.svg"]

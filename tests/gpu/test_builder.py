@@ -11,7 +11,7 @@ import sys
 import click.testing
 import pytest
 
-from soundstorm_export.cli import export
+from soundstorm_export.cli.export import export
 from soundstorm_export.errors import ExportError
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines, profile_axes
 from soundstorm_runtime.bundle.engine_manifest import engine_folders

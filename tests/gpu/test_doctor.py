@@ -25,7 +25,7 @@ def test_every_engine_is_compared_with_the_cpu(with_engines):
     assert found.exit_code == 0, found.output
     assert "TensorRT: tensorrt 11.4.0.106 on NVIDIA Fake 1" in found.stdout
     assert "auto       TensorRT where a bundle has engines for this machine; else the CPU" in found.stdout
-    assert found.stdout.count("from the CPU in fp32 0.0e+00, integers equal 100.00%") == 4
+    assert found.stdout.count("from fp32 on the CPU 0.0e+00, integers equal 100.00%") == 4
 
 
 @pytest.mark.parametrize("kind", ["parallel", "autoregressive"])

@@ -18,7 +18,7 @@ from spear_tts_pytorch import TextToSemantic  # isort: skip
 
 from soundstorm_edge.interop import from_soundstorm_pytorch
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic as Own
-from soundstorm_export.cli import export
+from soundstorm_export.cli.export import export
 from soundstorm_export.errors import ExportError
 from soundstorm_export.third_party import read_parts
 from soundstorm_runtime.bundle.open_engines import open_engines

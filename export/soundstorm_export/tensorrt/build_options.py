@@ -32,15 +32,26 @@ class Span(click.ParamType):
 def tensorrt_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of engines; the command gets them as `engines`, None without --tensorrt."""
 
-    @click.option("--tensorrt", is_flag=True, help="Build TensorRT engines for this machine's GPU, too.")
-    @click.option("--frames", type=Span(), help="Frames that engines take.  [default: what the bundle takes]")
-    @click.option("--batch", type=Span(), help="Sentences at once that engines take.  [default: 1,1,4]")
-    @click.option("--workspace", type=click.IntRange(min=1), help="MiB of the GPU that a layer may take.")
+    @click.option("--tensorrt", is_flag=True, help="Also build TensorRT engines for the GPU of this machine.")
     @click.option(
-        "--version-compatible", is_flag=True, help="Newer versions of TensorRT may run them, a little slower."
+        "--frames", type=Span(), show_default="those of the bundle", help="Range of frames of the engines."
+    )
+    @click.option("--batch", type=Span(), show_default="1,1,4", help="Range of batch sizes of the engines.")
+    @click.option(
+        "--workspace",
+        type=click.IntRange(min=1),
+        show_default="TensorRT's own limit",
+        help="Memory of the GPU in MiB that a layer may use while it is computed.",
     )
     @click.option(
-        "--hardware-compatible", is_flag=True, help="All cards since Ampere may run them, slower; no Jetson."
+        "--version-compatible",
+        is_flag=True,
+        help="Build engines that newer versions of TensorRT can run; slightly slower.",
+    )
+    @click.option(
+        "--hardware-compatible",
+        is_flag=True,
+        help="Build engines that every GPU since Ampere can run; slower, and not for a Jetson.",
     )
     @functools.wraps(command)
     def with_engines(

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError, OptionError
+from ..support.interrupt import uninterrupted
 
 SHORTEST = 1.0  # seconds of speech; less does not tell a voice
 LONGEST = 5.0  # seconds; each of them costs time in every sentence that is spoken later
@@ -140,7 +141,8 @@ def _flat_share(channel: np.ndarray) -> float:
 def _resampled(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     if rate == wanted:
         return audio
-    import soxr  # only a recording of another rate needs it
+    with uninterrupted():
+        import soxr  # only a recording of another rate needs it
 
     return soxr.resample(audio, rate, wanted)
 

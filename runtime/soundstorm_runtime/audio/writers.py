@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,10 +29,7 @@ def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
     The file appears at `path` when it is complete (see `support.atomic`). Raises `AudioError` at once for a
     path that cannot be written.
     """
-    if path.suffix.lower() not in _FORMATS:
-        raise AudioError(f"cannot write {path}: expected a name that ends in .wav or .flac")
-    if path.is_dir():
-        raise AudioError(f"cannot write {path}: it is a folder; give the name of a file in it")
+    check_audio_path(path)
     with ExitStack() as stack:
         try:
             work = stack.enter_context(atomic_file(path))
@@ -49,6 +48,22 @@ def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
                 file.write(_to_integers(audio))
 
         yield write
+
+
+def check_audio_path(path: Path) -> None:
+    """Raise `AudioError` for a path that no audio file can be written to."""
+    if path.suffix.lower() not in _FORMATS:
+        raise AudioError(f"cannot write {path}: expected a name that ends in .wav or .flac")
+    if path.is_dir():
+        raise AudioError(f"cannot write {path}: it is a folder; give the name of a file in it")
+    try:
+        path.parent.stat()
+        if not path.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        raise AudioError(
+            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+        ) from error
 
 
 def _to_integers(audio: np.ndarray) -> np.ndarray:

@@ -15,37 +15,35 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.prompts import SUFFIX, read_prompt
 from ..bundle.reader import read_bundle
 from ..errors import OptionError, TextError
+from ..support.command import Command, report, shows_progress
 from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
 from .shared_options import (
     bundle_argument,
     engine_options,
     lexicon_option,
     read_utf8,
+    seed_option,
     speed_option,
     steps_option,
     temperature_option,
+    voice_option,
+    workers_option,
 )
 
 
-@click.command()
+@click.command(cls=Command, example="soundstorm batch build/voice lines.jsonl -o speech --workers 2")
 @bundle_argument
 @click.argument("lines", type=click.File("rb"))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the WAV files."
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write the WAV files to."
 )
-@click.option("--voice", help="Named voice, or file of 'soundstorm prompt', for the lines that name none.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed for the lines that have none.",
-)
+@voice_option
+@seed_option
 @steps_option
 @temperature_option
 @speed_option
 @lexicon_option
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@workers_option
 @engine_options
 def batch(
     bundle: Path,
@@ -62,11 +60,12 @@ def batch(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak every line of the file LINES with the voice in the folder BUNDLE.
+    """Speak many lines to files with the voice in the folder BUNDLE.
 
-    A line is a JSON object with "id" and "text", and "voice" and "seed" if it likes; it is spoken to
-    the file OUTPUT/id.wav. Files that are there already stay, so that a run that was stopped goes on:
-    remove a file to have it spoken again. LINES may be - for standard input.
+    Each line of the file LINES is a JSON object with "id" and "text", and optionally "voice" and "seed",
+    which take precedence over the options. It is spoken to the file OUTPUT/id.wav. Existing files are kept,
+    so that an interrupted run can be continued: remove a file to have it spoken again. LINES may be - for
+    standard input.
     """
     asked = _read(lines)
     _check_voices(bundle, asked, voice)
@@ -83,7 +82,7 @@ def _read(lines: BinaryIO) -> list[Line]:
 
 
 def _check_voices(bundle: Path, lines: Iterable[Line], usual: str | None) -> None:
-    """Raise `OptionError` for a voice that the bundle lacks: now, and not after hours of work."""
+    """Raise `OptionError` for a voice that the bundle does not have, before any line is spoken."""
     checked = read_bundle(bundle)
     known = checked.prompts()
     for where, name in [("--voice", usual), *((f"the line {line.id!r}", line.voice) for line in lines)]:
@@ -95,8 +94,8 @@ def _check_voices(bundle: Path, lines: Iterable[Line], usual: str | None) -> Non
 
 
 def _with_progress(spoken: Iterator[Spoken], count: int) -> Iterator[Spoken]:
-    """Show a bar on standard error where a person watches it; a line that failed is told at once."""
-    watched = sys.stderr.isatty() and count > 1
+    """Print the lines that failed, and show a progress bar if standard error is a terminal."""
+    watched = sys.stderr.isatty() and count > 1 and shows_progress()
     bar = click.progressbar(length=count, label="lines", file=sys.stderr) if watched else nullcontext()
     with bar as shown:
         for each in spoken:
@@ -111,10 +110,9 @@ def _sum_up(output: Path, spoken: list[Spoken], there: int, took: float) -> None
     seconds = sum(each.seconds for each in spoken)
     failed = [each for each in spoken if each.problem]
     rate = f", RTF {took / seconds:.3f}" if seconds else ""
-    click.echo(
+    report(
         f"{output}: {len(spoken) - len(failed)} files, {seconds:.2f} s of audio in {took:.2f} s{rate}; "
-        f"{there} were there already",
-        err=True,
+        f"{there} existed already"
     )
     if failed:
         raise TextError(f"{len(failed)} of {len(spoken)} lines could not be spoken; the reasons are above")

@@ -7,59 +7,45 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..support.atomic import write_file
-from ..support.command import table
+from ..support.command import Command, json_option, report, table
 from ..support.serde import to_dict
 from ..tools.benchmark import Bench, Case, Other, Run, Setting
 from ..tools.benchmark import bench as measure
-from .shared_options import bundle_argument, engine_options, steps_option
+from .shared_options import (
+    Numbers,
+    bundle_argument,
+    engine_options,
+    steps_option,
+    voice_option,
+)
 
 
-class Numbers(click.ParamType):
-    """Numbers with commas between them."""
-
-    name = "N,N,..."
-
-    def __init__(self, kind: type[int] | type[float]) -> None:
-        self.kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Turn '2,5' into (2, 5)."""
-        try:
-            return tuple(self.kind(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 2,5", param, ctx)
-
-
-@click.command()
+@click.command(cls=Command, example="soundstorm bench build/voice --seconds 2,5 --against onnx")
 @bundle_argument
 @click.option(
-    "--seconds",
-    type=Numbers(float),
-    default="2,5,10",
-    show_default=True,
-    help="About how long the texts are.",
+    "--seconds", type=Numbers(float), default="2,5,10", help="Approximate lengths of the texts in seconds."
 )
+@click.option("--batch", "batches", type=Numbers(int), default="1", help="Numbers of texts spoken together.")
 @click.option(
-    "--batch", "batches", type=Numbers(int), default="1", show_default=True, help="Texts spoken together."
+    "--repeats", type=click.IntRange(min=1), default=5, help="Measurements of each case, after a warm-up."
 )
-@click.option(
-    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="After one to warm up."
-)
-@click.option("--voice", help="Named voice of the bundle.")
+@voice_option
 @steps_option
 @click.option(
-    "--against", type=click.Choice(get_args(Other)), help="Measure another engine on the same weights."
+    "--against",
+    type=click.Choice(get_args(Other)),
+    help="Also measure another engine with the same weights: 'onnx' the fp32 graphs on the CPU, 'torch' "
+    "PyTorch.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights, for --against torch.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for all figures.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Checkpoint of the voice, for --against torch."
+)
+@json_option
 @engine_options
 def bench(
     bundle: Path,
@@ -70,22 +56,23 @@ def bench(
     steps: tuple[int, ...] | None,
     against: Other | None,
     checkpoint: Path | None,
-    json_file: Path | None,
+    as_json: bool,
     threads: int | None,
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Measure how fast the voice in the folder BUNDLE speaks on this machine.
+    """Measure how fast a voice speaks on this machine.
 
-    RTF is seconds of computing per second of audio. --against onnx measures the fp32 graphs on the CPU
-    as well, --against torch PyTorch with the weights of --checkpoint.
+    The table has, for each length of text and batch size, the RTF (seconds of computation per second of
+    audio), the latency of the first audio and the share of each stage. BUNDLE is the folder of the voice.
     """
     setting = Setting(seconds, batches, repeats, voice, steps, threads, provider, precision)
     command = shlex.join(["soundstorm", *sys.argv[1:]])
-    result = measure(bundle, setting, against, checkpoint, lambda line: click.echo(line, err=True), command)
-    click.echo("\n".join(_lay_out(result)))
-    if json_file:
-        write_file(json_file, json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n")
+    result = measure(bundle, setting, against, checkpoint, report, command)
+    if as_json:
+        click.echo(json.dumps(to_dict(result), indent=1, allow_nan=False))
+    else:
+        click.echo("\n".join(_lay_out(result)))
 
 
 def _lay_out(result: Bench) -> Iterator[str]:

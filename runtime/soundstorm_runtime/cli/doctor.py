@@ -10,14 +10,15 @@ from pathlib import Path
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
+from ..support.command import Command, json_option
 from ..support.serde import to_dict
 from ..tools.diagnosis import BundleCheck, Diagnosis, diagnose
 from .shared_options import engine_options
 
 
-@click.command()
+@click.command(cls=Command, example="soundstorm doctor build/voice")
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+@json_option
 @engine_options
 def doctor(
     bundle: Path | None,
@@ -26,11 +27,12 @@ def doctor(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Tell what this machine has, what auto picks and why, and what to install for more.
+    """Check which engines work on this machine.
 
-    Given the folder BUNDLE, every graph of it is run once too, and what runs on a GPU beside ONNX Runtime in
-    fp32 on the CPU, at the same random numbers. The exit code is 1 where there is no engine, or where the
-    bundle does not run or differs.
+    Lists the processor, the GPUs and the libraries, the provider that 'auto' chooses and why, and what to
+    install for a faster one. If the folder BUNDLE is given, each of its graphs is run once, and a graph on a
+    GPU is compared with ONNX Runtime in fp32 on the CPU, with the same random numbers. The exit code is 1 if
+    no engine works, or if the bundle does not run or its results differ.
     """
     diagnosis = diagnose(bundle, provider=provider, precision=precision, threads=threads)
     click.echo(json.dumps(to_dict(diagnosis), indent=2) if as_json else "\n".join(_lay_out(diagnosis)))
@@ -66,7 +68,7 @@ def _lay_out_bundle(check: BundleCheck) -> Iterator[str]:
     for name, graph in check.graphs.items():
         result = f"ran in {graph.milliseconds} ms" if graph.problem is None else f"problem: {graph.problem}"
         if (by := graph.difference) is not None:
-            result += f"; from the CPU in fp32 {by.largest:.1e}, integers equal {by.agreement:.2%}"
+            result += f"; from fp32 on the CPU {by.largest:.1e}, integers equal {by.agreement:.2%}"
         if graph.on_gpu is not None:
             result += f"; {graph.on_gpu:.0%} of its nodes on the GPU"
         yield f"graph      {name:16} {graph.file}: {result}"

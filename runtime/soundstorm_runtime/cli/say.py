@@ -12,58 +12,68 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
-from ..audio.writers import Write, audio_file, wav_stream
+from ..audio.writers import Write, audio_file, check_audio_path, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
+from ..errors import TextError
+from ..support.command import Command, report, shows_progress
 from ..synthesis.options import PAUSE_SECONDS
+from ..text.sentences import check_length
 from ..voice import Voice
 from .shared_options import (
     bundle_argument,
     engine_options,
     lexicon_option,
     read_utf8,
+    seed_option,
     speed_option,
     steps_option,
     temperature_option,
+    voice_option,
 )
 
+_EXAMPLE = """
+soundstorm say build/voice "Good morning." -o morning.wav
+soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S16_LE -r 16000
+"""
 
-@click.command()
+
+@click.command(cls=Command, example=_EXAMPLE)
 @bundle_argument
 @click.argument("text", required=False)
 @click.option("-f", "--file", type=click.File("rb"), help="Read the text from a UTF-8 file.")
 @click.option(
     "-o",
     "--output",
-    help="File to write, .wav or .flac; - writes a WAV to standard output.  [default: out.wav; - to stream]",
+    show_default="out.wav; with --stream or --raw standard output",
+    help="File to write, ending in .wav or .flac; - writes a WAV to standard output.",
 )
 @click.option(
-    "--stream", is_flag=True, help="Begin before the first sentence is ready, and go on without gaps."
+    "--stream", is_flag=True, help="Write the audio block by block, before the first sentence is complete."
 )
 @click.option(
     "--raw",
     is_flag=True,
-    help="Write bare samples to standard output: mono, signed, 16 bits, little-endian.",
+    help="Write samples without a header to standard output: mono, signed 16-bit, little-endian.",
 )
-@click.option(
-    "--voice", help="Named voice, as 'soundstorm voices' lists them, or a file of 'soundstorm prompt'."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the sampling."
-)
+@voice_option
+@seed_option
 @steps_option
 @click.option(
     "--budget-ms",
     type=float,
-    help="Take as many steps as let the first sentence be ready in this time, after a short calibration; "
-    "with --stream, as long a first block.",
+    help="Choose the largest number of steps with which the first sentence is ready within this time, after "
+    "a short calibration; with --stream, the longest first block.",
 )
 @temperature_option
 @speed_option
-@click.option(
-    "--pause", type=float, default=PAUSE_SECONDS, show_default=True, help="Seconds between sentences."
-)
+@click.option("--pause", type=float, default=PAUSE_SECONDS, help="Seconds of silence between sentences.")
 @lexicon_option
-@click.option("--duration", type=float, help="Seconds that all of it lasts.  [default: as it likes]")
+@click.option(
+    "--duration",
+    type=float,
+    show_default="as the voice predicts",
+    help="Length of the whole speech in seconds.",
+)
 @engine_options
 def say(
     bundle: Path,
@@ -85,13 +95,16 @@ def say(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak TEXT with the voice in the folder BUNDLE.
+    """Speak a text with the voice in the folder BUNDLE.
 
-    The text is read from standard input where it is not given, or is -.
+    TEXT is read from standard input if it is not given, or if it is -.
     """
     output = output or ("-" if stream or raw else "out.wav")
     _check_usage(output, stream, raw, steps, budget_ms, duration)
     text = _read_text(text, file)
+    _check_text(text)
+    if output != "-":
+        check_audio_path(Path(output))
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     how: dict[str, Any] = {"voice": voice, "seed": seed, "speed": speed, "temperature": temperature}
     how["pause"] = pause
@@ -106,8 +119,8 @@ def say(
     with _open_output(output, loaded.sample_rate, raw) as write:
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     said = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
-    said += f", begun after {1000 * begun:.0f} ms" if stream else ""
-    click.echo(f"{'standard output' if output == '-' else output}: {said}", err=True)
+    said += f", first audio after {1000 * begun:.0f} ms" if stream else ""
+    report(f"{'standard output' if output == '-' else output}: {said}")
 
 
 def _check_usage(
@@ -127,13 +140,24 @@ def _check_usage(
 
 
 def _write(audio: Iterator[np.ndarray], write: Write, sample_rate: int) -> tuple[float, float, float]:
-    """Write audio as it is made; gives the seconds that it lasts, that it took, and until the first of it."""
+    """Write chunks of audio as they come.
+
+    Returns:
+        The length of the audio, the time until its end and the time until its first chunk, in seconds.
+    """
     samples, begun, started = 0, 0.0, time.perf_counter()
     for chunk in audio:
         write(chunk)
         begun = begun or time.perf_counter() - started
         samples += len(chunk)
     return samples / sample_rate, time.perf_counter() - started, begun
+
+
+def _check_text(text: str) -> None:
+    """Raise `TextError` for a text that no voice can speak, before one is loaded."""
+    check_length(text)
+    if not text.strip():
+        raise TextError("text is empty; give some words to speak")
 
 
 def _read_text(text: str | None, file: BinaryIO | None) -> str:
@@ -151,8 +175,8 @@ def _open_output(output: str, sample_rate: int, raw: bool) -> AbstractContextMan
 
 
 def _with_progress(sentences: Iterator[Any], count: int) -> Iterator[Any]:
-    """Show a bar on standard error where a person watches it and there is something to wait for."""
-    if count == 1 or not sys.stderr.isatty():
+    """Show a progress bar if standard error is a terminal and there are several sentences."""
+    if count == 1 or not sys.stderr.isatty() or not shows_progress():
         yield from sentences
         return
     with click.progressbar(sentences, length=count, label="sentences", file=sys.stderr) as bar:

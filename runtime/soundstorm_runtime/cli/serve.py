@@ -7,52 +7,57 @@ from pathlib import Path
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..errors import OptionError
+from ..support.command import Command, needs_extra
 from ..support.hardware import default_threads
-from .shared_options import bundle_argument, engine_options, lexicon_option
+from ..support.interrupt import uninterrupted
+from .shared_options import bundle_argument, engine_options, lexicon_option, workers_option
 
 
-@click.command()
+@click.command(cls=Command, example="soundstorm serve build/voice --port 8000 --workers 2")
 @bundle_argument
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 finds one.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 is every address of this machine."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0 takes a free one."
+)
+@workers_option
 @click.option(
     "--at-once",
     type=click.IntRange(min=1),
-    help="Texts that one process speaks at the same time.  [default: two for each processor]",
+    show_default="two for each processor",
+    help="Texts that one process speaks at the same time.",
 )
 @click.option(
     "--queue",
     type=click.IntRange(min=0),
     default=32,
-    show_default=True,
-    help="Texts that may wait in one process; more are refused with 429.",
+    help="Texts that may wait in one process; further requests get status 429.",
 )
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=1),
     default=600,
-    show_default=True,
-    help="Seconds that one text may take, its wait included.",
+    help="Seconds that one request may take, including its wait in the queue.",
 )
 @click.option(
     "--batch-ms",
     type=click.FloatRange(min=0),
     default=5,
-    show_default=True,
-    help="Milliseconds that a step waits for others to be computed with it.",
+    help="Milliseconds that a decoding step waits for steps of other texts to share a batch with.",
 )
 @click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the token that clients must send.  [default: SOUNDSTORM_TOKEN, or none]",
+    show_default="the environment variable SOUNDSTORM_TOKEN, or no token",
+    help="File with the bearer token that clients must send.",
 )
 @click.option(
     "--origin",
     "origins",
     multiple=True,
-    help="Origin of web pages elsewhere that may use the server, such as https://example.org.",
+    help="Origin of other web pages that may use the server (CORS), such as https://example.org; "
+    "may be given several times.",
 )
 @lexicon_option
 @engine_options
@@ -72,15 +77,14 @@ def serve(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Serve the voice in the folder BUNDLE over HTTP: the OpenAI speech API, and a page to try it.
+    """Serve a voice over HTTP with the OpenAI speech API.
 
-    SIGTERM and Ctrl-C stop it when what is being spoken is finished.
+    BUNDLE is the folder of the voice. The address also has a page to try it and, under /docs, a description
+    of the API. SIGTERM and Ctrl-C stop the server after the speech in progress is finished.
     """
-    try:
+    with needs_extra("serve"), uninterrupted():
         from ..server.processes import serve as run
         from ..server.settings import Settings, read_token
-    except ImportError as error:
-        raise OptionError(f"serving needs more ({error}); pip install 'soundstorm-edge[serve]'") from error
     run(
         Settings(
             bundle=bundle,

@@ -14,66 +14,95 @@ from ..errors import TextError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Steps(click.ParamType):
-    """Numbers with commas between them: passes of the network for each level, coarse to fine."""
+class Numbers(click.ParamType):
+    """Numbers with commas between them."""
 
     name = "N,N,..."
 
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    ) -> tuple[float, ...]:
         """Turn '16,1,1' into (16, 1, 1)."""
+        if isinstance(value, tuple):
+            return value
         try:
-            return tuple(int(part) for part in str(value).split(","))
+            return tuple(self.kind(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 16,1,1", param, ctx)
+            kind = "whole numbers such as 16,1,1" if self.kind is int else "numbers such as 2,5"
+            self.fail(f"{value!r} is not a list of {kind}", param, ctx)
 
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+voice_option = click.option(
+    "--voice",
+    show_default="the bundle's default",
+    help="Name of a voice, as listed by 'soundstorm voices', or a file made by 'soundstorm prompt'.",
+)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Seed of the random numbers: the same seed, text and voice give the same audio.",
+)
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: processors]"
+    "--threads",
+    type=click.IntRange(min=1),
+    show_default="one for each processor, at most 8",
+    help="Threads of the CPU engine.",
 )
 steps_option = click.option(
     "--steps",
-    type=Steps(),
-    help="Steps for each level, coarse to fine; more are better and slower, 0 leaves the finest out.",
+    type=Numbers(int),
+    show_default="those of the bundle",
+    help="Decoding steps for each level, coarse to fine: more steps sound better and take longer; 0 leaves "
+    "out a level and all finer ones.",
 )
 temperature_option = click.option(
-    "--temperature", type=float, help="Of the sampled codes; lower is steadier."
+    "--temperature",
+    type=float,
+    show_default="that of the bundle",
+    help="Sampling temperature of the codes; lower values vary less.",
 )
 speed_option = click.option(
-    "--speed", type=float, default=1.0, show_default=True, help="0.5 to 2 times as fast; the pitch stays."
+    "--speed", type=float, default=1.0, help="Speaking rate, 0.5 to 2; the pitch does not change."
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Processes; they share the processors unless --threads is given.",
 )
 lexicon_option = click.option(
     "--lexicon",
     type=click.Path(path_type=Path),
-    help='TOML file of pronunciations: nginx = "engine ex", or its phones between slashes.',
+    help='TOML file of pronunciations, such as nginx = "engine ex", or phones between slashes.',
 )
 
 
 def engine_options(command: F) -> F:
-    """Add the options that say where, and in which precision, a voice is computed."""
+    """Add the options that choose where, and in which precision, a voice is computed."""
     provider = click.option(
         "--provider",
         "--engine",
         "provider",
         type=click.Choice(get_args(Provider)),
         default="auto",
-        show_default=True,
-        help="Where to compute; auto takes the best that works and says which.",
+        help="Where to compute; 'auto' takes the fastest that works on this machine and logs its choice.",
     )
     precision = click.option(
         "--precision",
         type=click.Choice(get_args(PrecisionChoice)),
         default="auto",
-        show_default=True,
-        help="Variant of the graphs; auto takes the fastest there that the bundle has, and says which.",
+        help="Precision of the graphs; 'auto' takes the fastest that the bundle has for the provider.",
     )
     return threads_option(provider(precision(command)))
 
 
 def read_utf8(file: BinaryIO) -> str:
-    """Read all of a file as text. Raises `TextError` for bytes that are none."""
+    """Read a whole file as UTF-8 text. Raises `TextError` for bytes that are not UTF-8."""
     try:
         return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:

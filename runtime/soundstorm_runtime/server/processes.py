@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..bundle.reader import read_bundle
 from ..errors import EngineError, OptionError, SoundStormError
 from ..support.hardware import default_threads
-from ..support.interrupt import leave_ctrl_c_to_parent, starting_processes
+from ..support.interrupt import follow_parent, starting_processes
 from .app import create_app
 from .settings import BODY_SECONDS, MOST_CONNECTIONS, TOKEN_VARIABLE, Settings
 
@@ -159,7 +159,7 @@ def _serve_in_processes(settings: Settings, listener: socket.socket, folder: str
 def _work(settings: Settings, listener: socket.socket, failures: SimpleQueue[str]) -> None:
     """Be one of the processes; what keeps it from serving is told by the first process, once."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    leave_ctrl_c_to_parent()
+    follow_parent()
     try:
         _serve(settings, listener)
     except SoundStormError as error:

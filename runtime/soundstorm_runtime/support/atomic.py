@@ -35,16 +35,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     work = path.with_name(f".{path.name}.part")
-    with _locked(work, os.O_RDWR | os.O_CREAT):
-        try:
+    try:
+        with _locked(work, os.O_RDWR | os.O_CREAT):
             os.truncate(work, 0)
             yield work
             _flush(work)
             os.replace(work, path)
             _flush(path.parent)
-        finally:
-            with suppress(OSError):  # it has been renamed
-                work.unlink()
+    finally:
+        with suppress(OSError), _locked(work, os.O_RDWR):  # it has been renamed, or another process writes it
+            work.unlink()
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -68,9 +68,9 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         raise OSError(errno.EBUSY, "it is the current folder", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     work, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
-    work.mkdir(exist_ok=True)
-    with _locked(work, os.O_RDONLY):
-        try:
+    try:
+        work.mkdir(exist_ok=True)
+        with _locked(work, os.O_RDONLY):
             if old.exists() and not folder.exists():  # a process was killed between the two renames below
                 old.rename(folder)
             _empty(work)
@@ -79,9 +79,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                 _flush(path)
             _replace_folder(work, folder, old)
             _flush(folder.parent)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+    finally:
+        with suppress(OSError), _locked(work, os.O_RDONLY):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _replace_folder(work: Path, folder: Path, old: Path) -> None:

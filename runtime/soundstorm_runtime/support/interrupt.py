@@ -1,52 +1,64 @@
-"""Ctrl-C in a command line: not lost while a library is imported, and never a traceback."""
+"""Ctrl-C in a command line: it is never lost, never a traceback, and never a damaged import."""
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
-from types import FrameType
-
-AGAIN_SECONDS = 0.02  # how soon Ctrl-C that came during an import is seen to again
-
-_IMPORT = "<frozen importlib._bootstrap>"  # whose frames are on the stack while a module is imported
+from multiprocessing import connection, parent_process, resource_tracker
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` for Ctrl-C as Python does, but when no module is being imported.
+def uninterrupted() -> Iterator[None]:
+    """Delay Ctrl-C to the end of the block, which then raises `KeyboardInterrupt`.
 
-    The start-up code of compiled modules swallows what is raised in it (Cython's does, which NumPy's random
-    numbers have) or takes it for a failure of its own (pybind11's, which ONNX Runtime has): Ctrl-C would be
-    lost, or told as a broken installation. After the block, Ctrl-C ends the process at once.
-
-    Changes nothing where Ctrl-C is ignored, as in the background of a script, or somebody else's.
+    For imports of compiled modules: their start-up code swallows an exception that is raised in it (Cython's,
+    which NumPy's random numbers use) or reports it as a broken installation (pybind11's, which ONNX Runtime
+    uses). Does nothing where Ctrl-C is ignored or handled by other code.
     """
-    if not _is_ours():
+    if (
+        threading.current_thread() is not threading.main_thread()  # no other thread may set handlers
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
         yield
         return
-    signal.signal(signal.SIGALRM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if pressed:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the process at once after the block, without a traceback of Python's own shutdown."""
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
 def starting_processes() -> Iterator[None]:
-    """Keep Ctrl-C from the processes that are started in the block, until `leave_ctrl_c_to_parent`.
+    """Block Ctrl-C in the processes that are started in the block, until they call `follow_parent`.
 
-    A terminal sends it to all of them, and one that is still importing would die with a traceback.
+    A terminal sends Ctrl-C to all processes, and one that is still importing would end with a traceback.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows has none
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # which lets Ctrl-C through again when it starts
+    resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -54,30 +66,23 @@ def starting_processes() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def leave_ctrl_c_to_parent() -> None:
-    """Ignore Ctrl-C from now on: the first process hears it, too, and tells this one."""
+def follow_parent(orphaned: Callable[[], object] | None = None) -> None:
+    """Leave Ctrl-C to the parent process, and end when the parent has ended, however it ended.
+
+    Args:
+        orphaned: called in a thread when the parent has ended; by default this process exits at once.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    parent = parent_process()
+    if parent is None:
+        return
 
+    def watch() -> None:
+        connection.wait([parent.sentinel])  # a pipe, which the system closes at the parent's end
+        if orphaned is None:
+            os._exit(1)
+        orphaned()
 
-def _is_ours() -> bool:
-    return (
-        hasattr(signal, "setitimer")  # Windows has none
-        and threading.current_thread() is threading.main_thread()  # no other may ask for signals
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        and not _is_importing(sys._getframe())  # which would never end while the command runs
-    )
-
-
-def _interrupt(_: int, frame: FrameType | None) -> None:
-    if _is_importing(frame):
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-    else:
-        raise KeyboardInterrupt
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code.co_filename != _IMPORT:
-        frame = frame.f_back
-    return frame is not None
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Speak many lines to files: JSON lines in, a WAV file for each out, in one process or several."""
+"""Speak many lines to files: JSON lines in, one WAV file for each line out, in one process or several."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..audio.writers import audio_file
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import TextError
 from ..support.hardware import default_threads
-from ..support.interrupt import leave_ctrl_c_to_parent, starting_processes
+from ..support.interrupt import follow_parent, starting_processes
 from ..support.serde import from_dict
 from ..voice import Voice
 
-CHUNK = 16  # lines that go through the network together, and that an interrupted run may lose
+CHUNK = 16  # lines that are computed together; an interrupted run speaks the last chunk again
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is to be spoken: the file is named after `id`."""
+    """A line to speak; `id` names its file."""
 
     id: str
     text: str
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Job:
-    """Where lines are spoken to, by what, and how; `voice` and `seed` are for lines without their own."""
+    """The bundle, the folder to write to, the options; `voice` and `seed` are for lines without their own."""
 
     bundle: Path
     folder: Path
@@ -58,13 +58,13 @@ class Job:
     lexicon: Path | None = None
 
     def file(self, line: Line) -> Path:
-        """Return the file of a line; it is there when it is complete, and not before."""
+        """Return the file of a line; it exists only when it is complete."""
         return self.folder / f"{line.id}.wav"
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A line that was spoken: seconds of audio, or why there are none."""
+    """The result of a line: seconds of audio, or the problem that prevented it."""
 
     id: str
     seconds: float
@@ -72,20 +72,23 @@ class Spoken:
 
 
 def read_lines(text: str, name: str) -> list[Line]:
-    """Read JSON lines; `name` says in messages where they are from. Empty lines are skipped.
+    """Read JSON lines; empty lines are skipped.
 
-    Raises `TextError` that names the line for one that is not an object with the keys of `Line`, or
-    whose id was there before.
+    Args:
+        name: the name of the input in messages.
+
+    Raises:
+        TextError: a line is not an object with the keys of `Line`, or its id is that of an earlier line.
     """
     lines: list[Line] = []
     seen: dict[str, int] = {}
-    for number, row in enumerate(text.split("\n"), 1):  # a JSON string may hold other ends of lines
+    for number, row in enumerate(text.split("\n"), 1):  # a JSON string may contain other line separators
         if not row.strip():
             continue
         try:
             line = from_dict(Line, json.loads(row), "the line")
         except (ValueError, RecursionError) as error:
-            raise TextError(f"{name}:{number}: {error}; mend the line") from error
+            raise TextError(f"{name}:{number}: {error}; correct the line") from error
         if line.id in seen:
             raise TextError(f"{name}:{number}: id {line.id!r} is that of line {seen[line.id]}; give another")
         seen[line.id] = number
@@ -94,35 +97,40 @@ def read_lines(text: str, name: str) -> list[Line]:
 
 
 def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[Spoken]:
-    """Speak lines to files, in no particular order, each file whole or not at all.
+    """Speak lines to files, and yield the result of each, in no particular order.
 
-    A line that cannot be spoken is told as such, and the others go on. workers: processes; they share
-    the processors unless `job.threads` says otherwise. Raises what `Voice.load` does.
+    A line that cannot be spoken yields a problem; the others are spoken all the same.
+
+    Args:
+        workers: processes; they share the processors unless `job.threads` is given.
+
+    Raises:
+        SoundStormError: as `Voice.load`.
     """
-    ordered = sorted(lines, key=lambda line: -len(line.text))  # lines of like length need little padding
+    ordered = sorted(lines, key=lambda line: -len(line.text))  # lines of similar length need little padding
     chunks = [ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK)]
     if workers == 1:
         for chunk in chunks:
             yield from _speak_chunk(job, chunk, job.threads)
         return
-    from concurrent.futures import ProcessPoolExecutor, as_completed  # one process needs neither
+    from concurrent.futures import ProcessPoolExecutor, as_completed  # not needed for one process
     from multiprocessing import get_context
 
     threads = job.threads or max(1, default_threads() // workers)
-    # A fresh process for each: an engine's threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=leave_ctrl_c_to_parent)
+    # Spawned, because an engine's threads do not survive a fork.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=follow_parent)
     try:
         with starting_processes():
             futures = [pool.submit(_speak_chunk, job, chunk, threads) for chunk in chunks]
         for future in as_completed(futures):
             yield from future.result()
-    finally:  # not by `with`, which would take the cancelling back and speak all that waits
+    finally:  # `with` would wait for the chunks that are still to be spoken
         pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=1)
 def _voice(job: Job, threads: int | None) -> Voice:
-    """Load the voice once in each process."""
+    """Return the voice of this process, loaded at the first call."""
     return Voice.load(
         job.bundle, threads=threads, provider=job.provider, precision=job.precision, lexicon=job.lexicon
     )

@@ -43,7 +43,7 @@ def test_a_recording_becomes_a_voice(bundle, wav, soundstorm, tmp_path):
     assert "anna" not in soundstorm("voices", bundle).stdout
     soundstorm("prompt", bundle, wav, "-o", bundle / "prompts" / "anna.npz")
     assert (tmp_path / "prompts" / "anna.npz").read_bytes() == (bundle / "prompts" / "anna.npz").read_bytes()
-    assert soundstorm("voices", bundle).stdout == "slt   0.2 s, unless another is asked for\nanna  2.0 s\n"
+    assert soundstorm("voices", bundle).stdout == "slt   0.2 s, the default\nanna  2.0 s\n"
     for voice in ("anna", "prompts/anna.npz", "slt"):
         soundstorm("say", bundle, "Hello.", "--voice", voice, "-o", f"{len(voice)}.wav")
     np.testing.assert_array_equal(samples(tmp_path / "4.wav"), samples(tmp_path / "16.wav"))
@@ -57,7 +57,7 @@ def test_what_is_refused_leaves_no_file(bundle, wav, soundstorm, tmp_path):
         (
             wav,
             bundle / "prompts" / "slt.npz",
-            "slt.npz is a voice that the bundle came with; give the new one",
+            "slt.npz is a voice of the exported bundle; give the new one",
         ),
         (tmp_path / "text.wav", "anna.npz", "text.wav is not audio that can be read"),
         (tmp_path / "none.wav", "anna.npz", "none.wav (No such file or directory); check the path"),

@@ -280,5 +280,5 @@ def test_version_and_help():
     assert re.fullmatch(rb"\S.* \S+\n", soundstorm("--version").stdout)
     found = soundstorm("say", "--help")
     assert found.returncode == 0
-    assert b"Speak TEXT with the voice in the folder BUNDLE." in found.stdout
+    assert b"Speak a text with the voice in the folder BUNDLE." in found.stdout
     assert soundstorm("shout").returncode == 2

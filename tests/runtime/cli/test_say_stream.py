@@ -43,7 +43,7 @@ def test_bare_samples_and_a_wav_are_the_stream(bundle, tmp_path):
     last = raw.stderr.decode().splitlines()[-1]
     assert last.startswith("standard output: ")
     assert " RTF " in last
-    assert " begun after " in last
+    assert " first audio after " in last
     wav = tmp_path / "x.wav"
     assert say(bundle, TEXT, "--stream", "-o", wav).returncode == 0
     with wave.open(str(wav)) as file:

@@ -38,7 +38,7 @@ def test_a_named_voice_speaks_and_voices_are_listed(call, make_bundle, tmp_path)
     audio, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
     np.testing.assert_allclose(audio, Voice.load(bundle).speak("Good morning.", voice="robert"), atol=1e-4)
     listed = call("voices", bundle).stdout
-    assert listed == "slt     0.2 s, unless another is asked for\nrobert  2.0 s\n"
+    assert listed == "slt     0.2 s, the default\nrobert  2.0 s\n"
     assert "voices    slt, robert" in call("info", bundle).stdout
     message = "voice 'awb' was asked for, but the bundle has the voices slt, robert; take what it has"
     fails(call, message, "say", bundle, "Yes.", "--voice", "awb")

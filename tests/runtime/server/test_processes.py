@@ -220,5 +220,5 @@ def test_without_the_extra_the_error_names_it(tmp_path, environment):
     )
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: serving needs more \(.*\); pip install 'soundstorm-edge\[serve\]'\n", done.stderr
+        r"error: a package is missing or broken \(.*\); pip install 'soundstorm-edge\[serve\]'\n", done.stderr
     )

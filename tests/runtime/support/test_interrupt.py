@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -16,16 +18,20 @@ try:
     for _ in range(1000):
         pass
 except:
-    pass  # as the start-up code of Cython's modules has it
+    pass  # as the start-up code of Cython's modules does
 """
-TAKES_FOR_ITS_OWN = SWALLOWS.replace("pass  # as", "raise ImportError('initialization failed')  #")
+REPORTS_A_FAILURE = SWALLOWS.replace("pass  # as", "raise ImportError('initialization failed')  #")
 COMMAND = """
     import click, soundstorm_runtime.support.command
-    @click.command()
-    def command():
-        {body}
+    from soundstorm_runtime.support.interrupt import uninterrupted
+    def load():
+        {imports}
+        @click.command()
+        def command():
+            {body}
+        return command
     {before}
-    soundstorm_runtime.support.command.run(command)
+    soundstorm_runtime.support.command.run(load)
 """
 
 
@@ -33,8 +39,10 @@ COMMAND = """
 def run(environment, tmp_path):
     """Run a command of these lines as a process."""
 
-    def run(body, before="", **options):
-        script = textwrap.dedent(COMMAND).format(body=body.replace("\n", "\n    "), before=before)
+    def run(body, before="", imports="", **options):
+        script = textwrap.dedent(COMMAND).format(
+            body=body.replace("\n", "\n        "), before=before, imports=imports
+        )
         return subprocess.run(
             [sys.executable, "-c", script],
             cwd=tmp_path,
@@ -49,10 +57,15 @@ def run(environment, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("library", [SWALLOWS, TAKES_FOR_ITS_OWN])
-def test_ctrl_c_outlives_a_library_that_is_being_imported(run, tmp_path, library):
+@pytest.mark.parametrize("library", [SWALLOWS, REPORTS_A_FAILURE])
+@pytest.mark.parametrize("place", ["before the command", "in the command"])
+def test_ctrl_c_during_an_import_is_not_lost(run, tmp_path, library, place):
     (tmp_path / "library.py").write_text(library)
-    found = run("import library, time\ntime.sleep(60)\nprint('never')")
+    wait = "import time\ntime.sleep(60)\nprint('never')"
+    if place == "in the command":
+        found = run(f"with uninterrupted():\n    import library\n{wait}")
+    else:
+        found = run(wait, imports="import library")
     assert (found.returncode, found.stdout, found.stderr.split()) == (130, "", ["interrupted"])
 
 
@@ -63,10 +76,55 @@ def test_ctrl_c_at_work_raises_at_once(run):
 
 def test_ctrl_c_at_the_end_of_python_ends_without_a_traceback(run):
     found = run("import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGINT)")
-    assert (found.returncode, found.stderr) == (-signal.SIGINT, "")  # a shell tells it as 130
+    assert (found.returncode, found.stderr) == (-signal.SIGINT, "")  # a shell reports it as 130
 
 
 def test_ctrl_c_that_is_ignored_stays_so(run):
     """A shell has its background jobs ignore it."""
     found = run(f"{PRESS}print('done')", before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)")
     assert (found.returncode, found.stdout, found.stderr) == (0, "done\n", "")
+
+
+PARENT = """
+import multiprocessing, os, sys, time
+from soundstorm_runtime.support.interrupt import follow_parent
+
+def work():
+    follow_parent()
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work)
+    process.start()
+    process.join()
+"""
+
+
+def test_a_process_ends_with_its_parent_however_that_ends(environment, tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        assert parent.stdout.read() == ""  # the child's end of the pipe is closed
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and _is_running(child):
+        time.sleep(0.02)
+    assert not _is_running(child)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return (
+                file.read().rpartition(")")[2].split()[0] != "Z"
+            )  # nobody waits for an orphan in a container
+    except OSError:
+        return False

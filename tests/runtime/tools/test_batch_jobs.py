@@ -56,7 +56,7 @@ def test_every_line_becomes_a_file(voice, tmp_path, workers):
         np.testing.assert_allclose(audio, expected, atol=1e-4)
         assert rate == 800
     assert "3 files, " in found.output
-    assert "0 were there already" in found.output
+    assert "0 existed already" in found.output
 
 
 def test_files_that_are_there_stay(voice, tmp_path):
@@ -68,7 +68,7 @@ def test_files_that_are_there_stay(voice, tmp_path):
     assert found.exit_code == 0, found.output
     assert (out / "one.wav").read_bytes() == b"kept"
     assert "2 files" in found.output
-    assert "1 were there already" in found.output
+    assert "1 existed already" in found.output
     assert "0 files" in call(voice, lines, "-o", out).output
 
 
@@ -84,7 +84,7 @@ def test_a_line_that_cannot_be_spoken_does_not_stop_the_others(voice, tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{", r"lines\.jsonl:2: .*; mend the line"),
+        ("{", r"lines\.jsonl:2: .*; correct the line"),
         ("[1]", r"lines\.jsonl:2: the line is \[1\], expected an object with keys"),
         ('{"id": "b"}', "lacks the key 'text'; expected keys: id, text, voice, seed"),
         ('{"id": "b", "text": "x", "speed": 2}', "unknown key 'speed'; valid keys: id, text, voice, seed"),

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import EngineError
 from ...support.hardware import default_threads
+from ...support.interrupt import uninterrupted
 from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
 from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
@@ -185,7 +186,8 @@ def available_devices() -> tuple[Device, ...]:
 def _onnxruntime() -> ModuleType:
     """Import the library at its first use: it is large, and the runtime can be imported without it."""
     try:
-        import onnxruntime
+        with uninterrupted():
+            import onnxruntime
     except ImportError as error:
         raise EngineError(
             f"no engine to run the voice with ({error}); pip install 'soundstorm-edge[cpu]', "

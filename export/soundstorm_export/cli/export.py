@@ -1,4 +1,4 @@
-"""`soundstorm-export`: a checkpoint in, a bundle out."""
+"""The command `soundstorm-export`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from soundstorm_runtime.bundle.manifest import Precision, SpeechReport
 from soundstorm_runtime.bundle.precisions import fastest_on_gpu, precisions_on
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
 from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
-from soundstorm_runtime.support.command import run, version_option
+from soundstorm_runtime.support.command import Command, json_option, needs_extra, report, version_option
+from soundstorm_runtime.support.interrupt import uninterrupted
 
-from .errors import ExportError
-from .tensorrt.build_options import tensorrt_options
-from .tensorrt.engine_builder import BuildOptions, build_engines
+from ..errors import ExportError
+from ..tensorrt.build_options import tensorrt_options
+from ..tensorrt.engine_builder import BuildOptions, build_engines
+
+_EXAMPLE = """
+soundstorm-export voices/flite-multi.pt -o build/voice
+soundstorm-export build/voice --tensorrt --precision fp16
+"""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, example=_EXAMPLE)
 @version_option
 @click.argument("checkpoints", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
@@ -27,12 +33,12 @@ from .tensorrt.engine_builder import BuildOptions, build_engines
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     show_default="voice",
-    help="Folder of the bundle; an older bundle there is replaced.",
+    help="Folder to write the bundle to; an existing bundle is replaced.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file with what checkpoints of other packages do not carry.",
+    help="TOML file with the settings that checkpoints of other packages do not contain.",
 )
 @click.option(
     "--precision",
@@ -40,27 +46,29 @@ from .tensorrt.engine_builder import BuildOptions, build_engines
     type=click.Choice(get_args(Precision)),
     multiple=True,
     show_default="fp32, int8; with --tensorrt fp32, fp16",
-    help="May be given several times. fp32 is always there; int8 is for CPUs, fp16 for GPUs; bf16, int8-qdq "
-    "and fp8-qdq are for TensorRT.",
+    help="Precision of the graphs; may be given several times. fp32 is always written; int8 is for CPUs, "
+    "fp16 for GPUs; bf16, int8-qdq and fp8-qdq are for TensorRT.",
 )
+@json_option
 @tensorrt_options
 def export(
     checkpoints: tuple[Path, ...],
     output: Path | None,
     config: Path | None,
     precisions: tuple[Precision, ...],
+    as_json: bool,
     engines: BuildOptions | None,
 ) -> None:
-    """Export the voice in CHECKPOINTS to a bundle that speaks without PyTorch.
+    """Export a checkpoint to a bundle that speaks without PyTorch.
 
-    One checkpoint of soundstorm-train, or a SoundStorm of soundstorm-pytorch and the files of its SoundStream
-    (audiolm-pytorch) and TextToSemantic (spear-tts-pytorch), where they are not inside it.
+    CHECKPOINTS is one file written by soundstorm-train, or a SoundStorm of soundstorm-pytorch and, unless it
+    contains them, its SoundStream (audiolm-pytorch) and its TextToSemantic (spear-tts-pytorch).
 
-    Each graph is run beside PyTorch on several lengths and batches, and each precision speaks a few
-    sentences beside fp32; nothing is written unless all agree.
+    Each graph is compared with PyTorch at several lengths and batch sizes, and each precision with fp32 on a
+    few sentences; the bundle is written only if all agree.
 
-    With --tensorrt, engines are built for the GPU of this machine as well. CHECKPOINTS may then be the folder
-    of a bundle, which gets them: on a device, without PyTorch.
+    With --tensorrt, engines are also built for the GPU of this machine. CHECKPOINTS may then be the folder of
+    a bundle, to which they are added: this works on a device, without PyTorch.
     """
     library = None if engines is None else open_tensorrt_library(("tensorrt",))  # before all the work
     if len(checkpoints) == 1 and (checkpoints[0] / MANIFEST_FILE).is_file():
@@ -72,11 +80,13 @@ def export(
         bundle = read_bundle(checkpoints[0])
     else:
         bundle = _export(checkpoints, output or Path("voice"), config, precisions or _usual(engines))
+        click.echo(bundle.manifest.to_json() if as_json else "\n".join(_lay_out(bundle)), nl=not as_json)
+        click.echo(f"bundle: {bundle.path}", err=as_json)
     if engines is not None:
         wanted = precisions_on("tensorrt", precisions)
         for precision in wanted or [fastest_on_gpu(bundle.manifest.precisions)]:
-            folder = build_engines(bundle, precision, engines, _say, library)
-            click.echo(f"engines: {folder}")
+            folder = build_engines(bundle, precision, engines, report, library)
+            click.echo(f"engines: {folder}", err=as_json)
 
 
 def _usual(engines: BuildOptions | None) -> tuple[Precision, ...]:
@@ -86,22 +96,19 @@ def _usual(engines: BuildOptions | None) -> tuple[Precision, ...]:
 def _export(
     checkpoints: tuple[Path, ...], output: Path, config: Path | None, precisions: tuple[Precision, ...]
 ) -> Bundle:
-    from .bundle_writer import export_bundle
-    from .third_party import read_parts
+    with needs_extra("export"), uninterrupted():
+        from ..bundle_writer import export_bundle
+        from ..third_party import read_parts
 
     parts = read_parts(checkpoints, config)
-    bundle = export_bundle(parts, output, _say, precisions)
-    for line in _parity_table(bundle):
-        click.echo(line)
-    for name, facts in bundle.manifest.variants.items():
-        if facts.speech is not None:
-            click.echo(f"{name}: {_shown(facts.speech)}")
-    click.echo(f"bundle: {output}")
-    return bundle
+    return export_bundle(parts, output, report, precisions)
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _lay_out(bundle: Bundle) -> Iterator[str]:
+    yield from _parity_table(bundle)
+    for name, variant in bundle.manifest.variants.items():
+        if variant.speech is not None:
+            yield f"{name}: {_speech_line(variant.speech)}"
 
 
 def _parity_table(bundle: Bundle) -> Iterator[str]:
@@ -112,25 +119,17 @@ def _parity_table(bundle: Bundle) -> Iterator[str]:
         if variant is not None:
             rows += [(file, variant.parity[name]) for name, file in variant.graphs.items()]
     weights = {graph.file: graph.weights for graph in manifest.graphs.values() if graph.weights}
-    for file, facts in rows:
+    for file, parity in rows:
         megabytes = sum(manifest.files[f].size for f in (file, weights.get(file)) if f) / 1e6
         yield (
-            f"{file.removesuffix('.onnx'):<20}{megabytes:>7.1f} MB{facts.largest_error:>16.1e}"
-            f"{facts.tolerance:>10.0e}{facts.agreement:>14.2%}"
+            f"{file.removesuffix('.onnx'):<20}{megabytes:>7.1f} MB{parity.largest_error:>16.1e}"
+            f"{parity.tolerance:>10.0e}{parity.agreement:>14.2%}"
         )
 
 
-def _shown(speech: SpeechReport) -> str:
+def _speech_line(speech: SpeechReport) -> str:
     words = ""
     if speech.word_error_rate is not None:
-        words = f", word errors {speech.word_error_rate:.1f} % (fp32 {speech.word_error_rate_fp32:.1f} %)"
-    return f"spectra {speech.spectral_distance:.1f} dB from those of fp32{words}"
-
-
-def main() -> None:
-    """Run the command line and exit."""
-    run(export)
-
-
-if __name__ == "__main__":
-    main()
+        rates = (speech.word_error_rate, speech.word_error_rate_fp32)
+        words = ", word error rate {:.1f} % (fp32: {:.1f} %)".format(*rates)
+    return f"spectral distance from fp32 {speech.spectral_distance:.1f} dB{words}"
