@@ -61,12 +61,20 @@ class Hidden(NamedTuple):
     prompt: Tensor
 
 
-def hide(codes: Tensor, mask: Tensor, codebook_size: int, masking: Masking, groups: int = 1) -> Hidden:
+def hide(
+    codes: Tensor,
+    mask: Tensor,
+    codebook_size: int,
+    masking: Masking,
+    groups: int = 1,
+    prompt: Tensor | None = None,
+) -> Hidden:
     """Draw a level for each sample and mask it in part, finer levels wholly, coarser ones not at all.
 
     codes: int64 `[batch, frames, levels]`; mask: bool `[batch, frames]`, true where frames are. Of a codec
     with `groups`, each column of codes is a level of its own, in the order of decoding. At least one frame
-    of each sample is asked for.
+    of each sample is asked for. prompt: int64 `[batch]`, the frames of the prompts that are given; -1 draws
+    one.
     """
     order = torch.tensor(level_order(codes.shape[2], groups), device=codes.device)
     weights = torch.tensor(masking.level_weights or (1.0,) * len(order))
@@ -75,7 +83,7 @@ def hide(codes: Tensor, mask: Tensor, codebook_size: int, masking: Masking, grou
             f"level_weights has {len(weights)} numbers, but the codes {len(order)} levels; give one for each"
         )
     drawn = torch.multinomial(weights, len(codes), replacement=True).to(codes.device)
-    after_prompt = _after_prompt(mask, masking)
+    after_prompt = _after_prompt(mask, masking, prompt)
     asked = _asked(after_prompt, masking)
 
     rank = order.argsort()  # of each column, coarse to fine
@@ -99,11 +107,13 @@ def draw_blocks(prompt: Tensor, frames: int) -> Tensor:
     return (place >= border[:, None]).long() + (place >= prompt[:, None]).long()
 
 
-def _after_prompt(mask: Tensor, masking: Masking) -> Tensor:
+def _after_prompt(mask: Tensor, masking: Masking, given: Tensor | None) -> Tensor:
     """Mark the frames that are no prompt; one at least is left where there are any."""
     batch, device = len(mask), mask.device
     length = torch.rand(batch, device=device) * mask.sum(dim=1)
     prompt = torch.where(torch.rand(batch, device=device) < masking.prompted, length.long(), 0)
+    if given is not None:
+        prompt = torch.where(given >= 0, torch.minimum(given, mask.sum(dim=1) - 1), prompt)
     return mask & (mask.cumsum(dim=1) > prompt[:, None])
 
 

@@ -159,6 +159,7 @@ class SoundStorm(nn.Module):
         only_train_critic: bool = False,
         generator_sample_temperature: float | None = None,
         masking: Masking | None = None,
+        prompt_frames: Tensor | None = None,
         **inputs: Any,
     ) -> tuple[Tensor, LossBreakdown]:
         """Compute the loss of predicting masked codes (section 3.2), and that of the critic if there is one.
@@ -171,6 +172,7 @@ class SoundStorm(nn.Module):
             only_train_critic: leave out the network's loss.
             generator_sample_temperature: of the codes that the critic scores; None draws one per call.
             masking: in place of the model's own.
+            prompt_frames: of each sample, int64 `[batch]`, kept as its prompt; -1 draws how many.
             inputs: further inputs of `Conformer.forward`.
 
         Returns:
@@ -186,7 +188,8 @@ class SoundStorm(nn.Module):
         codes, mask, cond = self._codes_and_condition(x, mask, cond_semantic_token_ids)
         inputs = {**inputs, "mask": mask, "cond": cond}
         real = torch.ones_like(codes[..., 0], dtype=torch.bool) if mask is None else mask
-        hidden = hide(codes, real, self.codebook_size, masking or self.masking, self.net.grouped_quantizers)
+        masking, groups = masking or self.masking, self.net.grouped_quantizers
+        hidden = hide(codes, real, self.codebook_size, masking, groups, prompt_frames)
         if self.net.config.conformer.block_causal:
             inputs["blocks"] = draw_blocks(hidden.prompt, codes.shape[1])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not only_train_critic):

@@ -29,6 +29,7 @@ from soundstorm_runtime.text.lexicon import Lexicon
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
 from ..codec.interface import Codec
 from ..data.corpus import Corpus, make_corpus
+from ..data.degradation import degrade
 from ..data.shipped_lexicon import shipped_lexicon
 from ..errors import CheckpointError, ConfigError
 from ..text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
@@ -122,8 +123,24 @@ class TrainingRun:
             tokens,
             frames_per_token,
             predicted,
+            self._degraded_tokens(codec, units) if settings.degraded_prompts else None,
         )
         train(stage, settings.optimization, folder)
+
+    def _degraded_tokens(self, codec: Codec, units: SemanticTokenizer) -> tuple[Tokens, Tokens]:
+        """Return codes and semantic tokens of the corpus as it sounds outside a studio."""
+
+        def degraded(audio: Tensor) -> Tensor:
+            return torch.from_numpy(degrade(audio[0].cpu().numpy(), codec.sample_rate))[None].to(audio)
+
+        folder = self.stage_folder("acoustic")
+        codes = corpus_tokens(
+            folder / "degraded-codes", self.corpus, codec, lambda audio: codec.tokenize(degraded(audio))
+        )
+        tokens = corpus_tokens(
+            folder / "degraded-tokens", self.corpus, units, lambda audio: units.tokenize(degraded(audio))
+        )
+        return codes, tokens
 
     def assemble(self, path: Path, precision: Literal["fp16", "fp32"] = "fp16") -> None:
         """Write the trained stages to one checkpoint.

@@ -27,6 +27,7 @@ SPEAKERS = {
     "tom": Speaker({"jm_kumo": 1.0}, {"jm_kumo": 1.0}),
     "ada": Speaker({"jf_alpha": 1.0}, {"jm_kumo": 1.0}, 11.0),
 }
+PER_BLEND = 4  # sentences in a row: a prompt is of another sentence than what follows it
 LEAD, TAIL = 0.1, 0.2  # seconds of silence that are kept at both ends
 LEVEL = -23.0  # dB, root mean square of the speech
 
@@ -57,13 +58,14 @@ def kokoro_recordings(config: CorpusConfig) -> Iterator[Recording]:
     sentences = fortune_texts(read_dictionary())
     random.Random(0).shuffle(sentences)
     for number, text in enumerate(sentences[: config.utterances or None]):
-        rng = np.random.default_rng([7, number])
+        block, place = divmod(number, PER_BLEND)
+        rng = np.random.default_rng([7, block])
         if rng.random() < config.blends:
-            name, speaker = f"blend-{number:06d}", random_speaker(rng)
+            name, speaker = f"blend-{block:05d}", random_speaker(rng)
         else:
             name = voices[number % len(voices)]
             speaker = SPEAKERS[name]
-        speed = float(np.exp(rng.normal(0, _UNEVENNESS)))
+        speed = float(np.exp(np.random.default_rng([7, block, place]).normal(0, _UNEVENNESS)))
         yield Recording(f"kokoro-{number:06d}", text, name, partial(_speak, text, speaker, speed))
 
 

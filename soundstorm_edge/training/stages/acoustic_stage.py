@@ -23,6 +23,8 @@ SMALL = ConformerConfig(
     dim=256, depth=6, heads=4, conv_kernel_size=5, num_residual_streams=1, value_residual=False
 )
 
+ANY_PROMPT = np.array([-1])  # of a sample whose prompt is drawn when it is masked
+
 
 @dataclass(frozen=True)
 class AcousticRecipe:
@@ -36,6 +38,8 @@ class AcousticRecipe:
             stage, for the true durations, in place of those of the audio. These are the tokens of text to
             speech; and where the text stage was trained on one speaker, they do not identify the voice, so
             that SoundStorm learns it from the prompt. The text stage has to be trained before.
+        degraded_prompts: share of the samples whose prompt is speech with noise, echo or a narrow band
+            (`soundstorm_edge.data.degradation`), while what follows it is clean.
         optimization: how it is trained.
     """
 
@@ -44,10 +48,12 @@ class AcousticRecipe:
     frames: int = 256
     predicted_tokens: float = 0.0
     optimization: Optimization = field(default_factory=Optimization)
+    degraded_prompts: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.predicted_tokens <= 1:
-            raise ConfigError(f"predicted_tokens is {self.predicted_tokens}, expected a share from 0 to 1")
+        for name in ("predicted_tokens", "degraded_prompts"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ConfigError(f"{name} is {share}, expected a share from 0 to 1")
 
 
 class AcousticStage(Stage):
@@ -63,6 +69,8 @@ class AcousticStage(Stage):
         tokens: the semantic tokens of every utterance's audio, `[tokens]`.
         frames_per_token: frames of the codec per semantic token.
         predicted: the tokens that the text stage predicts, for the recipe's share of the utterances.
+        degraded: codes and semantic tokens of the degraded audio of every utterance, for the recipe's share
+            of the prompts.
     """
 
     name = "acoustic"
@@ -76,37 +84,58 @@ class AcousticStage(Stage):
         tokens: Sequence[np.ndarray],
         frames_per_token: int,
         predicted: Sequence[np.ndarray] | None = None,
+        degraded: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
     ) -> None:
         self.config, self.recipe = config, recipe
         torch.manual_seed(recipe.optimization.seed)
         self.model = SoundStorm.from_config(config)
-        self.codes, self.tokens, self.predicted = codes, tokens, predicted
+        self.codes, self.tokens, self.predicted, self.degraded = codes, tokens, predicted, degraded
         self.frames_per_token = frames_per_token
         utterances = corpus.utterances
         self.numbers = np.flatnonzero(~utterances.held_out)
         self.speaker = utterances.speaker[self.numbers]
         self.of_speaker = [np.flatnonzero(self.speaker == s) for s in range(len(utterances.speakers))]
         held_out = np.flatnonzero(utterances.held_out).tolist()
-        self.held_out = [self._pair(n) for n in spread_evenly(held_out, 24)]  # of all speakers
+        self.held_out = [(*self._pair(n), ANY_PROMPT) for n in spread_evenly(held_out, 24)]  # of all speakers
         self.lengths = np.full(len(self.numbers), recipe.frames)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Read `frames` frames from a random position in an utterance: codes, semantic tokens."""
+        """Read `frames` frames from a random position in an utterance.
+
+        Returns:
+            Codes int64 `[frames, levels]`, semantic tokens int64 `[frames]`, and int64 `[1]`, the frames of
+            the prompt, -1 where it may be any.
+        """
         parts: list[tuple[np.ndarray, np.ndarray]] = []
-        missing = self.recipe.frames
+        prompt = ANY_PROMPT
+        if self.degraded is not None and rng.random() < self.recipe.degraded_prompts:
+            parts.append(self._degraded_prompt(number, rng))
+            prompt = np.array([len(parts[0][0])])
+        missing = self.recipe.frames - sum(len(codes) for codes, _ in parts)
         others = self.of_speaker[self.speaker[number]]
         while missing > 0:
             codes, tokens = self._pair(int(self.numbers[rng.choice(others) if parts else number]), rng)
             start = 0 if parts else int(rng.integers(len(codes)))
             parts.append((codes[start : start + missing], tokens[start : start + missing]))
             missing -= len(parts[-1][0])
-        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+        codes, tokens = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return codes, tokens, prompt
+
+    def _degraded_prompt(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes and tokens of up to half a sample of an utterance's degraded audio."""
+        if self.degraded is None:
+            raise ConfigError("degraded_prompts is set and the codes of degraded audio were not given")
+        codes, tokens = (column[int(self.numbers[number])] for column in self.degraded)
+        codes, tokens = align(codes, tokens, self.frames_per_token)
+        start = int(rng.integers(max(1, len(codes) - self.recipe.frames // 8)))
+        end = start + int(rng.integers(self.recipe.frames // 8, self.recipe.frames // 2 + 1))
+        return codes[start:end], tokens[start:end]
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack codes `[batch, frames, levels]`, semantic tokens `[batch, frames]`, lengths `[batch]`."""
+        """Stack codes `[batch, frames, levels]`, semantic tokens `[batch, frames]`, lengths and prompts."""
         codes, lengths = pad([sample[0] for sample in samples])
         tokens, _ = pad([sample[1] for sample in samples])
-        return codes, tokens, lengths
+        return codes, tokens, lengths, torch.from_numpy(np.concatenate([sample[2] for sample in samples]))
 
     def _pair(self, number: int, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and tokens of an utterance; without `rng`, the tokens of its audio."""
@@ -130,9 +159,9 @@ class AcousticStage(Stage):
         return scores
 
     def _loss(self, model: nn.Module, batch: tuple[Tensor, ...], masking: Masking) -> Tensor:
-        codes, tokens, lengths = batch
-        mask = frame_mask(lengths, codes.shape[1])
-        return model(codes, mask=mask, cond_semantic_token_ids=tokens, masking=masking)[0]
+        codes, tokens, lengths, prompt = batch
+        inputs = {"mask": frame_mask(lengths, codes.shape[1]), "cond_semantic_token_ids": tokens}
+        return model(codes, masking=masking, prompt_frames=prompt, **inputs)[0]
 
 
 def align(codes: np.ndarray, tokens: np.ndarray, frames_per_token: int) -> tuple[np.ndarray, np.ndarray]:

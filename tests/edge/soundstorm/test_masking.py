@@ -141,3 +141,10 @@ def test_the_prompt_is_told() -> None:
         finer = shown[row, :15, int(level[row]) + 1 :]
         assert (finer[: prompt[row]] != CODES).all()
         assert (finer[prompt[row] :] == CODES).all()
+
+
+def test_a_prompt_may_be_given() -> None:
+    torch.manual_seed(0)
+    mask, given = frame_mask(torch.full((4,), 15), FRAMES), torch.tensor([3, -1, 0, 99])
+    found = hide(draw(4), mask, CODES, Masking(), prompt=given).prompt
+    assert found[[0, 2, 3]].tolist() == [3, 0, 14], "one frame is left"

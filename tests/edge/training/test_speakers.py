@@ -60,7 +60,7 @@ def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModel
     stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1)
     heard = set()
     for number in range(6):
-        own_codes, own_tokens = stage.sample(number, np.random.default_rng(number))
+        own_codes, own_tokens, _ = stage.sample(number, np.random.default_rng(number))
         assert own_codes.shape == (60, 2)
         assert {token % 2 for token in own_tokens} == {number % 2}  # of this speaker alone
         assert own_tokens[0] == number  # from the utterance itself on
@@ -68,7 +68,7 @@ def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModel
         heard |= set(own_tokens.tolist())
     assert heard == set(range(6))
     batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in (0, 1)])
-    assert [tuple(tensor.shape) for tensor in batch] == [(2, 60, 2), (2, 60), (2,)]
+    assert [tuple(tensor.shape) for tensor in batch] == [(2, 60, 2), (2, 60), (2,), (2,)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -80,11 +80,34 @@ def test_tokens_may_be_predicted_ones(corpus: Corpus, tiny_voice: VoiceModels, s
     stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, predicted)
     shares = []
     for seed in range(40):
-        own_codes, own_tokens = stage.sample(seed % 6, np.random.default_rng(seed))
+        own_codes, own_tokens, _ = stage.sample(seed % 6, np.random.default_rng(seed))
         assert (own_codes[:, 0] == own_tokens % 100).all()  # of the same utterance either way
         shares.append((own_tokens >= 100).mean())
     assert np.mean(shares) == pytest.approx(share, abs=0.15)
     assert all((held_out[1] < 100).all() for held_out in stage.held_out)
+
+
+def test_prompts_may_be_degraded(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    tokens = numbered(corpus)
+    codes = [np.stack([own % 16, own % 16], axis=1) for own in tokens]
+    degraded = [own_codes + 100 for own_codes in codes], [own + 100 for own in tokens]
+    recipe = AcousticRecipe(frames=60, degraded_prompts=0.5)
+    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, None, degraded)
+    prompts = []
+    for seed in range(40):
+        own_codes, own_tokens, prompt = stage.sample(seed % 6, np.random.default_rng(seed))
+        assert own_codes.shape == (60, 2)
+        is_degraded = own_codes[:, 0] >= 100
+        assert (is_degraded == (own_tokens >= 100)).all()
+        assert is_degraded.sum() == max(0, prompt[0])
+        assert is_degraded[: max(0, prompt[0])].all(), "what follows the prompt is clean"
+        prompts.append(prompt[0])
+    assert np.mean(np.array(prompts) > 0) == pytest.approx(0.5, abs=0.2)
+    assert max(prompts) <= 30
+    batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in range(4)])
+    clean = [tensor % 100 if tensor.ndim == 3 else tensor % 6 for tensor in batch[:2]]
+    loss, _ = stage.loss(stage.model, (*clean, *batch[2:]))
+    assert loss.isfinite()
 
 
 def test_the_text_stage_predicts_tokens_for_the_true_durations(
