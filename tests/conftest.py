@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "gpu: needs a GPU and TensorRT; skipped where one is absent")
+    config.addinivalue_line("markers", "sweep: takes long; run with pytest -m sweep")
     config.addinivalue_line("markers", "network: asks a package index; skipped where none answers")
     config.addinivalue_line(
         "markers", "flite: needs Debian's flite and fortunes; skipped where they are absent"

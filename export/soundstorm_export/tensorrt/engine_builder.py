@@ -311,23 +311,28 @@ class _Build:
             write_file(self._cache, bytes(timings.serialize()))
 
     def _refused(self) -> ExportError:
-        why, options = self._library.why(), self._options
-        said = why.lower()
-        advice = "use a newer TensorRT, or --provider cuda"
-        if options.version_compatible and "lean" in said:
-            advice = (
-                "--version-compatible needs TensorRT's lean runtime: pip install tensorrt-lean, or on a "
-                "Jetson sudo apt-get install libnvinfer-lean10; or leave the option out"
-            )
-        elif options.workspace is not None and any(
-            word in said for word in ("workspace", "memory", "any implementation", "tactic")
-        ):
-            advice = f"--workspace {options.workspace} may be too small; give more MiB, or leave it out"
-        elif "memory" in said:
+        why = self._library.why()
+        advice = build_advice(why, self._options)
+        if advice is None and "memory" in why.lower():
             advice = str(out_of_memory(self._library.cuda.free_memory()))
+        advice = advice or "use a newer TensorRT, or --provider cuda"
         return ExportError(
             f"TensorRT {self._library.version} built no engine of '{self._graph.name}' ({why}); {advice}"
         )
+
+
+def build_advice(why: str, options: BuildOptions) -> str | None:
+    """Say which option a failed build is due to, given TensorRT's reason; None where it is none of them."""
+    said = why.lower()
+    if options.version_compatible and "lean" in said:
+        return (
+            "--version-compatible needs TensorRT's lean runtime: pip install tensorrt-lean, or on a Jetson "
+            "sudo apt-get install libnvinfer-lean10; or leave the option out"
+        )
+    reasons = ("workspace", "memory", "any implementation", "tactic")
+    if options.workspace is not None and any(reason in said for reason in reasons):
+        return f"--workspace {options.workspace} may be too small; give more MiB, or leave it out"
+    return None
 
 
 def _described(error: Any) -> str:
