@@ -37,6 +37,7 @@ class VoiceConfig:
     """The full configuration of a voice.
 
     decode: how it is best decoded; speaker: whose prompt it speaks with where none is asked for, if any.
+    notice: whose speech it was trained on, and under which licence.
     """
 
     name: str
@@ -46,6 +47,7 @@ class VoiceConfig:
     text: ParallelTextConfig | TextToSemanticConfig
     decode: DecodeOptions
     speaker: str | None = None
+    notice: str = ""
 
     def __post_init__(self) -> None:
         codec, units, own = self.codec, self.units, self.soundstorm

@@ -131,6 +131,7 @@ def _write_graphs(parts: Parts, folder: Path, report: Report) -> Manifest:
         fingerprint=parts.fingerprint,
         hearing=UNMEASURED if hearing else None,
         cpu=cpu,
+        notice=parts.notice,
     )
 
 

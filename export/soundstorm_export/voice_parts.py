@@ -40,6 +40,7 @@ class Parts:
     units: SemanticTokenizer | None = None
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     speaker: str | None = None
+    notice: str = ""
 
     def __post_init__(self) -> None:
         if features := self.soundstorm.config.only_in_pytorch:
@@ -89,4 +90,5 @@ class Parts:
             units=voice.units,
             prompts=voice.prompts,
             speaker=config.speaker,
+            notice=config.notice,
         )

@@ -165,6 +165,7 @@ class TrainingRun:
             text=recipe.text_config(self.lexicon.symbols),
             decode=recipe.decode,
             speaker=next(iter(prompts), None),
+            notice=recipe.notice,
         )
         voice = build_voice(config, self.lexicon, prompts)
         voice.codec.load_state_dict(codec.state_dict())

@@ -45,6 +45,7 @@ class Recipe:
         lexicon: the pronunciations that text is read with.
         sample_rate: in Hz, of corpus, codec and units where they have none of their own; None leaves each
             its own default.
+        notice: whose speech the voice is trained on, and under which licence; goes with the voice.
 
     Raises:
         ConfigError: the stages do not fit each other.
@@ -60,6 +61,7 @@ class Recipe:
     decode: DecodeOptions = field(default_factory=lambda: DecodeOptions(steps=(8, 3, 1, 1, 1, 1)))
     lexicon: LexiconName = "flite"
     sample_rate: int | None = None
+    notice: str = ""
 
     def __post_init__(self) -> None:
         rate, codec = self.units.model.rate, self.codec.model

@@ -310,6 +310,7 @@ def _make_bundle(
         speaker=next(iter(prompts), None),
         fingerprint=FINGERPRINT if hears else "",
         hearing=PromptEncoderReport(-20.0, 20.0, 1.0, 1.0, 0.0) if hears else None,
+        notice="Trained on nobody's speech.",
     )
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder

@@ -103,6 +103,7 @@ class Manifest:
     hearing: None where the bundle cannot make prompts of recordings.
     cpu: graphs of fp32 with operators that ONNX Runtime alone has, for CPUs; their weights are those of
         `graphs`.
+    notice: whose speech the voice was trained on, and under which licence.
     """
 
     format: Literal["soundstorm-bundle"]
@@ -123,6 +124,7 @@ class Manifest:
     fingerprint: str = ""
     hearing: PromptEncoderReport | None = None
     cpu: VariantSchema | None = None
+    notice: str = ""
 
     def __post_init__(self) -> None:
         if self.audio.sample_rate % (self.audio.hop * self.semantic.rate):

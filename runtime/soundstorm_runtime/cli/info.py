@@ -31,6 +31,8 @@ def _describe(bundle: Bundle) -> Iterator[str]:
     manifest = bundle.manifest
     audio, semantic, decode, text = manifest.audio, manifest.semantic, manifest.decode, manifest.text
     yield f"voice     {manifest.name}, made by {manifest.producer}"
+    if manifest.notice:
+        yield f"notice    {manifest.notice}"
     if prompts := bundle.prompts():
         yield f"voices    {', '.join(prompts)}"
     yield (

@@ -261,6 +261,7 @@ def test_info_describes_the_voice(call, voice):
     text = found.stdout.decode()
     for part in (
         "tiny, made by by hand",
+        "notice    Trained on nobody's speech.",
         "800 Hz, soundstream codec, hop 16, 3 levels of 8 codes",
         "10 tokens at 25 Hz",
         "parallel, 41 phones",
