@@ -246,7 +246,7 @@ def word_accuracy(pronunciations: Mapping[str, tuple[str, ...]], held_out: int) 
     """
     if not 0 < held_out < len(pronunciations):
         raise CorpusError(
-            f"{held_out} words of {len(pronunciations)} are held out, expected fewer, to learn from the others"
+            f"{held_out} words of {len(pronunciations)} are held out; expected some to learn from"
         )
     words = random.Random(0).sample(sorted(pronunciations), len(pronunciations))
     rules = LetterToSound(learn_rules({word: pronunciations[word] for word in words[held_out:]}))

@@ -19,7 +19,7 @@ from soundstorm_edge.soundstorm.semantic_conditioning import SemanticCondition
 from soundstorm_edge.support.config import from_dict
 from soundstorm_edge.support.tensor_files import FORMAT, read_tensors
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
-from soundstorm_edge.text_to_semantic.clip_tokenizer import clip_tokenizer
+from soundstorm_edge.text_to_semantic.compat.clip_tokenizer import clip_tokenizer
 from soundstorm_runtime.text.spelling import Tokens
 
 from .errors import ExportError

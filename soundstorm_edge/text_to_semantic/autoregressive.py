@@ -21,7 +21,7 @@ from ..support.config import from_fields
 from ..units.semantic_units import SemanticTokenizer
 from .alphabet import LONGEST, MODALITIES, Alphabet, Modality
 from .autoregressive_config import TextToSemanticConfig
-from .clip_tokenizer import clip_tokenize
+from .compat.clip_tokenizer import clip_tokenize
 from .representation_alignment import similarity_loss
 from .sequence_search import Continuation, beam_search, sample, speculate, to_probabilities, top_k, top_p
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import ConfigError
 from .alphabet import Alphabet, Modality
-from .clip_tokenizer import CLIP_TOKENS
+from .compat.clip_tokenizer import CLIP_TOKENS
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a training tells: JSON lines, Accelerate's trackers, and audio to listen to."""
+"""The log of a training: JSON lines, trackers of Accelerate, and audio examples."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from .optimization import Optimization
 
 
 class Log:
-    """One JSON line for every few steps, and one for the held-out score at every save.
+    """Writes a JSON line every few steps, and one with the held-out scores at every save.
 
-    The trackers that the accelerator was made with get the same numbers. Only the first process writes.
+    The trackers of the accelerator get the same numbers. Only the first process writes.
+
+    Args:
+        folder: of the stage; gets `log.jsonl` and `samples/`.
+        options: shown by the trackers.
+        accelerator: with its trackers.
     """
 
     def __init__(self, folder: Path, options: Optimization, accelerator: Accelerator) -> None:
         self.path, self.samples = folder / "log.jsonl", folder / "samples"
         self.accelerator = accelerator
         self.start = time.monotonic()
-        facts = {name: v for name, v in to_dict(options).items() if isinstance(v, int | float | str)}
+        settings = {name: v for name, v in to_dict(options).items() if isinstance(v, int | float | str)}
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
-        accelerator.init_trackers("soundstorm", config=facts)
+        accelerator.init_trackers("soundstorm", config=settings)
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Note numbers of a step."""
+        """Log the values of a step."""
         if not self.accelerator.is_main_process:
             return
         row = {"step": step, "seconds": round(time.monotonic() - self.start, 1)}
@@ -39,8 +44,8 @@ class Log:
             file.write(json.dumps(row) + "\n")
         self.accelerator.log(values, step=step)
 
-    def listen(self, step: int, sounds: dict[str, tuple[np.ndarray, int]]) -> None:
-        """Write audio of a step to `samples/`, and to TensorBoard where it is a tracker."""
+    def write_audio(self, step: int, sounds: dict[str, tuple[np.ndarray, int]]) -> None:
+        """Write audio examples of a step to `samples/`, and to TensorBoard where it is a tracker."""
         for name, (audio, rate) in sounds.items():
             self.samples.mkdir(exist_ok=True)
             soundfile.write(self.samples / f"{name}-{step}.wav", audio, rate)
@@ -49,6 +54,6 @@ class Log:
                     tracker.writer.add_audio(name, audio[None], step, sample_rate=rate)
 
     def close(self) -> None:
-        """End the trackers; Accelerate's `end_training` would end its processes' talk with them."""
+        """Close the trackers; `end_training` of Accelerate would also end the process group."""
         for tracker in self.accelerator.trackers:
             tracker.finish()

@@ -31,11 +31,19 @@ __all__ = ["STATE", "Loop", "Optimization", "Stage", "train"]
 
 
 class Loop:
-    """A stage being trained: its optimizer, its averaged weights, and the step it is at.
+    """A stage in training: its optimizer, averaged weights and current step.
 
-    The batch of a step is cut into parts, one after another for every process and every accumulation.
-    Each part seeds its own random numbers, so a run that was stopped and resumed is the run that was not,
-    and two processes compute what one does that accumulates two parts.
+    The batch of a step is split into parts: one for every process and every accumulation. Each part seeds
+    its own random numbers, so a resumed run equals an uninterrupted one, and two processes compute what one
+    process does that accumulates two parts.
+
+    Args:
+        stage: what is trained.
+        options: how.
+        accelerator: the device and the processes.
+
+    Raises:
+        ConfigError: the batch does not divide into the parts.
     """
 
     def __init__(self, stage: Stage, options: Optimization, accelerator: Accelerator) -> None:
@@ -58,11 +66,11 @@ class Loop:
         self.ema = EMA(stage.model, beta=options.ema, include_online_model=False) if options.ema else None
 
     def update(self) -> dict[str, float]:
-        """Take a step; give the loss and its parts, the mean over the batch."""
+        """Take a step; return the loss and its parts, averaged over the batch."""
         return self.mean(self.take_step())
 
     def take_step(self) -> list[dict[str, Tensor]]:
-        """Take a step; give the loss of every part that this process worked through."""
+        """Take a step; return the losses of every part that this process computed."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * self.options.rate(self.step)
         found = []
@@ -85,25 +93,25 @@ class Loop:
         self.accelerator.backward(loss)
         if self.accelerator.sync_gradients:
             self.accelerator.clip_grad_norm_(self.model.parameters(), options.gradient_norm)
-        self.optimizer.step()  # Accelerate passes over these two until the last part
+        self.optimizer.step()  # Accelerate skips these two until the last part
         self.optimizer.zero_grad()
         return {"loss": loss.detach(), **parts}
 
     def mean(self, found: Sequence[dict[str, Tensor]]) -> dict[str, float]:
-        """Average the losses of a step over its parts, and over all processes: each has to call this."""
+        """Return the losses of a step averaged over parts and processes; every process has to call this."""
         values = gather_object([{name: value.item() for name, value in row.items()} for row in found])
         names = dict.fromkeys(name for row in values for name in row)
         return {name: float(np.mean([row[name] for row in values if name in row])) for name in names}
 
     def evaluate(self) -> dict[str, float]:
-        """Score the weights that would be spoken with, with the same random numbers every time."""
+        """Return the held-out scores of the averaged weights, with the same random numbers every time."""
         _seed(self.options.seed)
-        with self.speaking():
+        with self.evaluating():
             return self.stage.evaluate(self.accelerator.device)
 
     @contextlib.contextmanager
-    def speaking(self) -> Iterator[None]:
-        """Put the model in evaluation mode, with averaged weights where there are any."""
+    def evaluating(self) -> Iterator[None]:
+        """Put the model in evaluation mode, with averaged weights where they are kept."""
         model = self.stage.model
         trained = {name: value.clone() for name, value in model.state_dict().items()} if self.ema else {}
         try:
@@ -118,7 +126,7 @@ class Loop:
             model.train()
 
     def save(self, path: Path) -> None:
-        """Write all that `load` needs; the first process does."""
+        """Write all that `load` needs, from the first process."""
         if not self.accelerator.is_main_process:
             return
         state: dict[str, Any] = {
@@ -134,10 +142,15 @@ class Loop:
         save_tensors(path, STATE, state)
 
     def load(self, path: Path, *, restore_optimizer: bool = True) -> None:
-        """Go on from what `save` wrote; without its optimizer, begin at step 0 with its weights.
+        """Restore what `save` wrote.
 
-        A run that began with a voice has none. What an older state lacks begins anew: the averages with the
-        weights of the next step.
+        Args:
+            path: of the state.
+            restore_optimizer: whether to resume at its step; otherwise training starts at step 0 from its
+                weights, as it does from the state of a warm start, which has no optimizer.
+
+        Raises:
+            CheckpointError: the state cannot be read, or is of another configuration, model or optimizer.
         """
         state = read_state(path, self.stage.config, "remove it or choose another --run")
         try:
@@ -159,17 +172,22 @@ class Loop:
 
 
 def _seed(*entropy: int) -> None:
-    """Seed whatever a stage may draw from."""
+    """Seed all random numbers that a stage may draw."""
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(seed)
-    np.random.seed(seed)  # somebody's data set may use it
+    np.random.seed(seed)  # a data set of the user may draw from it
     torch.manual_seed(seed)
 
 
 def train(stage: Stage, options: Optimization, folder: Path) -> None:
-    """Train `stage` up to `options.last`, going on from `folder/state.pt` if it is there.
+    """Train a stage, resuming from `folder/state.pt` where it exists.
 
-    Ctrl-C and the signal to terminate save and stop.
+    The state is saved every `options.save_every` steps, and at Ctrl-C or SIGTERM before the process ends.
+
+    Args:
+        stage: what to train.
+        options: how; training ends at step `options.last`.
+        folder: holds the state, the log, and audio examples.
     """
     loop = Loop(stage, options, make_accelerator(options, folder))
     state = folder / "state.pt"
@@ -189,21 +207,27 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
                 log.write(step, values)
             if loop.step % options.save_every == 0 or loop.step == options.last:
                 loop.save(state)
-                judge(loop, log, step)
+                log_evaluation(loop, log, step)
             if interrupted():
                 loop.save(state)
                 bar.close()
-                print(f"stopped after step {loop.step}; the same command goes on from here", file=sys.stderr)
+                print(f"stopped after step {loop.step}; the same command resumes from here", file=sys.stderr)
                 raise KeyboardInterrupt
     log.close()
 
 
 def make_accelerator(options: Optimization, folder: Path, **settings: Any) -> Accelerator:
-    """Make the accelerator that the options ask for; `settings` are more of its arguments.
+    """Create the accelerator for the options.
 
-    Raises `ConfigError` for a precision or a tracker that this machine lacks.
+    Args:
+        options: their precision, accumulation and trackers.
+        folder: of the trackers' files.
+        settings: further arguments of `Accelerator`, in place of those.
+
+    Raises:
+        ConfigError: this machine lacks the precision or a tracker.
     """
-    # A stage may leave weights without a gradient in a step: a critic, say, or a frozen codec.
+    # In some steps, weights have no gradient: of a critic, for example, or a frozen codec.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     given: dict[str, Any] = {
         "mixed_precision": options.precision,
@@ -214,10 +238,10 @@ def make_accelerator(options: Optimization, folder: Path, **settings: Any) -> Ac
     }
     try:
         accelerator = Accelerator(**given | settings)
-    except ValueError as error:  # such as a tracker that nobody knows
-        raise ConfigError(f"training cannot begin ({error}); change optimization in the recipe") from error
+    except ValueError as error:  # such as an unknown tracker
+        raise ConfigError(f"training cannot start ({error}); change optimization in the recipe") from error
     if accelerator.mixed_precision == "fp16" and accelerator.scaler is None:
-        raise ConfigError(f"fp16 was asked for on {accelerator.device}, expected a GPU; set bf16 instead")
+        raise ConfigError(f"fp16 is set on {accelerator.device}, expected a GPU; set bf16 instead")
     found = {str(tracker) for tracker in accelerator.log_with}
     if missing := [name for name in options.trackers if name not in found]:
         raise ConfigError(
@@ -226,21 +250,22 @@ def make_accelerator(options: Optimization, folder: Path, **settings: Any) -> Ac
     return accelerator
 
 
-def judge(loop: Loop, log: Log, step: int) -> None:
-    """Note the held-out score and audio of a step; the first process does, while the others wait."""
+def log_evaluation(loop: Loop, log: Log, step: int) -> None:
+    """Log held-out scores and audio examples of a step on the first process; the others wait."""
     if loop.accelerator.is_main_process:
         scores = loop.evaluate()
         log.write(step, {f"held-out {name}": value for name, value in scores.items()})
-        with loop.speaking():
-            log.listen(step, loop.stage.listen(loop.accelerator.device))
+        with loop.evaluating():
+            log.write_audio(step, loop.stage.audio_examples(loop.accelerator.device))
     loop.accelerator.wait_for_everyone()
 
 
 @contextlib.contextmanager
 def interrupt_between_steps(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Note Ctrl-C or the signal to terminate, and let the step end: what is saved is never half of one.
+    """Defer Ctrl-C and SIGTERM to the end of a step, so that no half step is saved.
 
-    Gives a function that tells whether any process was interrupted. The second signal kills.
+    Yields:
+        A function that returns whether any process was interrupted. A second signal kills the process.
     """
     noted = threading.Event()
     before: dict[int, Any] = {}
@@ -250,11 +275,11 @@ def interrupt_between_steps(accelerator: Accelerator) -> Iterator[Callable[[], b
         signal.signal(number, signal.default_int_handler)
 
     def interrupted() -> bool:
-        if accelerator.num_processes > 1:  # all of them stop after the same step, or none
+        if accelerator.num_processes > 1:  # all stop after the same step
             return any(gather_object([noted.is_set()]))
         return noted.is_set()
 
-    if threading.current_thread() is threading.main_thread():  # signals reach the main thread alone
+    if threading.current_thread() is threading.main_thread():  # only the main thread receives signals
         before = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupted

@@ -1,4 +1,4 @@
-"""How long, how fast and in which numbers a stage learns."""
+"""The optimization of a stage: steps, learning rate, precision."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ from ..support.config import check_positive
 
 @dataclass(frozen=True)
 class Optimization:
-    """The settings of AdamW; the rate warms up linearly and decays as a cosine over `steps`.
+    """Settings of AdamW; the learning rate warms up linearly and decays as a cosine over `steps`.
 
-    batch: samples of one step, over all processes; accumulate: the parts in which each process works
-    through its share, to save memory. bf16, fp16: mixed precision; fp16 needs a GPU. ema: decay of a moving
-    average of the weights, 0.999 or so; 0 keeps none. stop: end after this many steps, on the curve of
-    `steps`; 0 goes to its end. trackers: Accelerate's, such as "tensorboard".
+    Args:
+        steps: length of the learning-rate schedule.
+        batch: samples of a step, over all processes.
+        learning_rate: at its peak.
+        warmup: steps until the peak.
+        weight_decay: of AdamW.
+        gradient_norm: gradients are clipped to this norm.
+        bf16, fp16: mixed precision; fp16 needs a GPU.
+        seed: of the initial weights, the order of samples and all random numbers.
+        save_every: steps between saved states.
+        accumulate: parts in which each process computes its share of a batch, to save memory.
+        ema: decay of a moving average of the weights, such as 0.999; 0 keeps none.
+        stop: end after this step of the schedule; 0 runs all of it.
+        trackers: of Accelerate, such as "tensorboard".
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     steps: int = 10_000
@@ -52,10 +65,10 @@ class Optimization:
 
     @property
     def precision(self) -> str:
-        """The precision by Accelerate's name."""
+        """The mixed precision, as Accelerate names it."""
         return "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
 
     def rate(self, step: int) -> float:
-        """Give the learning rate at `step`, as a share of `learning_rate`."""
+        """Return the learning rate at `step`, relative to `learning_rate`."""
         progress = min(1.0, step / self.steps)
         return min(1.0, (step + 1) / max(1, self.warmup)) * (0.52 + 0.48 * math.cos(math.pi * progress))

@@ -1,4 +1,4 @@
-"""The state of a training on disk: all that it needs to go on at the exact step."""
+"""The state of a training on disk: all that is needed to resume at the exact step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from ..support.config import from_dict, to_dict
 from ..support.tensor_files import load_tensors
 
 STATE = "training state"
-AVERAGE = "ema_model."  # how ema-pytorch begins the names of the averaged weights
+AVERAGE = "ema_model."  # prefix of the averaged weights in the state of ema-pytorch
 
 
 def read_state(path: Path, config: Any, remedy: str) -> dict[str, Any]:
-    """Read a state that a stage of the same configuration wrote.
+    """Read the state of a training.
 
-    Fields that the configuration gained since then count with their defaults. Raises `CheckpointError`.
+    Args:
+        path: of the file.
+        config: of the model; fields that the state does not know have to have their defaults.
+        remedy: what to do about another configuration, for the message.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is of another configuration.
     """
     state = load_tensors(path, STATE, ("config", "step", "model"))
     if not _is_same(state["config"], config):
@@ -29,12 +35,12 @@ def _is_same(kept: Any, config: Any) -> bool:
         return True
     try:
         return bool(from_dict(type(config), kept, "config") == config)
-    except (ConfigError, TypeError):  # fields that are gone, or no dataclass
+    except (ConfigError, TypeError):  # fields that no longer exist, or no dataclass
         return False
 
 
 def trained_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """Give the weights to speak with: the averaged ones where the training kept them."""
+    """Return the weights to use: the averaged ones where the training kept them."""
     average = state.get("ema") or {}
     return {
         name.removeprefix(AVERAGE): value for name, value in average.items() if name.startswith(AVERAGE)

@@ -1,8 +1,8 @@
-"""Tokens of a whole corpus, computed once and kept on disk in shards that are read as they are needed.
+"""Tokens of a whole corpus, computed once, and kept on disk in memory-mapped shards.
 
-codes/settings.json      of which weights and corpus
-codes/00000.npy          uint16 `[tokens]` or `[frames, levels]`, utterance after utterance
-codes/00000.ends.npy     int64 `[utterances]`, where each of them ends
+codes/settings.json      fingerprint of the weights and the corpus
+codes/00000.npy          uint16 `[tokens]` or `[frames, levels]`, one utterance after another
+codes/00000.ends.npy     int64 `[utterances]`, the end of each
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from soundstorm_runtime.support.atomic import atomic_file, write_file
 from ..data.corpus import Corpus
 from ..errors import CorpusError
 
-PER_SHARD = 1024  # utterances: some minutes' work, which is all that a killed run loses
+PER_SHARD = 1024  # utterances: some minutes of work, which is what an interrupted run loses
 
 
 class Tokens(Sequence[np.ndarray]):
-    """The tokens of every utterance, in the corpus's order: views of memory-mapped files."""
+    """The tokens of every utterance, in the order of the corpus: views of memory-mapped files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,31 +61,43 @@ class Tokens(Sequence[np.ndarray]):
 def corpus_tokens(
     folder: Path, corpus: Corpus, model: nn.Module, tokenize: Callable[[Tensor], Tensor]
 ) -> Tokens:
-    """Make tokens of what is heard, `tokenize` of audio `[1, samples]`: see `tokens_of_utterances`."""
+    """Return the tokens of the audio of every utterance.
 
-    def heard(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
+    Args:
+        folder: of the cache.
+        corpus: the speech.
+        model: computes the tokens; its weights identify the cache.
+        tokenize: a function of the model, from audio `[1, samples]` to tokens `[1, ...]`.
+    """
+
+    def compute(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
         audio = [torch.from_numpy(corpus.audio(corpus.utterances[number]))[None] for number in numbers]
         return [tokenize(one.to(device))[0] for one in audio]
 
-    return tokens_of_utterances(folder, corpus, model, heard, batch=1)
+    return tokens_of_utterances(folder, corpus, model, compute, batch=1)
 
 
 def tokens_of_utterances(
     folder: Path,
     corpus: Corpus,
     model: nn.Module,
-    make: Callable[[Sequence[int], torch.device], Sequence[Tensor]],
+    compute: Callable[[Sequence[int], torch.device], Sequence[Tensor]],
     batch: int,
 ) -> Tokens:
-    """Make tokens of every utterance, or take what an earlier run kept for the same weights and corpus.
+    """Return the tokens of every utterance, computed or read from the cache.
 
-    make: gives those of utterances by their numbers, with `model`, which is on that device; it is asked
-    for up to `batch` at once, about as long as one another.
-    A killed run goes on at the shard that it was at; several processes share the work.
+    An interrupted run resumes at its shard; several processes share the work.
+
+    Args:
+        folder: of the cache, which is replaced where weights or corpus have changed.
+        corpus: the speech.
+        model: its weights identify the cache.
+        compute: returns the tokens of utterances by their numbers, with `model` on the given device.
+        batch: the most utterances, of similar lengths, that `compute` is called with.
     """
     state = PartialState()
     if state.is_main_process:
-        _begin(folder, fingerprint(model, corpus))
+        _prepare(folder, fingerprint(model, corpus))
     state.wait_for_everyone()
     shards = range(state.process_index, -(-len(corpus.utterances) // PER_SHARD), state.num_processes)
     missing = [shard for shard in shards if not _shard_path(folder, shard).exists()]
@@ -102,7 +114,7 @@ def tokens_of_utterances(
             for first in range(0, len(by_length), batch):
                 asked = by_length[first : first + batch]
                 with torch.inference_mode():
-                    made = make(asked, state.device)
+                    made = compute(asked, state.device)
                 found |= {n: tokens.cpu().numpy() for n, tokens in zip(asked, made, strict=True)}
                 bar.update(len(asked))
             _write_shard(folder, shard, [found[number] for number in of_shard])
@@ -111,22 +123,22 @@ def tokens_of_utterances(
     return Tokens(folder)
 
 
-def _begin(folder: Path, made_by: str) -> None:
-    """Take away the tokens of other weights or of another corpus; they are quickly made again."""
+def _prepare(folder: Path, digest: str) -> None:
+    """Create the folder of a cache; delete the tokens of other weights or another corpus."""
     settings = folder / "settings.json"
-    if settings.is_file() and json.loads(settings.read_text()) == {"fingerprint": made_by}:
+    if settings.is_file() and json.loads(settings.read_text()) == {"fingerprint": digest}:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for path in (settings, *folder.glob("*.npy")):
         path.unlink(missing_ok=True)
-    write_file(settings, json.dumps({"fingerprint": made_by}))
+    write_file(settings, json.dumps({"fingerprint": digest}))
 
 
 def _write_shard(folder: Path, shard: int, found: Sequence[np.ndarray]) -> None:
-    """Write the tokens of a shard: they are there once all of it is on disk."""
+    """Write the tokens of a shard, which counts as complete once its last file is on disk."""
     flat = np.concatenate(found)
     if flat.min(initial=0) < 0 or flat.max(initial=0) > np.iinfo(np.uint16).max:
-        raise CorpusError(f"tokens from {flat.min()} to {flat.max()} were made, expected 0 to 65535")
+        raise CorpusError(f"the tokens go from {flat.min()} to {flat.max()}, expected 0 to 65535")
     path = _shard_path(folder, shard)
     for array, name in (
         (np.cumsum([len(tokens) for tokens in found]), path.with_suffix(".ends.npy")),
@@ -141,7 +153,7 @@ def _shard_path(folder: Path, shard: int) -> Path:
 
 
 def fingerprint(model: nn.Module, corpus: Corpus) -> str:
-    """Tell weights, which are on the CPU, and a corpus from others."""
+    """Return a digest of the weights, which are on the CPU, and the corpus."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from soundstorm_edge.text_to_semantic.clip_tokenizer import CLIP_TOKENS, clip_tokenize
+from soundstorm_edge.text_to_semantic.compat.clip_tokenizer import CLIP_TOKENS, clip_tokenize
 from tests.interop import oracles  # noqa: F401 - before the reference is imported
 
 reference = pytest.importorskip("x_clip.tokenizer").tokenizer

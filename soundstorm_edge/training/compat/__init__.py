@@ -1,1 +1,1 @@
-"""Trainers with the interface of soundstorm-pytorch, audiolm-pytorch and spear-tts-pytorch."""
+"""Trainers that exist for their interface, that of soundstorm-pytorch, audiolm-pytorch, spear-tts-pytorch."""

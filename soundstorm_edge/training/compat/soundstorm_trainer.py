@@ -1,4 +1,4 @@
-"""`SoundStormTrainer`: train a SoundStorm on a data set, with the call of soundstorm-pytorch."""
+"""`SoundStormTrainer`: trains a SoundStorm on a data set, with the interface of soundstorm-pytorch."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tqdm import tqdm
 from ...errors import CheckpointError, CorpusError
 from ...soundstorm.model import SoundStorm
 from ..log import Log
-from ..loop import Loop, interrupt_between_steps, judge, make_accelerator
+from ..loop import Loop, interrupt_between_steps, log_evaluation, make_accelerator
 from ..optimization import Optimization
 from ..stage import Stage
 
-NONE = torch.empty(0)  # in the place of a mask or of semantic tokens that a batch has none of
+NONE = torch.empty(0)  # stands for the mask or the semantic tokens that a batch lacks
 
 
 @dataclass(frozen=True)
 class Curve(Optimization):
-    """The learning rate of soundstorm-pytorch: up from `initial_rate`, then down to 0 as a cosine."""
+    """The learning rate of soundstorm-pytorch: linear from `initial_rate`, then a cosine down to 0."""
 
     initial_rate: float = 0.0
 
     def rate(self, step: int) -> float:
-        """Give the learning rate at `step`, as a share of `learning_rate`."""
+        """Return the learning rate at `step`, relative to `learning_rate`."""
         if step < self.warmup:
             start = self.initial_rate / self.learning_rate
             return start + (1 - start) * step / self.warmup
@@ -45,8 +45,8 @@ class Curve(Optimization):
 class DatasetStage(Stage):
     """A SoundStorm, and a data set of codes, of semantic tokens and codes, or of audio.
 
-    An item is `(semantic tokens int64 [tokens], codes int64 [frames, levels])`, the codes alone, or audio
-    float32 `[samples]`. Items may be of unlike lengths.
+    An item is `(semantic tokens int64 [tokens], codes int64 [frames, levels])`, codes only, or audio float32
+    `[samples]`. Items may differ in length.
     """
 
     name = "soundstorm"
@@ -56,40 +56,40 @@ class DatasetStage(Stage):
     ) -> None:
         self.model, self.config = model, model.config
         self.training, self.held_out, self.only = training, held_out, only
-        self.lengths = np.ones(len(training))  # type: ignore[arg-type]  # not known without reading all
+        self.lengths = np.ones(len(training))  # type: ignore[arg-type]  # unknown before all are read
         self.semantic_pad = -1 if model.condition is None else model.condition.pad
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Read a training item: what is to be learnt, then the semantic tokens if it has any."""
+        """Read a training item: codes or audio, then its semantic tokens if it has any."""
         return _arrays(self.training[number])
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack what is to be learnt, its frame mask, and the semantic tokens."""
+        """Stack codes or audio, its frame mask, and the semantic tokens."""
         columns = [[torch.from_numpy(part) for part in column] for column in zip(*samples, strict=True)]
         x = pad_sequence(columns[0], batch_first=True)
         lengths = torch.tensor([len(part) for part in columns[0]])
         mask, tokens = NONE, NONE
-        if x.ndim == 3 and (lengths < x.shape[1]).any():  # audio ends in silence instead
+        if x.ndim == 3 and (lengths < x.shape[1]).any():  # audio is padded with silence
             mask = torch.arange(x.shape[1]) < lengths[:, None]
         if len(columns) == 2:
             tokens = pad_sequence(columns[1], batch_first=True, padding_value=self.semantic_pad)
         return x, mask, tokens
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss of the network, and of its critic where there is one."""
+        """Compute the loss of the network, and that of its critic if it has one."""
         x, mask, tokens = (None if not tensor.numel() else tensor for tensor in batch)
         loss, breakdown = model(x, mask=mask, cond_semantic_token_ids=tokens, **self.only)
         parts = {name: part for name, part in breakdown._asdict().items() if part is not None}
         return loss, {name: part.detach() for name, part in parts.items()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the losses of held-out items."""
+        """Return the losses of held-out items."""
         batch = self.collate([_arrays(item) for item in self.held_out])
         loss, parts = self.loss(self.model, tuple(tensor.to(device) for tensor in batch))
         return {name: value.item() for name, value in {"loss": loss, **parts}.items()}
 
     def parameter_groups(self) -> Iterable[Any]:
-        """Let matrices decay, and spare biases and norms."""
+        """Return the parameters in two groups: matrices decay, biases and norms do not."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         spared = {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}
         return [{"params": [p for p in trained if p.ndim >= 2]}, spared]
@@ -101,17 +101,23 @@ def _arrays(item: Any) -> tuple[np.ndarray, ...]:
 
 
 class SoundStormTrainer:
-    """Trains a SoundStorm; `load` goes on at the exact step, with the optimizer and all random numbers.
+    """Trains a SoundStorm; `load` resumes at the exact step, with optimizer and random numbers.
 
-    dataset: see `DatasetStage`; `valid_frac` of it, split by `random_split_seed`, is held out, or with 0
-    all of it is scored and trained on. A step takes `grad_accum_every` batches of `batch_size`, on every
-    process; with `split_batches`, the processes share them. The rate rises from `initial_lr` to `lr` over
-    `num_warmup_steps` and falls as a cosine. With `drop_last` an epoch leaves out what is no whole batch.
-
-    Every `save_results_every` steps the held-out loss goes to `results_folder/log.jsonl` and the trackers of
-    `accelerate_kwargs`; every `save_model_every` steps `soundstorm.<step>.pt` is written.
-    `force_clear_prev_results`: True deletes the results folder; False writes over the models of earlier
-    runs; None, the default, does neither, and stops before it would.
+    Args:
+        model: to train.
+        dataset: see `DatasetStage`.
+        num_train_steps: length of the training.
+        num_warmup_steps: steps in which the rate rises from `initial_lr` to `lr`; it then falls as a cosine.
+        batch_size: items of a batch; a step takes `grad_accum_every` batches on every process, or, with
+            `split_batches`, on all processes together.
+        valid_frac: share of the items that is held out, split by `random_split_seed`; with 0 all of them are
+            both trained on and scored.
+        drop_last: whether an epoch leaves out an incomplete last batch.
+        save_results_every: steps between held-out losses, in `results_folder/log.jsonl` and the trackers of
+            `accelerate_kwargs`.
+        save_model_every: steps between files `soundstorm.<step>.pt`.
+        force_clear_prev_results: True deletes the results folder; False overwrites the models of earlier
+            runs; None raises an error before it would.
     """
 
     def __init__(
@@ -166,12 +172,12 @@ class SoundStormTrainer:
 
     @property
     def steps(self) -> int:
-        """How many steps are done."""
+        """The number of steps taken."""
         return self.loop.step
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.accelerator.device
 
     @property
@@ -180,32 +186,32 @@ class SoundStormTrainer:
         return bool(self.accelerator.is_main_process)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Call `SoundStorm.generate` with the weights as they are now."""
-        with self.loop.speaking():
+        """Call `SoundStorm.generate` with the current weights."""
+        with self.loop.evaluating():
             return self.model.generate(*args, **kwargs)
 
     def save(self, path: str | Path) -> None:
-        """Write all that `load` needs to go on at this step."""
+        """Write all that `load` needs to resume at this step."""
         self.loop.save(Path(path))
 
     def load(self, path: str | Path, restore_optimizer: bool = True) -> None:
-        """Go on from what `save` wrote; without its optimizer, begin at step 0 with its weights."""
+        """Restore what `save` wrote; without its optimizer, start at step 0 from its weights."""
         self.loop.load(Path(path), restore_optimizer=restore_optimizer)
 
     def train_step(self) -> dict[str, float]:
-        """Take a step; give `loss`, `generator_loss` and `critic_loss`, 0 for what is not trained."""
+        """Take a step; return `loss`, `generator_loss` and `critic_loss`, 0 for what is not trained."""
         log = self._opened_log()
         values = {"generator_loss": 0.0, "critic_loss": 0.0, **self.loop.update()}
         log.write(self.steps, values)
         is_last = self.steps >= self.loop.options.steps
         if is_last or self.steps % self.save_results_every == 0:
-            judge(self.loop, log, self.steps)
+            log_evaluation(self.loop, log, self.steps)
         if is_last or self.steps % self.loop.options.save_every == 0:
             self.save(self._numbered())
         return values
 
     def train(self, log_fn: Callable[[dict[str, float]], Any] = lambda logs: None) -> None:
-        """Train to the last step; `log_fn` gets what each `train_step` gives. Ctrl-C saves and stops."""
+        """Train to the last step; `log_fn` is called with the result of each step. Ctrl-C saves and stops."""
         last = self.loop.options.steps
         bar = tqdm(
             range(self.steps, last), initial=self.steps, total=last, desc="soundstorm", unit="step",
@@ -227,7 +233,7 @@ class SoundStormTrainer:
         return self.results_folder / f"soundstorm.{self.steps}.pt"
 
     def _opened_log(self) -> Log:
-        """Give the log, and look once whether earlier results are in the way."""
+        """Return the log; check once that no earlier results would be overwritten."""
         if self._log is None:
             later = [p for p in self.results_folder.glob("soundstorm.*.pt") if _number(p) > self.steps]
             if later and not self.may_overwrite:
@@ -248,7 +254,7 @@ def _number(path: Path) -> int:
 def split(
     dataset: Dataset[Any], valid_frac: float, seed: int, batch_size: int
 ) -> tuple[Dataset[Any], Sequence[Any]]:
-    """Give what is trained on, and a batch of what is held out, as soundstorm-pytorch splits."""
+    """Return the training items and a batch of held-out ones, split as soundstorm-pytorch does."""
     size = len(dataset)  # type: ignore[arg-type]
     training: Dataset[Any] = dataset
     held_out: Dataset[Any] = dataset

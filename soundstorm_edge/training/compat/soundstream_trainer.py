@@ -1,4 +1,4 @@
-"""SoundStream trained against its own discriminators, on anybody's recordings."""
+"""`SoundStreamTrainer`: trains a SoundStream with discriminators, like the trainer of audiolm-pytorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..stage import Share
 from ..state import trained_weights
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-PREFIX = "codec."  # of the codec's weights in a training state
+PREFIX = "codec."  # prefix of the weights of the codec in a training state
 
 
 class Waves(Protocol):
@@ -33,7 +33,7 @@ class Waves(Protocol):
 
 
 class AudioFolder:
-    """The audio files of a folder and those below it, mixed to mono and resampled as they are read."""
+    """The audio files below a folder, mixed to mono and resampled when they are read."""
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -45,7 +45,7 @@ class AudioFolder:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        """Read a file: float32 `[samples]`. Raises `CorpusError` for one that is no audio, or empty."""
+        """Read a file: float32 `[samples]`. Raises `CorpusError` where it is empty or not audio."""
         try:
             audio, rate = soundfile.read(self.paths[index], dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
@@ -56,9 +56,9 @@ class AudioFolder:
 
 
 class SoundStreamTraining(nn.Module):
-    """A codec and its discriminators under one loss, whose single backward pass trains both.
+    """A codec and its discriminators under one loss, so that one backward pass trains both.
 
-    The codec is judged by frozen discriminators, which learn from audio that carries no gradient to it.
+    The adversarial loss passes through frozen discriminators, which are trained on detached audio.
     """
 
     def __init__(self, codec: SoundStream) -> None:
@@ -69,20 +69,23 @@ class SoundStreamTraining(nn.Module):
 
     @property
     def losses(self) -> SoundStreamLosses:
-        """Those of the codec."""
+        """The losses of the codec."""
         return self.codec.losses  # type: ignore[return-value]
 
     def forward(self, real: Tensor, penalize: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Give the loss of audio `[batch, samples]`, and its parts."""
+        """Return the loss of audio `[batch, samples]`, and its parts."""
         losses = self.losses
         output = self.codec.reconstruct(real)
         loss, parts = losses.codec(real, output.audio, output.commitment_loss)
-        judged = losses.discriminator(real, output.audio, penalize=penalize)
-        return loss + total_discriminator_loss(judged), {**parts._asdict(), **judged}
+        of_discriminators = losses.discriminator(real, output.audio, penalize=penalize)
+        return loss + total_discriminator_loss(of_discriminators), {
+            **parts._asdict(),
+            **of_discriminators,
+        }
 
 
 class SoundStreamStage(Stage):
-    """Crops of audio, and the losses that the codec's configuration weighs."""
+    """Crops of audio, and the losses that the configuration of the codec weights."""
 
     name = "soundstream"
     drop_last = True
@@ -95,15 +98,15 @@ class SoundStreamStage(Stage):
         self.lengths = np.full(len(waves), samples)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Read a random crop of a recording; a short one is filled with silence."""
+        """Read a random crop of a recording, padded with silence where it is too short."""
         return (self._crop(self.waves[number], rng),)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack crops to `[batch, samples]`."""
+        """Stack crops, float32 `[batch, samples]`."""
         return (torch.from_numpy(np.stack([audio for (audio,) in samples])),)
 
     def share(self, share: Share) -> tuple[Tensor, ...]:
-        """Add to the crops whether this step penalizes gradients."""
+        """Append to the crops whether this step has a gradient penalty."""
         penalize = self.penalty > 0 and share.step % self.penalty == 0
         return (*super().share(share), torch.tensor(penalize))
 
@@ -114,15 +117,15 @@ class SoundStreamStage(Stage):
         return loss, {name: part.detach() for name, part in parts.items()}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the spectral loss of up to 16 held-out crops."""
+        """Return the spectral loss of up to 16 held-out crops."""
         rng = np.random.default_rng(0)
         crops = [self._crop(self.held_out[i], rng) for i in range(min(16, len(self.held_out)))]
         real = torch.from_numpy(np.stack(crops)).to(device)
         spectral = self.model.losses.spectral
         return {"multi_spectral_recon": spectral(self.codec.reconstruct(real).audio, real).item()}
 
-    def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
-        """Reconstruct the first held-out recording."""
+    def audio_examples(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
+        """Return the reconstruction of the first held-out recording."""
         real = torch.from_numpy(self._crop(self.held_out[0], np.random.default_rng(0)))[None].to(device)
         return {
             "reconstruction": (self.codec.reconstruct(real).audio[0].cpu().numpy(), self.codec.sample_rate)
@@ -136,12 +139,19 @@ class SoundStreamStage(Stage):
 
 
 class SoundStreamTrainer:
-    """Trains a SoundStream, with the essential keywords of audiolm-pytorch's trainer.
+    """Trains a SoundStream, with the essential keywords of the trainer of audiolm-pytorch.
 
-    The recordings are a `folder` of audio files or a `dataset` of waves at the codec's rate; crops of
-    `data_max_length` samples, or `data_max_length_seconds`, are drawn from them. `batch_size` is that of
-    one process and one of `grad_accum_every` parts. `results_folder` gets the state of the training, which
-    the next call goes on from, a log, reconstructions to listen to, and at the end `soundstream.pt`.
+    Args:
+        soundstream: the codec, made with its discriminators.
+        num_train_steps: length of the training.
+        batch_size: crops of one process and one of `grad_accum_every` parts of a step.
+        data_max_length, data_max_length_seconds: length of a crop, in samples or in seconds.
+        folder, dataset: the recordings: a folder of audio files, or waves at the sample rate of the codec.
+        results_folder: gets the state, from which the next call resumes, a log, reconstructions, and at the
+            end `soundstream.pt`.
+
+    Raises:
+        ConfigError: the arguments contradict each other.
     """
 
     def __init__(
@@ -174,7 +184,7 @@ class SoundStreamTrainer:
         elif folder is not None or dataset is None:
             raise ConfigError("folder and dataset are both given or both missing, expected one of them")
         if (data_max_length is None) == (data_max_length_seconds is None):
-            raise ConfigError("give one of data_max_length and data_max_length_seconds: how long a crop is")
+            raise ConfigError("give one of data_max_length and data_max_length_seconds, the length of a crop")
         samples = data_max_length or int((data_max_length_seconds or 0) * rate)
         if samples < hop:
             raise ConfigError(f"a crop has {samples} samples, expected at least those of a frame, {hop}")
@@ -196,14 +206,14 @@ class SoundStreamTrainer:
         )
 
     def train(self) -> None:
-        """Train to the last step, going on from where an earlier call stopped."""
+        """Train to the last step, resuming where an earlier call stopped."""
         train(self.stage, self.options, self.folder)
         if PartialState().is_main_process:
             self.ema_tokenizer.save(self.folder / "soundstream.pt")
 
     @property
     def ema_tokenizer(self) -> SoundStream:
-        """The codec with its averaged weights, as they were last saved, in evaluation mode."""
+        """The codec with the averaged weights that were saved last, in evaluation mode."""
         state = load_tensors(self.folder / "state.pt", STATE, ("model",))
         weights = trained_weights(state)
         codec = SoundStream(self.soundstream.config)
@@ -212,7 +222,7 @@ class SoundStreamTrainer:
 
 
 def _split(waves: Waves, held_out: Waves | None, share: float, seed: int) -> tuple[Waves, Waves]:
-    """Set a random share aside to score with; without any, the training recordings do it."""
+    """Hold out a random share of the recordings; with a share of 0, score the training ones."""
     if held_out is not None or not share:
         return waves, held_out or waves
     order = np.random.default_rng(seed).permutation(len(waves))

@@ -1,8 +1,9 @@
-"""SPEAR-TTS's road from little parallel speech to a text stage (arXiv 2302.03540, section 4).
+"""The training of SPEAR-TTS with little parallel data (arXiv 2302.03540, section 4).
 
-A model is pretrained to restore sequences of semantic tokens, of which most were deleted. Its decoder is
-then taught the few texts there are, and so writes texts for speech without any (back-translation). Both
-the few pairs and the many made ones teach it to speak texts. `training.spear_tts` trains all three stages.
+A model is pretrained to restore sequences of semantic tokens of which most were deleted. Its decoder is then
+trained on the few available texts, to write pseudo-labels for speech without text (back-translation). Both
+the few pairs and the many pseudo-labelled ones train it to turn text into semantic tokens.
+`spear_tts_trainers` runs all three stages.
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ LOSS_AND_LOGITS: dict[str, Any] = {"return_loss": True, "return_logits": True}
 
 
 class Deletion:
-    """Takes tokens away at random, and says what a model is to give back.
+    """Deletes random tokens, and returns source and target of the reconstruction.
 
-    probability: the share of each sequence's tokens; one at least stays. reconstruct: ask for the whole
-    sequence, as the paper does, and not for what was deleted alone. mask_id: stands in the places of
-    deleted tokens, whose sequences then keep their lengths.
+    Args:
+        probability: share of the tokens that is deleted; at least one is kept.
+        reconstruct: whether the target is the whole sequence, as in the paper, or the deleted tokens only.
+        mask_id: replaces deleted tokens, so that sequences keep their lengths; None removes them.
+
+    Raises:
+        ConfigError: the probability is impossible, or `mask_id` is given without `reconstruct`.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Deletion:
         self.probability, self.reconstruct, self.mask_id = probability, reconstruct, mask_id
 
     def __call__(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Give source, target and their masks, as `TextToSemantic` takes them, for ids `[batch, tokens]`."""
+        """Return source, target and masks, as `TextToSemantic` takes them, for ids `[batch, tokens]`."""
         lengths = mask.sum(dim=1, keepdim=True)
         count = (lengths * self.probability).round().clamp(min=1).minimum(lengths - 1)
         order = torch.rand(ids.shape, device=ids.device).masked_fill(~mask, 2).argsort(dim=1).argsort(dim=1)
@@ -64,13 +69,13 @@ class Deletion:
 
 
 def _closed_up(ids: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the ids that are kept to the front of their rows, and give the mask of what they fill."""
+    """Move the ids that are kept to the front of their rows; return them and their mask."""
     order = (~kept).long().argsort(dim=1, stable=True)[:, : int(kept.sum(dim=1).max())]
     return ids.gather(1, order), kept.gather(1, order)
 
 
 class SpeechSpeechPretrainWrapper(nn.Module):
-    """Pretraining: the loss of restoring what `Deletion` took away."""
+    """Pretraining: the loss of restoring deleted tokens."""
 
     def __init__(
         self,
@@ -86,7 +91,7 @@ class SpeechSpeechPretrainWrapper(nn.Module):
         self.delete = Deletion(deletion_prob, reconstruct_seq, mask_id)
 
     def forward(self, x: Tensor, return_early_exit_loss: bool = False) -> tuple[Tensor, Tensor]:
-        """Give loss and logits for semantic tokens `[batch, tokens]`, padded, or audio `[batch, samples]`."""
+        """Return loss and logits of padded tokens `[batch, tokens]` or audio `[batch, samples]`."""
         if x.is_floating_point() and self.wav2vec is not None:
             x = self.wav2vec.eval().tokenize(x)
         pairs = self.delete(*self.model.read(x, "speech", with_end=False))
@@ -95,19 +100,19 @@ class SpeechSpeechPretrainWrapper(nn.Module):
 
 
 class SemanticToTextWrapper(nn.Module):
-    """Back-translation: the loss of writing down what was said."""
+    """Back-translation: the loss of predicting the text of semantic tokens."""
 
     def __init__(self, model: TextToSemantic) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, semantic_token_ids: Tensor, grapheme_token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Give loss and logits; both are ids `[batch, length]`, padded."""
+        """Return loss and logits of padded ids `[batch, length]`."""
         return self.model(semantic_token_ids, grapheme_token_ids, **SPEECH_TO_TEXT, **LOSS_AND_LOGITS)
 
 
 class TextToSemanticWrapper(nn.Module):
-    """Fine-tuning: the loss of saying what is written."""
+    """Fine-tuning: the loss of predicting the semantic tokens of a text."""
 
     def __init__(self, model: TextToSemantic) -> None:
         super().__init__()
@@ -119,7 +124,7 @@ class TextToSemanticWrapper(nn.Module):
         semantic_token_ids: Tensor,
         return_early_exit_loss: bool | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Give loss and logits; both are ids `[batch, length]`, padded. An early exit learns as well."""
+        """Return loss and logits of padded ids `[batch, length]`; an early exit is trained as well."""
         early = (
             self.model.early_exit is not None if return_early_exit_loss is None else return_early_exit_loss
         )
@@ -128,17 +133,17 @@ class TextToSemanticWrapper(nn.Module):
 
 
 def train_for_pretraining(model: TextToSemantic) -> None:
-    """Let everything learn that speech alone can teach."""
+    """Unfreeze all that can be trained on speech alone."""
     _train_only(model, model.source, model.target, model.embedding["speech"], model.begin["speech"])
 
 
 def train_for_back_translation(model: TextToSemantic) -> None:
-    """Let the decoder and the text learn; the encoder goes on reading speech as it was pretrained to."""
+    """Unfreeze decoder and text; the pretrained encoder is frozen."""
     _train_only(model, model.target, model.embedding["text"], model.begin["text"])
 
 
 def train_for_fine_tuning(model: TextToSemantic, frozen_layers: int = 2) -> None:
-    """Let the encoder from block `frozen_layers` on, the text and the early exit learn; the decoder stays."""
+    """Unfreeze text, early exit and the encoder from block `frozen_layers`; the decoder is frozen."""
     parts = [*model.source.blocks[frozen_layers:], model.source.norm, model.embedding["text"]]
     _train_only(model, *parts, *([] if model.early_exit is None else [model.early_exit]))
 
@@ -150,11 +155,18 @@ def _train_only(model: TextToSemantic, *parts: Any) -> None:
 
 
 class SemanticToTextDatasetGenerator:
-    """Writes texts for speech that has none, one file for each item: `GeneratedAudioTextDataset` reads them.
+    """Writes pseudo-labels: texts for speech without text, one file per item.
 
-    dataset: semantic tokens `[tokens]` or audio `[samples]`, bare or in a tuple of one. delimiter_id: stands
-    between the two in a file, and is the id of nothing else. audio_pad_id, text_pad_id: ids left out of
-    what is written; what the model knows to be padding or an end is left out in any case.
+    Args:
+        model: with a decoder trained for back-translation.
+        dataset: semantic tokens `[tokens]` or audio `[samples]`, alone or in a tuple of one.
+        folder: of the files, which `GeneratedAudioTextDataset` reads.
+        batch_size: items at a time.
+        delimiter_id: stands between tokens and text in a file; the id of nothing else.
+        audio_pad_id, text_pad_id: ids that are left out of the files, beside the model's own padding and end.
+
+    Raises:
+        ConfigError: the delimiter is the id of a token.
     """
 
     def __init__(
@@ -211,7 +223,7 @@ def _bare(item: Any) -> Tensor:
 
 
 def _stack(items: Sequence[Tensor], model: TextToSemantic) -> tuple[Tensor, Tensor]:
-    """Pad semantic tokens `[tokens]`, made of audio where items are that, and give their mask."""
+    """Pad semantic tokens `[tokens]`, computed from audio where needed; return both tokens and mask."""
     rows = [model.read(item[None], "speech", with_end=False) for item in items]
     ids, masks = (
         pad_sequence([part[0] for part in column], batch_first=True) for column in zip(*rows, strict=True)
@@ -221,10 +233,12 @@ def _stack(items: Sequence[Tensor], model: TextToSemantic) -> tuple[Tensor, Tens
 
 
 class GeneratedAudioTextDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs of semantic tokens and text, int64 `[length]` each, from a folder of the generator's files.
+    """Pairs of semantic tokens and text, int64 `[length]` each, from the generator's folder.
 
-    Files are read without running anybody's code. Raises `CorpusError` for a folder without any, and for a
-    file without a delimiter.
+    Files are read without executing code.
+
+    Raises:
+        CorpusError: the folder has no file, or a file has no delimiter.
     """
 
     def __init__(self, folder: str | Path, delimiter_id: int = -1) -> None:

@@ -1,4 +1,4 @@
-"""The three stages of SPEAR-TTS, on data sets of items, with the calls of spear-tts-pytorch."""
+"""Trainers of the three stages of SPEAR-TTS, with the interface of spear-tts-pytorch."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from .spear_tts import (
 
 
 class SpearStage(Stage):
-    """A text-to-semantic model and items of id sequences: semantic tokens alone, or with their text.
+    """A text-to-semantic model, and items of id sequences: semantic tokens, alone or with text.
 
-    An item is a tensor int64 `[length]` or a tuple of them, of unlike lengths. Only weights that are not
-    frozen are trained.
+    An item is a tensor int64 `[length]` or a tuple of them, of different lengths. Frozen weights are not
+    trained.
     """
 
     def __init__(self, model: TextToSemantic, training: Dataset[Any], held_out: Sequence[Any]) -> None:
         self.model, self.config = model, model.config
         self.training, self.held_out = training, held_out
-        self.lengths = np.ones(len(training))  # type: ignore[arg-type]  # not known without reading all
+        self.lengths = np.ones(len(training))  # type: ignore[arg-type]  # unknown before all are read
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Read the sequences of a training item."""
         return self.arrays(self.training[number])
 
     def arrays(self, item: Any) -> tuple[np.ndarray, ...]:
-        """Give the sequences of an item, int64 `[length]` each."""
+        """Return the sequences of an item, int64 `[length]` each."""
         parts = item if isinstance(item, tuple | list) else (item,)
         return tuple(torch.as_tensor(part).cpu().numpy() for part in parts)
 
@@ -63,24 +63,24 @@ class SpearStage(Stage):
         return tuple(part for ids, lengths in columns for part in (ids, frame_mask(lengths, ids.shape[1])))
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Give the loss of held-out items."""
+        """Return the loss of held-out items."""
         batch = self.collate([self.arrays(item) for item in self.held_out])
         return {"loss": self.loss(self.model, tuple(part.to(device) for part in batch))[0].item()}
 
     def parameter_groups(self) -> Iterable[Any]:
-        """Give what is not frozen."""
+        """Return the parameters that are not frozen."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
 
 class PretrainingStage(SpearStage):
-    """Semantic tokens, or audio that is turned into them, to be restored after a deletion."""
+    """Semantic tokens, or audio that is turned into them, to be restored after deletion."""
 
     name = "pretraining"
     wav2vec: SemanticTokenizer | None = None
     delete = Deletion()
 
     def arrays(self, item: Any) -> tuple[np.ndarray, ...]:
-        """Give the semantic tokens of an item."""
+        """Return the semantic tokens of an item."""
         (x,) = super().arrays(item)
         if x.dtype.kind != "f":
             return (x,)
@@ -90,19 +90,19 @@ class PretrainingStage(SpearStage):
         return (self.wav2vec.tokenize(audio)[0].cpu().numpy(),)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the cross entropy of what was deleted."""
+        """Compute the cross entropy of the reconstruction."""
         return model(**self.delete(*batch), **SPEECH_TO_SPEECH, return_loss=True), {}
 
 
 class PairStage(SpearStage):
-    """Pairs of semantic tokens and their text, to be learnt in one direction."""
+    """Pairs of semantic tokens and their text, to be predicted in one direction."""
 
     def __init__(self, name: str, direction: Mapping[str, Any], *rest: Any) -> None:
         super().__init__(*rest)
         self.name, self.direction = name, direction
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the cross entropy of the target, and of the early exit's guesses where there is one."""
+        """Compute the cross entropy of the target, and that of the early exit if there is one."""
         speech, text = batch[:2], batch[2:]
         to_speech = self.direction["target_type"] == "speech"
         (source, source_mask), (target, target_mask) = (text, speech) if to_speech else (speech, text)
@@ -114,11 +114,11 @@ class PairStage(SpearStage):
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """What the trainers have in common; a step takes `grad_accum_every` batches on every process.
+    """The options of all three trainers.
 
-    The rate rises from `initial_lr` to `lr` over `num_warmup_steps` and falls as a cosine. `valid_frac` of
-    the items, split by `random_split_seed`, is held out. Training goes on from what is in `results_folder`,
-    unless `force_clear_prev_results`.
+    A step takes `grad_accum_every` batches on every process. The rate rises from `initial_lr` to `lr` over
+    `num_warmup_steps` and falls as a cosine. `valid_frac` of the items, split by `random_split_seed`, is held
+    out. Training resumes from `results_folder`, unless `force_clear_prev_results` is set.
     """
 
     num_train_steps: int
@@ -137,7 +137,7 @@ class TrainerOptions:
     force_clear_prev_results: bool = False
 
     def curve(self, processes: int) -> Curve:
-        """Give the loop's options for so many processes."""
+        """Return the options of the training loop for this number of processes."""
         return Curve(
             steps=self.num_train_steps, warmup=self.num_warmup_steps, accumulate=self.grad_accum_every,
             batch=self.batch_size * self.grad_accum_every * processes, learning_rate=self.lr,
@@ -147,12 +147,12 @@ class TrainerOptions:
         )  # fmt: skip
 
     def split(self, dataset: Dataset[Any]) -> tuple[Dataset[Any], Sequence[Any]]:
-        """Give what is trained on, and a batch of what is held out."""
+        """Return the training items and a batch of held-out ones."""
         return split(dataset, self.valid_frac, self.random_split_seed, self.batch_size)
 
 
 class _Trainer:
-    """Trains a stage by the loop that all stages share; `state.pt` and `log.jsonl` are in the folder."""
+    """Trains a stage with the training loop; `state.pt` and `log.jsonl` are in the folder."""
 
     stage: SpearStage
 
@@ -160,7 +160,7 @@ class _Trainer:
         self.options, self.folder = options, Path(options.results_folder)
 
     def train(self) -> None:
-        """Train to the last step, going on from where an earlier call was stopped."""
+        """Train to the last step, resuming where an earlier call stopped."""
         state = PartialState()
         if self.options.force_clear_prev_results and state.is_main_process and self.folder.exists():
             shutil.rmtree(self.folder)
@@ -170,7 +170,7 @@ class _Trainer:
 
 
 class SpeechSpeechPretrainer(_Trainer):
-    """Pretrains a model to restore deleted tokens; `dataset` has semantic tokens, or audio for `wav2vec`."""
+    """Pretrains a model to restore deleted tokens, of semantic tokens or of audio for `wav2vec`."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class SpeechSpeechPretrainer(_Trainer):
 
 
 class SemanticToTextTrainer(_Trainer):
-    """Teaches a pretrained model to write texts; `dataset` has pairs of semantic tokens and text."""
+    """Trains a pretrained model to predict text; `dataset` has pairs of semantic tokens and text."""
 
     def __init__(self, model: TextToSemantic, *, dataset: Dataset[Any], **options: Any) -> None:
         super().__init__(from_fields(TrainerOptions, None, options))
@@ -200,7 +200,7 @@ class SemanticToTextTrainer(_Trainer):
 
 
 class TextToSemanticTrainer(_Trainer):
-    """Teaches a pretrained model to speak texts: those of `dataset`, of a generator's folder, or of both."""
+    """Trains a model to predict semantic tokens from text: of `dataset`, a generator's folder, or both."""
 
     def __init__(
         self,

@@ -106,7 +106,7 @@ class CodecStage(Stage):
         audio = self.codec.decode_from_codebook_indices(codes)
         return {"spectral": self.spectral_loss(audio, real).item()}
 
-    def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
+    def audio_examples(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
         """Return the reconstruction of a held-out crop."""
         real = torch.from_numpy(self.corpus.audio(self.held_out[0], 0, self.samples))[None].to(device)
         audio = self.codec.decode_from_codebook_indices(self.codec.tokenize(real))

@@ -55,7 +55,7 @@ class Regression(Stage):
         held_out = self.collate([self.sample(i, np.random.default_rng(i)) for i in range(64)])
         return {"square": self.loss(self.model, held_out)[0].item()}
 
-    def listen(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
+    def audio_examples(self, device: torch.device) -> dict[str, tuple[np.ndarray, int]]:
         return {"noise": (self.model(torch.ones(800, 3))[:, 0].numpy(), 8000)}
 
 

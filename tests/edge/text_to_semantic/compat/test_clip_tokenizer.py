@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from soundstorm_edge.errors import ConfigError
-from soundstorm_edge.text_to_semantic import clip_tokenizer
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
-from soundstorm_edge.text_to_semantic.clip_tokenizer import CLIP_TOKENS, clip_tokenize
+from soundstorm_edge.text_to_semantic.compat import clip_tokenizer
+from soundstorm_edge.text_to_semantic.compat.clip_tokenizer import CLIP_TOKENS, clip_tokenize
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 CLIP_TOKENS = 49_408
 PAD = 0

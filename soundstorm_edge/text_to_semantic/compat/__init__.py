@@ -1,0 +1,1 @@
+"""Parts of the text stage that exist only for models of spear-tts-pytorch."""
