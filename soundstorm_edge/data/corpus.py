@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from tqdm import tqdm
 
 from soundstorm_runtime.support.atomic import write_file
 
 from ..errors import CorpusError
 from ..support.config import to_dict
+from ..support.progress import progress_bar
 from .corpus_config import CorpusConfig
 from .recording import Recording
 from .sources import recordings
@@ -111,7 +111,7 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     # Threads suffice: synthesizers, libsndfile and soxr work outside Python's lock.
     with ThreadPoolExecutor() as pool, partial.open("a") as rows:
         made = pool.map(lambda recording: _make_utterance(recording, config, folder), missing)
-        for utterance in tqdm(made, total=len(missing), desc="corpus", unit="utterance"):
+        for utterance in progress_bar(made, total=len(missing), desc="corpus", unit="utterance"):
             rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
     _add_times(config, folder, partial)
     partial.rename(listing)

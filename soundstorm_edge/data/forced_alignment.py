@@ -17,12 +17,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from soundstorm_runtime.text.lexicon import PAUSE, Lexicon
 
 from ..errors import CorpusError
 from ..nn.mel import LogMel
+from ..support.progress import progress_bar
 from .utterances import Utterance
 
 STATES = 3  # of a phone: how it begins, lasts and ends
@@ -51,12 +51,14 @@ def align(
     named = [u if u.phones else replace(u, phones=tuple(lexicon.phones(u.text))) for u in utterances]
     front_end = FrontEnd(sample_rate)
     models = PhoneModels(sorted({phone for u in named for phone in u.phones}))
-    learnt = [(u, front_end(load(u))) for u in tqdm(named[:fit_on], desc="features", unit="utterance")]
+    learnt = [
+        (u, front_end(load(u))) for u in progress_bar(named[:fit_on], desc="features", unit="utterance")
+    ]
     paths = [_even_path(len(frames), len(u.phones)) for u, frames in learnt]
-    for _ in tqdm(range(rounds), desc="phone models", unit="round"):
+    for _ in progress_bar(range(rounds), desc="phone models", unit="round"):
         models.fit([(u.phones, frames, path) for (u, frames), path in zip(learnt, paths, strict=True)])
         paths = [models.path(u, frames) for u, frames in learnt]
-    return [_timed(u, models.path(u, front_end(load(u)))) for u in tqdm(named, desc="alignment")]
+    return [_timed(u, models.path(u, front_end(load(u)))) for u in progress_bar(named, desc="alignment")]
 
 
 class FrontEnd:

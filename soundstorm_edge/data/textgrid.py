@@ -9,11 +9,11 @@ from pathlib import Path
 
 from praatio import textgrid  # type: ignore[import-untyped]
 from praatio.utilities.errors import PraatioException  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from soundstorm_runtime.text.lexicon import PAUSE
 
 from ..errors import CorpusError
+from ..support.progress import progress_bar
 from .utterances import Utterance
 
 TIER = "phones"
@@ -38,7 +38,8 @@ def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collectio
             "align these utterances, or remove them from the corpus"
         )
     return [
-        _with_times(u, files[u.id], symbols) for u in tqdm(utterances, desc="TextGrids", unit="utterance")
+        _with_times(u, files[u.id], symbols)
+        for u in progress_bar(utterances, desc="TextGrids", unit="utterance")
     ]
 
 

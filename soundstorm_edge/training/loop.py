@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,10 +16,12 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from ema_pytorch import EMA
 from torch import Tensor
-from tqdm import tqdm
+
+from soundstorm_runtime.support.command import report
 
 from ..errors import CheckpointError, ConfigError
 from ..support.config import to_dict
+from ..support.progress import progress_bar
 from ..support.tensor_files import save_tensors
 from .log import Log
 from .optimization import Optimization
@@ -194,9 +195,9 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
     if state.exists():
         loop.load(state)
     log = Log(folder, options, loop.accelerator)
-    bar = tqdm(
+    bar = progress_bar(
         range(loop.step, options.last), initial=loop.step, total=options.last, desc=stage.name, unit="step",
-        disable=not loop.accelerator.is_main_process,
+        shown=loop.accelerator.is_main_process,
     )  # fmt: skip
     with interrupt_between_steps(loop.accelerator) as interrupted, bar:
         for step in bar:
@@ -211,7 +212,7 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
             if interrupted():
                 loop.save(state)
                 bar.close()
-                print(f"stopped after step {loop.step}; the same command resumes from here", file=sys.stderr)
+                report(f"stopped after step {loop.step}; the same command resumes from here")
                 raise KeyboardInterrupt
     log.close()
 

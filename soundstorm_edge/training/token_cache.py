@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from soundstorm_runtime.support.atomic import atomic_file, write_file
 
 from ..data.corpus import Corpus
 from ..errors import CorpusError
+from ..support.progress import progress_bar
 
 PER_SHARD = 1024  # utterances: some minutes of work, which is what an interrupted run loses
 
@@ -104,9 +104,9 @@ def tokens_of_utterances(
     model.eval().to(state.device)
     numbers = range(len(corpus.utterances))
     todo = [numbers[n * PER_SHARD : (n + 1) * PER_SHARD] for n in missing]
-    with tqdm(
+    with progress_bar(
         total=sum(map(len, todo)), desc=f"tokens for {folder.name}", unit="utterance",
-        disable=not state.is_main_process,
+        shown=state.is_main_process,
     ) as bar:  # fmt: skip
         for shard, of_shard in zip(missing, todo, strict=True):
             found: dict[int, np.ndarray] = {}

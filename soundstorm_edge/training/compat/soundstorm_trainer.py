@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Subset, random_split
-from tqdm import tqdm
 
 from ...errors import CheckpointError, CorpusError
 from ...soundstorm.model import SoundStorm
+from ...support.progress import progress_bar
 from ..log import Log
 from ..loop import Loop, interrupt_between_steps, log_evaluation, make_accelerator
 from ..optimization import Optimization
@@ -213,9 +213,9 @@ class SoundStormTrainer:
     def train(self, log_fn: Callable[[dict[str, float]], Any] = lambda logs: None) -> None:
         """Train to the last step; `log_fn` is called with the result of each step. Ctrl-C saves and stops."""
         last = self.loop.options.steps
-        bar = tqdm(
+        bar = progress_bar(
             range(self.steps, last), initial=self.steps, total=last, desc="soundstorm", unit="step",
-            disable=not self.is_main,
+            shown=self.is_main,
         )  # fmt: skip
         with interrupt_between_steps(self.accelerator) as interrupted, bar:
             for _ in bar:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ...data.corpus import Corpus
 from ...data.utterances import Utterance
 from ...errors import CheckpointError, CorpusError
 from ...support.config import to_dict
+from ...support.progress import progress_bar
 from ...support.tensor_files import load_tensors, save_tensors
 from ...text_to_semantic.parallel import spread_over_time
 from ...units.semantic_units import (
@@ -211,7 +211,7 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence
     chosen = corpus.select(held_out=False)[: recipe.utterances]
     with (
         torch.no_grad(),
-        tqdm(chosen, desc="features", unit="utterance") as bar,
+        progress_bar(chosen, desc="features", unit="utterance") as bar,
     ):  # ends the progress bar before an error is printed
         features = [
             units.features(torch.from_numpy(corpus.audio(utterance))[None])[0].numpy() for utterance in bar

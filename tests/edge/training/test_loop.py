@@ -210,7 +210,7 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_fp16_is_refused_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # a process has one precision otherwise
-    with pytest.raises(ConfigError, match="fp16 was asked for on cpu, expected a GPU; set bf16 instead"):
+    with pytest.raises(ConfigError, match="fp16 is set on cpu, expected a GPU; set bf16 instead"):
         train(Regression(), options(1, fp16=True), tmp_path)
 
 
@@ -234,7 +234,7 @@ def test_tensorboard_gets_numbers_and_audio(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trackers": ("nobody",)}, "training cannot begin .*nobody.* change optimization in the recipe"),
+        ({"trackers": ("nobody",)}, "training cannot start .*nobody.* change optimization in the recipe"),
         (
             {"trackers": ("aim",)},
             "trackers names 'aim', whose package is not installed; run 'pip install aim'",

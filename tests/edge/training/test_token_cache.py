@@ -117,5 +117,5 @@ def test_every_utterance_is_drawn_once_an_epoch_over_the_processes(corpus: Corpu
 
 def test_ids_that_do_not_fit_are_named(corpus: Corpus, tmp_path: Path) -> None:
     model = Counter()
-    with pytest.raises(CorpusError, match="tokens from 0 to 1000000 were made, expected 0 to 65535"):
+    with pytest.raises(CorpusError, match="the tokens go from 0 to 1000000, expected 0 to 65535"):
         corpus_tokens(tmp_path / "codes", corpus, model, lambda audio: model.tokenize(audio) * 10**6 // 3)
