@@ -1,69 +1,73 @@
-"""Text as people write it, to sentences, and sentences to words with the punctuation that pauses."""
+"""Text as people write it, to sentences of spoken words.
+
+The text is cleaned, laid out, tokenised and classified as a whole; sentences end, and long ones are cut, between
+tokens alone. `words.Sentence` is what comes out.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from ..errors import TextError
-from .normalisation import expand, letters
+from .normalisation.classes.capitals import STARTERS
+from .normalisation.cleaning import clean
+from .normalisation.layout import lay_out
+from .normalisation.source_text import SourceText
+from .normalisation.tokens import IsKnown, Token, tokenise
+from .words import PAUSES, Sentence, Word
 
 MAX_CHARACTERS = 200_000
 SENTENCE_CHARACTERS = 250  # spelled out; some 15 to 20 seconds of speech
-PAUSES = ",;:.?!"
 
-_LONGEST_WORD = 60  # a longer run without a space is cut: no word, and patterns stay fast
-_FOLD = str.maketrans(
-    {
-        **dict.fromkeys("‘’‚‛′ʼ", "'"),
-        **dict.fromkeys("“”„‟«»″", '"'),
-        **dict.fromkeys("‐‑‒−", "-"),
-        **dict.fromkeys("–—―", " -- "),
-        **dict.fromkeys("™®©", " "),
-        "…": "... ", "⁄": "/", "²": " squared", "³": " cubed", "ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o",
-        "Ø": "O", "œ": "oe", "Œ": "Oe", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ð": "d", "þ": "th", "ı": "i",
-    }
-)  # fmt: skip
-_VULGAR = re.compile("(?<=[0-9])(?=[¼½¾⅐-⅞])")
-_RANGE = re.compile("(?<=[0-9])–(?=[0-9])")
-_UNSPEAKABLE = re.compile(r"[^\x20-\x7e\n£€¥°×÷±]+")
-_OVERLONG = re.compile(rf"(\S{{{_LONGEST_WORD}}})(?=\S)")
+Rewrite = Callable[[SourceText], SourceText]
+"""Puts other words into a cleaned text, such as those that a user lexicon pronounces."""
+OnDropped = Callable[[str], None]
+"""Takes the characters of a text that have no reading and were left out, each once."""
 
-_ABBREVIATED = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|Mt|Lt|Sgt|Capt|Col|Gen|Maj|Rev|Hon|Gov|Sen|Rep|Pres"
-    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|approx|dept|Ph)|\be\.g|\bi\.e|(?<![\w'])[A-HJ-Z]|\.[A-Za-z])$"
-)
-_NUMBERED = re.compile(r"\b(?:Nos?|Vol|Fig|pp?)$")  # an abbreviation before a number only
-_END = re.compile(r"([.!?]+)[\"')\]}]*\s+(?=[\"'(\[{]*(\S))")
-_CLAUSE = re.compile(r"(?<=[,;:)])\s+|\s+--\s+")
-_TOKEN = re.compile(r"[^A-Za-z']*'*(?P<word>[A-Za-z](?:[A-Za-z']*[A-Za-z])?)?(?P<end>[^A-Za-z]*)")
-_UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*", re.IGNORECASE)
-_CAPITALS = re.compile("[A-Z]{2,5}")
-_NO_PRONOUN = "US"
-_CLOSING = '"`)]}'
-_OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b)")
+_LOG = logging.getLogger(__name__)
+_SPACES = re.compile(r"\s+")
+_NEW_SENTENCE = re.compile(r"[\s\"'(\[{*]*(\S)")
+_STARTER = re.compile(rf"[\s\"'(\[{{]+(?:{STARTERS})\b")
 
 
-def split_sentences(text: str) -> list[str]:
+def log_dropped(characters: str) -> None:
+    """Log a warning that names the characters that are not spoken."""
+    _LOG.warning("text has characters that are not spoken: %s", " ".join(characters))
+
+
+def refuse_dropped(characters: str) -> None:
+    """Raise `TextError` that names the characters that are not spoken."""
+    raise TextError(f"text has characters that cannot be spoken: {' '.join(characters)}; leave them out")
+
+
+def split_sentences(
+    text: str,
+    is_known: IsKnown | None = None,
+    *,
+    rewrite: Rewrite | None = None,
+    on_dropped: OnDropped = log_dropped,
+) -> list[Sentence]:
     """Split `text` into sentences, each of at most some `SENTENCE_CHARACTERS` when spelled out.
 
-    The sentences are cleaned (plain ASCII, single spaces) and otherwise as they were written.
-    Raises `TextError` for a text that is empty, too long, or without a letter or digit to speak.
+    Args:
+        text: At most `MAX_CHARACTERS`.
+        is_known: Whether the voice's dictionary has a word; tells emphasis in capitals from acronyms.
+        rewrite: Edits the cleaned text before it is classified.
+        on_dropped: Called once with the characters that have no reading, if there are any.
+
+    Raises:
+        TextError: The text is empty, too long, or has nothing to speak.
     """
     check_length(text)
     if not text.strip():
         raise TextError("text is empty; give some words to speak")
-    parts = [
-        part
-        for paragraph in re.split(r"\n[ \t]*\n", clean(text))
-        for sentence in _sentences(" ".join(paragraph.split()))
-        for part in _shorten(sentence)
-        if _is_speakable(part)
-    ]
-    if not parts:
+    sentences = list(_read(text, is_known, rewrite, on_dropped))
+    if not sentences:
         raise TextError(f"text {text.strip()[:40]!r} has no speakable character; give letters or digits")
-    return parts
+    return sentences
 
 
 def check_length(text: str) -> None:
@@ -74,110 +78,121 @@ def check_length(text: str) -> None:
         )
 
 
-def sentences_as_written(text: str) -> list[str]:
-    """Split a text of any language into sentences, single-spaced and otherwise as they are written."""
-    return [
-        sentence
-        for paragraph in re.split(r"\n[ \t]*\n", text)
-        for sentence in _sentences(" ".join(paragraph.split()))
-        if _is_speakable(sentence)
-    ]
-
-
-def normalise(sentence: str, is_known: Callable[[str], bool] | None = None) -> str:
-    """Spell out one sentence: lower-case words and, after some of them, one character of `PAUSES`.
+def normalise(text: str, is_known: IsKnown | None = None) -> str:
+    """Spell out a text: lower-case words and, after some of them, one character of `PAUSES`.
 
     `Dr. Smith paid $3.50 (twice).` -> `doctor smith paid three dollars fifty cents twice.`
-    Gives an empty string where nothing is speakable.
-
-    is_known: tells words (lower case) from acronyms; unknown runs of two to five capitals are read by
-    letter, unless the whole sentence is in capitals.
+    Returns an empty string where nothing is speakable.
     """
-    words: list[str] = []
-    text = expand(" ".join(clean(sentence).split()))
-    has_small = any(c.islower() for c in text)
-    # Where no single quote opens, one that closes a word is an apostrophe: the dogs' tails.
-    closing = _CLOSING + ("'" if _OPENING_QUOTE.search(text) else "")
-    for token in text.split():
-        pause = _pause(token, closing)
-        for match in _TOKEN.finditer(token):
-            if match["word"]:
-                word = match["word"].lower()
-                acronym = has_small and is_known is not None and _is_acronym(match["word"], is_known)
-                words += letters(word).split() if acronym or _UNSPELLABLE.fullmatch(word) else [word]
-        if pause and words and words[-1][-1] not in PAUSES:
-            words[-1] += pause
-    return " ".join(words)
+    return " ".join(sentence.spelled for sentence in _read(text, is_known, None, lambda dropped: None))
 
 
-def _is_acronym(word: str, is_known: Callable[[str], bool]) -> bool:
-    if not _CAPITALS.fullmatch(word):
-        return False
-    return word == _NO_PRONOUN or not is_known(word.lower())
+def sentences_as_written(text: str) -> list[Sentence]:
+    """Split a text of any language where it has marks that end sentences, and leave its words as they are."""
+    found: list[Sentence] = []
+    for paragraph in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text):
+        start = paragraph.start()
+        ends = [m.end() for m in re.finditer(r"[.!?…]+[\"')\]}”’]*(?=\s)|[。！？]+[」』”’]*", paragraph[0])]
+        for begin, end in zip([0, *ends], [*ends, len(paragraph[0])], strict=True):
+            words = [
+                Word(match[0], start + begin + match.start(), start + begin + match.end())
+                for match in re.finditer(r"\S+", paragraph[0][begin:end])
+            ]
+            if any(c.isalnum() for word in words for c in word.text):
+                found.append(Sentence(" ".join(word.text for word in words), words))
+    return found
 
 
-def _pause(token: str, closing: str) -> str:
-    """Tell which pause a token ends in: its own, or a comma for what closes and for a dash."""
-    end = token[len(token.rstrip(PAUSES + closing)) :]
-    mark = next((c for c in end if c in PAUSES), "")
-    closes = end and end != token  # a quote by itself may as well open
-    return mark or ("," if closes or token == "--" else "")
-
-
-def clean(text: str) -> str:
-    """Fold to ASCII (and a few signs that have a name); line breaks stay, overlong words are cut."""
-    text = _RANGE.sub("-", _VULGAR.sub(" ", text)).translate(_FOLD)
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
-    plain = "".join(c for c in folded if not unicodedata.combining(c)).translate(_FOLD)
-    plain = re.sub(r"[^\S\n]+|\r", " ", plain)
-    return _OVERLONG.sub(r"\1 ", _UNSPEAKABLE.sub(" ", plain))
-
-
-def _is_speakable(text: str) -> bool:
-    return any(c.isalnum() for c in text)
-
-
-def _sentences(paragraph: str) -> Iterator[str]:
+def _read(
+    text: str, is_known: IsKnown | None, rewrite: Rewrite | None, on_dropped: OnDropped
+) -> Iterator[Sentence]:
+    source, dropped = clean(text)
+    if dropped:
+        on_dropped(dropped)
+    source = lay_out(source)
+    if rewrite is not None:
+        source = rewrite(source)
+    tokens: list[Token] = []
     start = 0
-    for match in _END.finditer(paragraph):
-        mark, following = match[1], match[2]
-        if following.islower():
-            continue
-        before = paragraph[max(start, match.start() - 12) : match.start()]
-        abbreviation = _ABBREVIATED.search(before) or (following.isdigit() and _NUMBERED.search(before))
-        if mark == "." and abbreviation:
-            continue
-        yield paragraph[start : match.end()].strip()
-        start = match.end()
-    if start < len(paragraph):
-        yield paragraph[start:].strip()
+    for token in tokenise(source.text, is_known):
+        tokens.append(token)
+        if _ends_sentence(source.text, token):
+            yield from _sentences(source, tokens, start, token.end)
+            tokens, start = [], token.end
+    yield from _sentences(source, tokens, start, len(source.text))
 
 
-def _shorten(sentence: str) -> list[str]:
-    """Cut a sentence that is too long after clauses, and clauses that are too long between words."""
-    if _length(sentence) <= SENTENCE_CHARACTERS:
-        return [sentence]
-    pieces: list[str] = []
-    for clause in _CLAUSE.split(sentence):
-        pieces += [clause] if _length(clause) <= SENTENCE_CHARACTERS else _pack(clause.split())
-    return _pack(pieces)
+def _ends_sentence(text: str, token: Token) -> bool:
+    if token.mark == "\n":
+        return True
+    if token.mark and token.mark in ".!?":
+        following = _NEW_SENTENCE.match(text, token.end)
+        return following is not None and not following[1].islower()
+    return token.ends_sentence and _STARTER.match(text, token.end) is not None
 
 
-def _pack(pieces: list[str]) -> list[str]:
-    packed: list[str] = []
-    filled = SENTENCE_CHARACTERS
-    for piece in pieces:
-        length = _length(piece)
-        if filled + length < SENTENCE_CHARACTERS:
-            packed[-1] += f" {piece}"
-            filled += length + 1
-        else:
-            packed.append(piece)
-            filled = length
-    return packed
+@dataclass
+class _Group:
+    """The words of a token, and where the cleaned text goes on after them and their mark."""
+
+    words: list[Word]
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Characters when spelled out; the letter w by itself counts as its long name."""
+        return sum(len(word.text + word.pause) + 1 + 7 * (word.text == "w") for word in self.words)
 
 
-def _length(text: str) -> int:
-    """Count the characters when spelled out; the letter w by itself counts as its long name."""
-    spelled = text if text.isalpha() and len(text) < 8 else normalise(text)
-    return len(spelled) + 5 * (spelled.count("w w") + spelled.count("ww"))
+def _sentences(source: SourceText, tokens: list[Token], start: int, end: int) -> Iterator[Sentence]:
+    """Make a sentence of tokens, or several of at most so many characters, cut behind a pause if possible."""
+    piece: list[_Group] = []
+    length = 0
+    for group in _groups(source, tokens):
+        if piece and length + group.length > SENTENCE_CHARACTERS:
+            cut = _cut(piece)
+            yield _sentence(source, piece[:cut], start, piece[cut - 1].end)
+            piece, start = piece[cut:], piece[cut - 1].end
+            length = sum(rest.length for rest in piece)
+        piece.append(group)
+        length += group.length
+    if piece:
+        yield _sentence(source, piece, start, end)
+
+
+def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
+    """Return the words of tokens with the pauses behind them; only a token too long for a sentence is divided."""
+    groups: list[_Group] = []
+    for token in tokens:
+        span = source.span(token.start, token.end)
+        for item in token.words.split():
+            text = item.rstrip(PAUSES)
+            if text:
+                word = Word(text, *span, item[len(text) :][:1])
+                fits = groups and groups[-1].end == token.end and groups[-1].length < SENTENCE_CHARACTERS - 20
+                if fits:
+                    groups[-1].words.append(word)
+                else:
+                    groups.append(_Group([word], token.end))
+            elif groups:
+                _pause(groups[-1], item[0])
+        if token.mark and token.mark != "\n" and groups:
+            _pause(groups[-1], token.mark)
+            groups[-1].end = token.end
+    return groups
+
+
+def _pause(group: _Group, mark: str) -> None:
+    if not group.words[-1].pause:
+        group.words[-1] = replace(group.words[-1], pause=mark)
+
+
+def _cut(piece: list[_Group]) -> int:
+    """Return how many groups come before the cut: up to the last pause in the second half, or all."""
+    places = [place for place in range(len(piece), 0, -1) if piece[place - 1].words[-1].pause]
+    return next((place for place in places if place > len(piece) // 3), len(piece))
+
+
+def _sentence(source: SourceText, groups: list[_Group], start: int, end: int) -> Sentence:
+    written = _SPACES.sub(" ", source.text[start:end]).strip()
+    return Sentence(written, [word for group in groups for word in group.words])

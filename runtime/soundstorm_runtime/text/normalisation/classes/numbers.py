@@ -1,0 +1,135 @@
+"""Numbers by themselves: cardinals, decimals, ordinals, fractions, ranges, powers, scientific notation."""
+
+from __future__ import annotations
+
+import re
+
+from ..number_words import cardinal, digits, fraction, identifier, ordinal, plain
+from ..token_class import NUMBER, WHOLE, Match, TokenClass, after, before, spell
+from .symbols import power
+
+_ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
+_FAMILIAR = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty",
+             "7/11": "seven eleven", "60/40": "sixty forty", "80/20": "eighty twenty"}  # fmt: skip
+_MATHEMATICAL = re.compile(r"^ ?[-+*/=×÷^<>≤≥≠]|^ ?\d{1,9}(?:\.\d+)? ?[=+×÷*≠≤≥]")
+
+
+def read_number(text: str) -> str:
+    """Read a number that may have commas, a decimal point and a sign."""
+    sign, bare = ("minus ", text[1:]) if text.startswith("-") else ("", text)
+    return sign + (cardinal(bare) if re.search(r"[.,]", bare) else plain(bare))
+
+
+def _scientific(match: Match) -> str:
+    """Read `3.5e-4`, `6.02 x 10^23`."""
+    mantissa, exponent = re.split(r" ?[eE]| ?[x×*·] ?10\^", match[0], maxsplit=1)
+    return f"{cardinal(mantissa)} times ten {power(exponent.lstrip('+'))}"
+
+
+def _power(match: Match) -> str:
+    base, _, exponent = match[0].partition("^")
+    return f"{cardinal(base)} {power(exponent.strip('(){}').lstrip('+'))}"
+
+
+def _ordinal(match: Match) -> str:
+    number, ending = match[0][:-2], match[0][-2:].lower()
+    plural = number[-2:] not in ("11", "12", "13")
+    right = _ENDINGS.get(number[-1], "th") if plural else "th"
+    return ordinal(number) if ending == right else f"{cardinal(number)} {spell(ending)}"
+
+
+def _ordinal_range(match: Match) -> str:
+    first, last = (re.sub(r"\D", "", part) for part in match[0].split("-"))
+    return f"{ordinal(first)} to {ordinal(last)}"
+
+
+def _fraction(match: Match) -> str | None:
+    """Read `3/4`, `2 1/2`, `1/4th`, and the pairs that people say otherwise: `24/7`, `120/80`."""
+    if match[0] in _FAMILIAR:
+        return _FAMILIAR[match[0]]
+    whole, top, bottom = re.match(r"(?:(\d+) )?(\d+)/(\d+)", match[0]).groups()  # type: ignore[union-attr]
+    if bottom.startswith("0") or (len(top) > 1 and top.startswith("0")):
+        return None
+    if not whole and int(top) > int(bottom) >= 40 and int(top) < 300:
+        return f"{cardinal(top)} over {cardinal(bottom)}"
+    if whole and (top, bottom) == ("1", "2"):
+        return f"{cardinal(whole)} and a half"
+    return (f"{cardinal(whole)} and " if whole else "") + fraction(top, bottom)
+
+
+def _out_of(match: Match) -> str:
+    top, bottom = re.split(" ?/ ?", match[0])
+    return f"{cardinal(top)} out of {cardinal(bottom)}"
+
+
+def _range(match: Match) -> str | None:
+    """Read `10-20` and `5-3`; in front of `=` it is a difference."""
+    first, last = match[0].split("-")
+    if _MATHEMATICAL.match(after(match, 12)):
+        return f"{cardinal(first)} minus {cardinal(last)}"
+    start, end = (float(number.replace(",", "")) for number in (first, last))
+    if start < end and (len(first) == len(last) or "." in match[0] or end < 10000):
+        return f"{read_number(first)} to {read_number(last)}"
+    if re.search(r"\b(?:won|win|wins|lost|lose|beat|score[ds]?|lead|led|by) $", before(match, 12)):
+        return f"{cardinal(first)} to {cardinal(last)}"
+    return ", ".join(cardinal(n) if len(n) < 4 and "." not in n else read_number(n) for n in (first, last))
+
+
+def _difference(match: Match) -> str | None:
+    """Read `5 - 3`; where words follow a rising pair, as in `10 - 20 people`, it is a range."""
+    first, last = match[0].split(" - ")
+    following = after(match, 12)
+    rising = float(first.replace(",", "")) < float(last.replace(",", ""))
+    joined = "to" if rising and re.match(r" [a-z]{2}", following) else "minus"
+    return f"{read_number(first)} {joined} {read_number(last)}"
+
+
+def _signed(match: Match) -> str | None:
+    """Read `-5` and `+5`; behind a word or a bracket the sign is a dash or an operator."""
+    last = before(match, 2)
+    sign = match[0][0]
+    if sign == "-" and last[-1:] in ")]\"'" and last:
+        return f"minus {read_number(match[0][1:])}" if last[-1] in ")]" else read_number(match[0][1:])
+    return f"{'minus' if sign == '-' else 'plus'} {read_number(match[0][1:])}"
+
+
+def _numbered(match: Match) -> str:
+    number = re.search(r"\d.*", match[0])
+    return ("numbers " if "s" in match[0].lower() else "number ") + read_number(number[0] if number else "")
+
+
+def _letter_in_brackets(match: Match) -> str:
+    """Read `401(k)` and `501(c)(3)`."""
+    number, *parts = re.findall(r"\w+", match[0])
+    return " ".join([identifier(number), *(spell(p) if p.isalpha() else cardinal(p) for p in parts)])
+
+
+def _times_as_much(match: Match) -> str:
+    return f"{cardinal(match[0][:-1])} x"
+
+
+def _number(match: Match) -> str:
+    return read_number(match[0])
+
+
+def _year_of_two_digits(match: Match) -> str:
+    return cardinal(match[0][1:]) if match[0][1] != "0" else f"oh {digits(match[0][2])}"
+
+
+CLASSES = [
+    TokenClass("letter_in_brackets", r"\d{2,4}\([a-z]\)(?:\(\d{1,2}\))?", _letter_in_brackets),
+    TokenClass("scientific", rf"-?{NUMBER} ?[x×*·] ?10\^[-+]?\d{{1,4}}|-?(?:\d{{1,9}}\.\d{{1,20}}[eE][-+]?\d{{1,3}}|\d{{1,9}}(?:e|E[-+])[-+]?\d{{1,3}})(?!\w)",
+               _scientific),
+    TokenClass("power", rf"-?{NUMBER}\^(?:[-+]?\d{{1,4}}|\([-+]?\d{{1,4}}\)|\{{[-+]?\d{{1,4}}\}}|n\b)", _power),
+    TokenClass("numbered", r"(?:#|\b[Nn][Oo]s?\. ?)(?=\d)" + WHOLE, _numbered),
+    TokenClass("ordinal_range", r"\d{1,4}(?:st|nd|rd|th)-\d{1,4}(?:st|nd|rd|th)\b", _ordinal_range),
+    TokenClass("ordinal", rf"{WHOLE}(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
+    TokenClass("fraction", r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)", _fraction),
+    TokenClass("out_of", r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
+    TokenClass("range", rf"{NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
+    TokenClass("difference", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
+    TokenClass("signed", rf"[-+]{NUMBER}(?![A-Za-z])", _signed),
+    TokenClass("times_as_much", rf"{NUMBER}x(?!\w)", _times_as_much),
+    TokenClass("year_of_two_digits", r"'\d\d(?!\w)", _year_of_two_digits),
+    TokenClass("number", rf"{NUMBER}(?![A-Za-z])", _number),
+]  # fmt: skip

@@ -1,0 +1,54 @@
+"""What a class of tokens is, and the patterns that several of them share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Match = re.Match[str]
+
+WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,60})"
+NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
+MONTHS = (
+    "january february march april may june july august september october november december"
+).split()
+
+
+@dataclass(frozen=True)
+class TokenClass:
+    """A class of tokens.
+
+    Args:
+        name: Names it, in letters.
+        pattern: Matches a token from its first character on. The tokeniser does not try it inside a word.
+            It looks at a bounded stretch, so that time stays linear.
+        verbalise: Takes the match and returns the words, a mark of `PAUSES` behind some of them;
+            None where the token turns out to be of another class.
+        ends_sentence: Whether a full stop that belongs to the token may end a sentence, too.
+    """
+
+    name: str
+    pattern: str
+    verbalise: Callable[[Match], str | None]
+    ends_sentence: bool = True
+
+
+def spell(text: str) -> str:
+    """Read by letter: `USA` -> `u s ay` (the letter a, not the article); digits and signs are left out."""
+    return " ".join("ay" if c in "aA" else c.lower() for c in text if c.isalpha())
+
+
+def before(match: Match, reach: int = 40) -> str:
+    """Return some of the text before a token."""
+    return match.string[max(0, match.start() - reach) : match.start()]
+
+
+def after(match: Match, reach: int = 40) -> str:
+    """Return some of the text after a token."""
+    return match.string[match.end() : match.end() + reach]
+
+
+def alternatives(words: object) -> str:
+    """Return a pattern for any of some texts, the longest first."""
+    return "(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + ")"  # type: ignore[call-overload]

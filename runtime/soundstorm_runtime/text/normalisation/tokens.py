@@ -1,0 +1,186 @@
+"""Tokenise and classify: a cleaned text to tokens, each verbalised by its class.
+
+One regular expression holds the patterns of all classes in order of precedence and is tried from each token's
+end on; a class whose verbaliser returns None leaves the token to the next class that matches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .classes import (
+    abbreviations,
+    addresses,
+    capitals,
+    clock_times,
+    dates,
+    electronic,
+    measures,
+    money,
+    numbers,
+    roman_numerals,
+    serials,
+    symbols,
+    telephone,
+)
+from .token_class import TokenClass, spell
+
+IsKnown = Callable[[str], bool]
+"""Whether a word in lower case is in the dictionary of the voice."""
+
+MARKS = ".,;:!?"
+
+_CLASSES: list[TokenClass] = [
+    token_class
+    for module in (
+        abbreviations, electronic, dates, telephone, clock_times, money, addresses, measures, numbers,
+        roman_numerals, capitals, serials,
+    )
+    for token_class in module.CLASSES
+]  # fmt: skip
+_SIGN_CLASSES: list[TokenClass] = symbols.CLASSES
+
+_MONTH_OR_ABBREVIATION = (
+    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ -]\d|(?:vs|etc|ok|approx|dept|et)\b"
+)
+_PLAIN = rf"(?<![\w'@#.])(?!{_MONTH_OR_ABBREVIATION})[a-z]{{1,60}}(?:'[a-z]{{1,20}})?(?=[ \n]|[,;:]?$|[,;:] )"
+_WORD = r"[A-Za-z]{1,60}(?:'[A-Za-z]{1,20}){0,3}"
+_MARK = r"""[.,;:!?"')\]}`]+"""
+_DASH = r"--|(?<= )-(?= )"
+_INVISIBLE_GROUPS = re.compile(r"(?<!\\)\((?!\?)|\(\?P<\w+>")
+_UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*")
+_SOUNDS = {
+    "hmm": "hum", "hm": "hum", "hmmm": "hum", "mhm": "um hum", "mm": "um", "mmm": "um", "shh": "shush",
+    "sh": "shush", "shhh": "shush", "psst": "pist", "pst": "pist", "brr": "burr", "brrr": "burr", "grr": "gurr",
+    "grrr": "gurr", "tsk": "tisk", "pfft": "pift", "pff": "pift", "zzz": "zees", "nth": "enth",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of the cleaned text.
+
+    Args:
+        start: Where it starts in the cleaned text.
+        end: The place after it.
+        words: What is said, with marks of `MARKS` behind some words; empty for punctuation.
+        mark: The punctuation mark that it is or ends in, `,` for a dash or what closes; `\\n` for a line's end.
+        ends_sentence: Whether a sentence may end in a full stop that belongs to the token.
+    """
+
+    start: int
+    end: int
+    words: str
+    mark: str = ""
+    ends_sentence: bool = False
+
+
+def _branch(name: str, pattern: str) -> str:
+    return f"(?P<{name}>{_INVISIBLE_GROUPS.sub('(?:', pattern)})"
+
+
+def _compile() -> re.Pattern[str]:
+    names = "|".join(_branch(f"c{place}", c.pattern) for place, c in enumerate(_CLASSES))
+    signs = "|".join(_branch(f"s{place}", c.pattern) for place, c in enumerate(_SIGN_CLASSES))
+    return re.compile(
+        rf"(?P<plain>{_PLAIN})|(?P<dash>{_DASH})|(?<![\w])(?:{names})|(?P<word>{_WORD})|(?P<break>\n)"
+        rf"|(?P<mark>{_MARK})|{signs}|(?P<digits>\d{{1,60}})"
+    )
+
+
+_TOKEN = _compile()
+_PATTERNS = {
+    f"{letter}{place}": (re.compile(c.pattern), c)
+    for letter, classes in (("c", _CLASSES), ("s", _SIGN_CLASSES))
+    for place, c in enumerate(classes)
+}
+_ORDER = list(_PATTERNS)
+_WORD_PATTERN = re.compile(_WORD)
+_CAPITALS = re.compile(r"[A-Z]{2,}(?:s|'[A-Za-z]{1,2})?")
+_OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b)")
+
+
+def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
+    """Return the tokens of a cleaned text."""
+    place = 0
+    while match := _TOKEN.search(text, place):
+        kind = match.lastgroup or ""
+        place = match.end()
+        if kind == "plain":
+            yield Token(*match.span(), _said(match[0]))
+        elif kind == "mark":
+            mark = _mark(match)
+            if mark:
+                yield Token(*match.span(), "", mark)
+        elif kind == "break":
+            yield Token(*match.span(), "", "\n")
+        elif kind == "dash":
+            yield Token(*match.span(), "", ",")
+        else:
+            token = _classified(text, match, kind, is_known)
+            place = token.end
+            if token.words:
+                yield token
+
+
+def _classified(text: str, match: re.Match[str], kind: str, is_known: IsKnown | None) -> Token:
+    """Let the class that matched, and those behind it, verbalise a token."""
+    if kind in _PATTERNS:
+        for name in _ORDER[_ORDER.index(kind) :]:
+            pattern, token_class = _PATTERNS[name]
+            found = pattern.match(text, match.start())
+            words = token_class.verbalise(found) if found else None
+            if found and words is not None:
+                stops = found[0].endswith(".") and token_class.ends_sentence
+                return Token(*found.span(), words, ends_sentence=stops)
+    found = _WORD_PATTERN.match(text, match.start())
+    if found:
+        capitals_only = _CAPITALS.fullmatch(found[0])
+        words = capitals.read_capitals(found, is_known) if capitals_only else _said(found[0].lower())
+        return Token(*found.span(), words)
+    if match[0][0].isdigit():
+        digits = re.compile(r"\d{1,60}").match(text, match.start())
+        end = digits.end() if digits else match.end()
+        return Token(match.start(), end, numbers.read_number(text[match.start() : end]))
+    return Token(match.start(), match.start() + 1, "")
+
+
+@lru_cache(maxsize=4096)
+def _said(word: str) -> str:
+    """Read a word of small letters; what has no vowel is a sound or is spelled."""
+    if word in _SOUNDS:
+        return _SOUNDS[word]
+    return spell(word) if _UNSPELLABLE.fullmatch(word) else word
+
+
+def _mark(match: re.Match[str]) -> str:
+    """Return which pause punctuation makes: its own, or a comma for what closes; none for what opens."""
+    text, start, end = match.string, match.start(), match.end()
+    run = match[0]
+    glued = end < len(text) and not text[end].isspace()
+    mark = next((c for c in run if c in MARKS), "")
+    if mark and glued:
+        return mark if _is_glued_pause(text, start, end, mark) else ""
+    if mark:
+        return mark
+    if start == 0 or text[start - 1].isspace() or glued:
+        return ""
+    if run.strip("'"):
+        return ","
+    # Where no single quote opens, one that closes a word is an apostrophe: the dogs' tails.
+    return "," if _OPENING_QUOTE.search(text, max(0, start - 300), start) else ""
+
+
+def _is_glued_pause(text: str, start: int, end: int, mark: str) -> bool:
+    """Tell whether a mark between two characters is punctuation, as in `Hello,world.How are you?Fine.`"""
+    if text[end] in "\"'([{*_-":
+        return True
+    last, following = text[start - 1 : start], text[end]
+    if mark in "?!;,":
+        return following.isalpha() or (mark != "," and following.isdigit())
+    if mark == ".":
+        return last.isalpha() and last.islower() and following.isupper() or len(text[start:end]) > 1
+    return False
