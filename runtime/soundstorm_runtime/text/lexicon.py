@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -17,8 +17,9 @@ from typing import ClassVar
 from ..errors import BundleError, TextError
 from ..support.atomic import write_file
 from .letter_to_sound import LETTERS, LetterToSound
-from .sentences import PAUSES, normalise
+from .sentences import OnDropped, log_dropped, split_sentences
 from .user_lexicon import OwnWords
+from .words import Sentence, Word
 
 PAUSE = "pau"
 VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())
@@ -108,28 +109,49 @@ class Lexicon:
             return phones
         return tuple(phone for letter in letters for phone in self.words[letter].split())
 
-    def phones(self, sentence: str) -> list[str]:
-        """Give the phones of a sentence, with `pau` at its start, at each pause and at its end.
+    def is_known(self, word: str) -> bool:
+        """Return whether the lexicon has a word (lower case) of its own, beside what the rules read."""
+        return word in self.words
+
+    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+        """Read a text: its sentences and their words, with the user's words in the places of theirs.
+
+        Args:
+            text: The text as it was written.
+            on_dropped: Called once with the characters that are not spoken, if there are any.
+
+        Raises:
+            TextError: Nothing in it is speakable.
+        """
+        rewrite = self._own.put if self._own else None
+        return split_sentences(text, self.is_known, rewrite=rewrite, on_dropped=on_dropped)
+
+    def phones(self, text: str) -> list[str]:
+        """Return the phones of a text, with `pau` at its start, a pause at each break, and one at its end.
 
         Raises `TextError` where nothing in it is speakable.
         """
-        items = normalise(self._own.put(sentence) if self._own else sentence).split()
-        words = [item.rstrip(PAUSES) for item in items]
-        if not words:
-            raise TextError(f"text {sentence[:40]!r} has no speakable character; give letters or digits")
-        spoken = [self._in_context(words, i) for i in range(len(words))]
-        phones = [PAUSE]
-        for i, (item, word) in enumerate(zip(items, words, strict=True)):
-            runs_on = item == word and i + 1 < len(words)
-            if runs_on and word == "a":
-                phones.append("ax")
-            elif runs_on and word == "the" and spoken[i + 1][0] in VOWELS:
-                phones += ["dh", "iy"]
-            else:
-                phones += spoken[i]
-            if not runs_on:
-                phones.append(PAUSE)
-        return phones
+        return self.phones_of([word for sentence in self.sentences(text) for word in sentence.words])
+
+    def phones_of(self, words: Sequence[Word]) -> list[str]:
+        """Return the phones of words, with the pauses between them and at both ends."""
+        spoken = self.spoken(words)
+        return [PAUSE, *(phone for phones, pause in spoken for phone in (*phones, *([pause] * bool(pause))))]
+
+    def spoken(self, words: Sequence[Word]) -> list[tuple[tuple[str, ...], str]]:
+        """Return for each word its phones and the pause after it, empty where the next word follows at once."""
+        texts = [word.text for word in words]
+        found = [
+            tuple(word.phones.split()) if word.phones else self._in_context(texts, i)
+            for i, word in enumerate(words)
+        ]
+        for i, word in enumerate(words[:-1]):
+            if not word.pause and not word.phones and word.text == "a":
+                found[i] = ("ax",)
+            elif not word.pause and not word.phones and word.text == "the" and found[i + 1][0] in VOWELS:
+                found[i] = ("dh", "iy")
+        pauses = [PAUSE if word.pause else "" for word in words[:-1]] + [PAUSE]
+        return list(zip(found, pauses, strict=True))
 
     def _in_context(self, words: list[str], i: int) -> tuple[str, ...]:
         before = words[i - 1] if i else ""

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import BundleError, EngineError, TextError
 from .lexicon import Lexicon
-from .sentences import check_length, sentences_as_written, split_sentences
+from .sentences import OnDropped, check_length, log_dropped, sentences_as_written
+from .words import Sentence
 
 PAUSE = "pau"  # what phones of silence begin with: at both ends of a sentence and at its phrase breaks
 
@@ -25,11 +26,11 @@ class Spelling(ABC):
     longest_unit: float
 
     @abstractmethod
-    def sentences(self, text: str) -> list[str]:
-        """Split a text into sentences. Raises `TextError` for one that cannot be spoken."""
+    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+        """Split a text into sentences; characters that are not spoken go to `on_dropped`, once. Raises `TextError` for one that cannot be spoken."""
 
     @abstractmethod
-    def units(self, sentence: str) -> list[str]:
+    def units(self, sentence: Sentence) -> list[str]:
         """Spell a sentence. Raises `TextError` where nothing in it can be spoken."""
 
     @abstractmethod
@@ -51,13 +52,13 @@ class Phones(Spelling):
         self._ids = {symbol: place for place, symbol in enumerate(symbols)}
         self._name = name
 
-    def sentences(self, text: str) -> list[str]:
-        """Split a text, and clean it of what no English voice can say."""
-        return split_sentences(text)
+    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+        """Split a text, and read it as English."""
+        return self._lexicon.sentences(text, on_dropped)
 
-    def units(self, sentence: str) -> list[str]:
+    def units(self, sentence: Sentence) -> list[str]:
         """Give the phones of a sentence."""
-        return self._lexicon.phones(sentence)
+        return self._lexicon.phones_of(sentence.words)
 
     def halves(self, units: list[str]) -> list[list[str]]:
         """Split at a pause, which both halves have."""
@@ -97,7 +98,7 @@ class Tokens(Spelling):
                 "export it again with soundstorm-export"
             )
 
-    def sentences(self, text: str) -> list[str]:
+    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Split a text and leave it as it is written, in any language."""
         check_length(text)
         parts = sentences_as_written(text)
@@ -105,9 +106,9 @@ class Tokens(Spelling):
             raise TextError(f"text {text.strip()[:40]!r} has no letter or digit; give some words to speak")
         return parts
 
-    def units(self, sentence: str) -> list[str]:
+    def units(self, sentence: Sentence) -> list[str]:
         """Give the words of a sentence."""
-        return sentence.split()
+        return [word.text for word in sentence.words]
 
     def halves(self, units: list[str]) -> list[list[str]]:
         """Split after a clause, or between words where there is none."""

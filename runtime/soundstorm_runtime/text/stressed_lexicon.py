@@ -11,13 +11,14 @@ import gzip
 import io
 import re
 import zlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from ..errors import TextError
 from .lexicon import DETERMINERS, OBJECTS, PAUSE, PREPOSITIONS, TO_BE, VOWELS, Lexicon
-from .sentences import PAUSES, normalise
+from .words import Word
 
 FULL_PAUSES = {mark: PAUSE + mark for mark in ".?!"}
 STRESSES = "012"
@@ -80,32 +81,17 @@ class StressedLexicon(Lexicon):
             phones[:] = [phone.replace("1", "2") for phone in phones]
         return tuple(phone for phones in spoken for phone in phones)
 
-    def phones(self, sentence: str) -> list[str]:
-        """Give the phones of a sentence, with `pau` at its start, and a pause at each break and its end.
-
-        Raises `TextError` where nothing in it is speakable.
-        """
-        spoken = self.spoken(sentence)
-        return [PAUSE, *(phone for phones, pause in spoken for phone in (*phones, *([pause] * bool(pause))))]
-
-    def spoken(self, sentence: str) -> list[tuple[tuple[str, ...], str]]:
-        """Give for each word its phones and the pause after it, empty where the next word follows at once."""
-        items = normalise(self._own.put(sentence) if self._own else sentence, self.is_known).split()
-        words = [item.rstrip(PAUSES) for item in items]
-        if not words:
-            raise TextError(f"text {sentence[:40]!r} has no speakable character; give letters or digits")
-        marks = [item[len(word) :][:1] for item, word in zip(items, words, strict=True)]
+    def spoken(self, words: Sequence[Word]) -> list[tuple[tuple[str, ...], str]]:
+        """Return for each word its phones and the pause after it, empty where the next word follows at once."""
+        texts, marks = [word.text for word in words], [word.pause for word in words]
         marks[-1] = marks[-1] or "."
         found: list[tuple[tuple[str, ...], str]] = []
         for i in reversed(range(len(words))):  # some words change with the sound of the next
             pause = FULL_PAUSES.get(marks[i], PAUSE) if marks[i] else ""
             following = "" if pause else found[-1][0][0]
-            found.append((self._said(words, i, following), pause))
+            phones = words[i].phones
+            found.append((tuple(phones.split()) if phones else self._said(texts, i, following), pause))
         return found[::-1]
-
-    def is_known(self, word: str) -> bool:
-        """Tell whether the lexicon holds a word (lower case), or would not read it by letter."""
-        return word in self.words
 
     def _said(self, words: list[str], i: int, following: str) -> tuple[str, ...]:
         """Give the phones of a word; `following` is the first one of the next word, empty before a pause."""

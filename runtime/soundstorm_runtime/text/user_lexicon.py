@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OptionError, TextError
-from .sentences import clean
+from .normalisation.cleaning import clean
+from .normalisation.source_text import SourceText
 
 Pronunciations = str | Path | Mapping[str, str]
 """A TOML file, or what it would say."""
@@ -54,11 +55,9 @@ class OwnWords:
         choices = (f"(?i:{re.escape(word)})" if word.islower() else re.escape(word) for word in words)
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(choices)})(?!\w)") if words else None
 
-    def put(self, sentence: str) -> str:
+    def put(self, source: SourceText) -> SourceText:
         """Put the invented words in the places of the user's."""
-        if self._pattern is None:
-            return sentence
-        return self._pattern.sub(self._invented_for, sentence)
+        return source if self._pattern is None else source.sub(self._pattern, self._invented_for)
 
     def _invented_for(self, match: re.Match[str]) -> str:
         return self._invented.get(match[0]) or self._invented[match[0].lower()]
@@ -115,7 +114,7 @@ def _line(text: str, word: str) -> int:
 
 def _written(entry: _Entry) -> str:
     """Give the word as a cleaned text has it."""
-    word = " ".join(clean(entry.word).split())
+    word = " ".join(clean(entry.word)[0].text.split())
     if not any(c.isalnum() for c in word):
         raise OptionError(f"{entry.where} has no letter or digit that is read; write it as in the text")
     return word
