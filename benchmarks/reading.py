@@ -3,7 +3,8 @@
     python -m benchmarks.reading nemo-cases.tsv
 
 A case is a line of class, written text and expected words, separated by tabs, as in the test cases of NVIDIA
-NeMo-text-processing (Apache License 2.0). Letters and digits are compared: capitals, spaces, punctuation and the
+NeMo-text-processing (Apache License 2.0). Letters and digits are compared: capitals, spaces, punctuation and
+the
 "and" inside numbers make no difference to speech.
 """
 
@@ -32,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", type=Path, help="file of tab-separated class, written and spoken text")
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print the cases that differ")
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=RESULT, help="JSON file to write (default: %(default)s)"
+    )
     options = parser.parse_args()
     rows = [line.split("\t") for line in options.cases.read_text("utf-8").splitlines() if line[:1] != "#"]
     right: Counter[str] = Counter()

@@ -35,6 +35,7 @@ from .synthesis.stream import Stream, chunks, chunks_in_thread
 from .synthesis.whole_sentences import WholeSentences, checked_tokens, synthesise
 from .text.incremental import sentences_of, sentences_to_come
 from .text.user_lexicon import Pronunciations
+from .text.words import Sentence
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,7 +118,7 @@ class Voice:
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
         return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
 
-    def sentences(self, text: str) -> list[str]:
+    def sentences(self, text: str) -> list[Sentence]:
         """Split a text into the sentences that are spoken one after the other.
 
         Raises:
@@ -330,7 +331,7 @@ class Voice:
         resolved = self._resolve(merge(options, {**keywords, "budget_ms": milliseconds}))
         return self._steps_within(resolved.budget, self.sentences(text)[0], resolved)
 
-    def _steps_within(self, seconds: float, sentence: str, options: ResolvedOptions) -> tuple[int, ...]:
+    def _steps_within(self, seconds: float, sentence: Sentence, options: ResolvedOptions) -> tuple[int, ...]:
         (parts,) = self._whole_sentences.read([sentence], options)
         tokens = sum(len(part.tokens) for part in parts)
         return steps_within(

@@ -89,8 +89,8 @@ def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Co
         acoustics: The acoustic stage.
         levels: Levels of the codec.
     """
-    seed = np.random.SeedSequence(0)
-    arrays, reading = quickest(lambda: list(next(reader.read_as_made(_SENTENCE, seed)).tokens), _RUNS)
+    seed, (sentence,) = np.random.SeedSequence(0), reader.sentences(_SENTENCE)
+    arrays, reading = quickest(lambda: list(next(reader.read_as_made(sentence, seed)).tokens), _RUNS)
     one_by_one = len(arrays) > 1
     options = DecodeOptions((1,) * levels)
 

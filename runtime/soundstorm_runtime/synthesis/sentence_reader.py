@@ -12,6 +12,7 @@ from ..bundle.manifest import Manifest, ParallelTextSchema, TextSchema
 from ..engines.base import Engine
 from ..errors import TextError
 from ..text.spelling import Spelling
+from ..text.words import Sentence
 from .text_stage import AutoregressiveText, ParallelText, TextStage, TooLongError
 
 
@@ -59,7 +60,12 @@ class SentenceReader:
         self.sentences = spelling.sentences
 
     def read(
-        self, sentence: str, seed: np.random.SeedSequence, *, stretch: float = 1.0, room: int | None = None
+        self,
+        sentence: Sentence,
+        seed: np.random.SeedSequence,
+        *,
+        stretch: float = 1.0,
+        room: int | None = None,
     ) -> list[Part]:
         """Return a sentence in one part, or in several where it is too long for one.
 
@@ -76,7 +82,7 @@ class SentenceReader:
         return [Part(np.concatenate(list(part.tokens)), part.rng) for part in found]
 
     def read_as_made(
-        self, sentence: str, seed: np.random.SeedSequence, *, stretch: float = 1.0
+        self, sentence: Sentence, seed: np.random.SeedSequence, *, stretch: float = 1.0
     ) -> Iterator[PartInProgress]:
         """Yield each part as soon as its first tokens exist; consume the tokens of one before the next.
 
@@ -91,7 +97,13 @@ class SentenceReader:
         return self._begin(sentence, seed, stretch, room=None, whole=False)
 
     def _begin(
-        self, sentence: str, seed: np.random.SeedSequence, stretch: float, room: int | None, *, whole: bool
+        self,
+        sentence: Sentence,
+        seed: np.random.SeedSequence,
+        stretch: float,
+        room: int | None,
+        *,
+        whole: bool,
     ) -> Iterator[PartInProgress]:
         try:
             yield from self._parts(self._spelling.units(sentence), _streams(seed), stretch, room, whole)
@@ -142,5 +154,5 @@ def _streams(seed: np.random.SeedSequence) -> Iterator[np.random.Generator]:
         yield np.random.default_rng(seed.spawn(1)[0])
 
 
-def _excerpt(sentence: str) -> str:
+def _excerpt(sentence: Sentence) -> str:
     return repr(sentence if len(sentence) <= 60 else f"{sentence[:57]}...")

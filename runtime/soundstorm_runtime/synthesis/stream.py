@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 import numpy as np
 
 from ..bundle.prompts import Prompt
+from ..text.words import Sentence
 from .acoustic_stage import AcousticStage
 from .block_scheduler import BlockScheduler
 from .calibration import Costs
@@ -46,12 +47,12 @@ class Stream:
         self._sentences = 0
         self._scheduler = self._make_scheduler(costs)
 
-    def speak(self, sentences: Iterable[str]) -> Work:
+    def speak(self, sentences: Iterable[Sentence]) -> Work:
         """Synthesise sentences as they come."""
         for sentence in sentences:
             yield from self.sentence(sentence)
 
-    def sentence(self, text: str) -> Work:
+    def sentence(self, text: Sentence) -> Work:
         """Synthesise one sentence, with a pause before it unless it is the first."""
         place, self._sentences = self._sentences, self._sentences + 1
         if place and len(self._pause):

@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 
 from ..errors import OptionError
+from ..text.words import Sentence
 from .acoustic_stage import AcousticStage
 from .duration import distribute_silence, stretch_for
 from .options import ResolvedOptions
@@ -37,7 +38,7 @@ class WholeSentences:
         self._reader, self._acoustics = reader, acoustics
 
     def read(
-        self, sentences: Iterable[str], options: ResolvedOptions, stretch: float | None = None
+        self, sentences: Iterable[Sentence], options: ResolvedOptions, stretch: float | None = None
     ) -> Iterator[list[Part]]:
         """Read sentences, each in one part or several.
 
@@ -52,7 +53,7 @@ class WholeSentences:
             seed = np.random.SeedSequence(options.seed, spawn_key=(place,))
             yield self._reader.read(sentence, seed, stretch=stretch, room=room)
 
-    def plan(self, sentences: Sequence[str], options: ResolvedOptions) -> Iterator[Utterance]:
+    def plan(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> Iterator[Utterance]:
         """Read sentences and place the silence between them; with a duration, all of them at once.
 
         Raises:
@@ -65,7 +66,7 @@ class WholeSentences:
             for place, parts in enumerate(self.read(sentences, options))
         )
 
-    def each(self, sentences: Sequence[str], options: ResolvedOptions) -> Iterator[np.ndarray]:
+    def each(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> Iterator[np.ndarray]:
         """Synthesise sentences one after the other: float32 [samples], with the silence around each."""
         planned = self.plan(
             sentences, options
@@ -75,7 +76,7 @@ class WholeSentences:
         )
 
     def together(
-        self, texts: Sequence[Sequence[str]], options: Sequence[ResolvedOptions]
+        self, texts: Sequence[Sequence[Sentence]], options: Sequence[ResolvedOptions]
     ) -> list[np.ndarray]:
         """Synthesise several texts, float32 [samples] each.
 
@@ -93,7 +94,9 @@ class WholeSentences:
             audio |= synthesise(self._acoustics, parts, options[places[0]])
         return [np.concatenate([_joined(utterance, audio) for utterance in text]) for text in planned]
 
-    def _fit(self, seconds: float, sentences: Sequence[str], options: ResolvedOptions) -> list[Utterance]:
+    def _fit(
+        self, seconds: float, sentences: Sequence[Sentence], options: ResolvedOptions
+    ) -> list[Utterance]:
         """Read sentences so that they and the silence between them last so many seconds."""
         rate, token = self._acoustics.sample_rate, self._acoustics.samples(1)
         silence = options.pause * (len(sentences) - 1)

@@ -139,7 +139,7 @@ class Lexicon:
         return [PAUSE, *(phone for phones, pause in spoken for phone in (*phones, *([pause] * bool(pause))))]
 
     def spoken(self, words: Sequence[Word]) -> list[tuple[tuple[str, ...], str]]:
-        """Return for each word its phones and the pause after it, empty where the next word follows at once."""
+        """Return for each word its phones and the pause after it, empty where the next word follows."""
         texts = [word.text for word in words]
         found = [
             tuple(word.phones.split()) if word.phones else self._in_context(texts, i)

@@ -1,6 +1,7 @@
 """Text as people write it, to sentences of spoken words.
 
-The text is cleaned, laid out, tokenised and classified as a whole; sentences end, and long ones are cut, between
+The text is cleaned, laid out, tokenised and classified as a whole; sentences end, and long ones are cut,
+between
 tokens alone. `words.Sentence` is what comes out.
 """
 
@@ -161,7 +162,7 @@ def _sentences(source: SourceText, tokens: list[Token], start: int, end: int) ->
 
 
 def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
-    """Return the words of tokens with the pauses behind them; only a token too long for a sentence is divided."""
+    """Return the words of tokens with their pauses; only a token too long for a sentence is divided."""
     groups: list[_Group] = []
     for token in tokens:
         span = source.span(token.start, token.end)

@@ -27,7 +27,10 @@ class Spelling(ABC):
 
     @abstractmethod
     def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
-        """Split a text into sentences; characters that are not spoken go to `on_dropped`, once. Raises `TextError` for one that cannot be spoken."""
+        """Split a text into sentences; characters that are not spoken go to `on_dropped`, once.
+
+        Raises `TextError` for a text that cannot be spoken.
+        """
 
     @abstractmethod
     def units(self, sentence: Sentence) -> list[str]:

@@ -82,7 +82,7 @@ class StressedLexicon(Lexicon):
         return tuple(phone for phones in spoken for phone in phones)
 
     def spoken(self, words: Sequence[Word]) -> list[tuple[tuple[str, ...], str]]:
-        """Return for each word its phones and the pause after it, empty where the next word follows at once."""
+        """Return for each word its phones and the pause after it, empty where the next word follows."""
         texts, marks = [word.text for word in words], [word.pause for word in words]
         marks[-1] = marks[-1] or "."
         found: list[tuple[tuple[str, ...], str]] = []

@@ -112,7 +112,7 @@ def test_same_seed_same_audio_and_another_seed_another(voice):
 
 def test_a_block_continues_the_codes_and_tokens_before_it(voice):
     step = voice._acoustics._step = Recorder(voice._acoustics._step)
-    (part,) = voice._reader.read(SENTENCE, np.random.SeedSequence(0))
+    (part,) = voice._reader.read(voice.sentences(SENTENCE)[0], np.random.SeedSequence(0))
     list(voice.stream(SENTENCE, steps=(1, 1, 1)))
     begun = [feeds for feeds in step.feeds if feeds["level"][0] == 0]  # one step for each block
     assert len(begun) > 2
@@ -195,7 +195,7 @@ def test_memory_does_not_grow_with_the_text(voice):
         return found, longest
 
     list(voice.stream(SENTENCE))
-    (short, _), (long, longest) = held(6), held(20)
+    (short, _), (long, longest) = held(20), held(60)  # places in the text beyond 256 are objects of their own
     assert long < short + longest
 
 

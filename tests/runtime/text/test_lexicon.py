@@ -103,7 +103,7 @@ def test_any_text_gives_known_phones_or_an_error(lexicon: Lexicon, text: str) ->
     try:
         phones = lexicon.phones(text)
     except TextError as error:
-        assert "has no speakable character; give letters or digits" in str(error)  # noqa: PT017
+        assert "text is empty" in str(error) or "has no speakable character" in str(error)  # noqa: PT017
     else:
         assert set(phones) <= set(lexicon.symbols)
         assert phones[0] == phones[-1] == "pau"

@@ -22,7 +22,7 @@ SPELLED = [
     ("1,234.5 and 1066", "one thousand two hundred thirty four point five and one thousand sixty six"),
     ("-5, 0.5, .5, 007", "minus five, zero point five, point five, zero zero seven"),
     ("the 1st, 22nd and 103rd", "the first, twenty second and one hundred third"),
-    ("1/2, 3/4 and 3½", "a half, three fourths and three and a half"),
+    ("1/2, 3/4 and 3½", "one half, three quarters and three and a half"),
     ("the 1990s and '60s", "the nineteen nineties and sixties"),
     ("pages 10-20, 1998–1999", "pages ten to twenty, nineteen ninety eight to nineteen ninety nine"),
     ("call 555-1234", "call five five five, one two three four"),
@@ -31,7 +31,7 @@ SPELLED = [
     ("11/22/2024", "november twenty second, twenty twenty four"),
     ("Nov. 22, 2024", "november twenty second, twenty twenty four"),
     ("the 4th of July", "the fourth of july"),
-    ("3 Sept. 1999, 1 March", "third september nineteen ninety nine, first march"),
+    ("3 Sept. 1999, 1 March", "the third of september nineteen ninety nine, the first of march"),
     ("2 of Mary's and 5 Jane", "two of mary's and five jane"),
     ("3:45 pm or 14:30 or 4:05", "three forty five p m or fourteen thirty or four oh five"),
     ("at 5 a.m. or 6pm", "at five ay m or six p m"),
@@ -42,19 +42,19 @@ SPELLED = [
     ("$5 million and $1.5bn", "five million dollars and one point five billion dollars"),
     ("50% of 5 km at 60 mph", "fifty percent of five kilometers at sixty miles per hour"),
     ("1 kg, 20°C", "one kilogram, twenty degrees celsius"),
-    ("Dr. Smith of St. John's St.", "doctor smith of saint john's street."),
+    ("Dr. Smith of St. John's St.", "doctor smith of saint john's street"),
     ("Mr. and Mrs. Jones, etc.", "mister and missus jones, etcetera"),
     ("e.g. this vs. that", "e g this versus that"),
     ("J. R. R. Tolkien, U.S.A.", "j r r tolkien, u s ay"),
     ("R & D, #5, 3 + 4 = 7", "r and d, number five, three plus four equals seven"),
     ("joe@example.com", "joe at example dot com"),
-    ("see https://www.example.com/x.", "see w w w dot example dot com slash x."),
+    ("see https://www.example.com/x.", "see h t t p s colon slash slash w w w dot example dot com slash x."),
     ("Henry VIII and World War II", "henry the eighth and world war two"),
-    ("NASA, FBI, CDs", "nasa, fbi, cd's"),
+    ("NASA, FBI, CDs", "nasa, f b i, c d's"),
     ("B2B, mp3, x86", "b two b, m p three, x eighty six"),
     ("12345678901234", "one two three four five six seven eight nine zero one two three four"),
     ("in '93, \"5 cents\" < 10", "in ninety three, five cents, less than ten"),
-    ("<b>x_1</b> Pentium III", "b x one slash b pentium i i i"),
+    ("<b>x_1</b> Pentium III", "x one pentium three"),
     ("??? ***", ""),
 ]  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_100_000_characters_are_cut_to_size_at_once(unit: str) -> None:
     started = time.process_time()
     parts = split_sentences(text)
     assert time.process_time() - started < 5  # a fraction of a second; what is not linear takes minutes
-    assert max(len(normalise(part)) for part in parts) <= SENTENCE_CHARACTERS
+    assert max(len(part.spelled) for part in parts) <= SENTENCE_CHARACTERS
 
 
 @pytest.mark.parametrize(

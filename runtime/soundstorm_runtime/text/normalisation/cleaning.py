@@ -1,6 +1,7 @@
 """Characters as people type them, to those that are read: ASCII, and signs that have a name.
 
-`don’t` -> `don't`, `naïve` -> `naive`, `2½` -> `2 1/2`, `10⁻⁶` -> `10^-6`, `٣٤` -> `34`, an emoji -> its name.
+`don’t` -> `don't`, `naïve` -> `naive`, `2½` -> `2 1/2`, `10⁻⁶` -> `10^-6`, `٣٤` -> `34`, an emoji -> its
+name.
 """
 
 from __future__ import annotations

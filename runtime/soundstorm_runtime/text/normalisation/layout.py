@@ -1,6 +1,7 @@
 """Lines, lists, headings and the marks of Markdown: what they look like is silent, where they end is a pause.
 
-`lay_out` leaves a line break only where a phrase ends: after an item of a list, a heading, a short line, and at
+`lay_out` leaves a line break only where a phrase ends: after an item of a list, a heading, a short line, and
+at
 a paragraph's end. Lines that were broken because a page is so wide are joined.
 """
 
@@ -16,7 +17,9 @@ _LINE = re.compile(r"[^\n]*\n?")
 _DIVIDER = re.compile(r"[ \t>]*(?:[-=_*~#+|:.`•][ \t]*){3,}\n?$|[ \t]*[•*_~=+-]\n?$")
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)[\w+-]*\n?$")
 _BULLET = re.compile(r"[ \t>]*(?:[-*+•](?: \[[ xX]\])?|--|#{1,6})[ \t]+(?=\S)|[ \t]*>[> \t]*")
-_NUMBERED = re.compile(r"[ \t]*((?:\d{1,3}(?:\.\d{1,2})*|[a-z]|[ivx]{1,4})[.)]|\((?:\d\d?|[a-z]|[ivx]{1,4})\))[ \t]+(?=\S)")
+_NUMBERED = re.compile(
+    r"[ \t]*((?:\d{1,3}(?:\.\d{1,2})*|[a-z]|[ivx]{1,4})[.)]|\((?:\d\d?|[a-z]|[ivx]{1,4})\))[ \t]+(?=\S)"
+)
 _TABLE = re.compile(r"[ \t]*\|.*\|[ \t]*\n?$")
 _TRAILING_HASHES = re.compile(r"[ \t]{1,9}#{1,9}[ \t]*(?=\n?$)")
 _LINKS = re.compile(r"(!?\[)[^\[\]\n]{1,200}(\]\([^()\s]{1,500}\))")
@@ -77,9 +80,18 @@ def _cells(line: str, start: int) -> list[Edit]:
 
 def _goes_on(line: str, following: str) -> bool:
     """Tell whether a sentence goes on in the next line."""
-    if not following.strip() or _BULLET.match(following) or _NUMBERED.match(following) or _DIVIDER.match(following):
+    if (
+        not following.strip()
+        or _BULLET.match(following)
+        or _NUMBERED.match(following)
+        or _DIVIDER.match(following)
+    ):
         return False
     if _TABLE.match(following) or _TABLE.match(line) or line.lstrip().startswith("#"):
         return False
     first = following.lstrip()[0]
-    return first.islower() or len(line.strip()) > _WIDE or line.rstrip().endswith((",", "--", "-", "(")) and not first.isupper()
+    return (
+        first.islower()
+        or len(line.strip()) > _WIDE
+        or (line.rstrip().endswith((",", "--", "-", "(")) and not first.isupper())
+    )

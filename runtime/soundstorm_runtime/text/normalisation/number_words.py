@@ -28,7 +28,7 @@ def digits(text: str) -> str:
 
 
 def cardinal(text: str) -> str:
-    """`1234` -> `one thousand two hundred thirty four`; a sign, commas and a decimal fraction may be inside."""
+    """`1234` -> `one thousand two hundred thirty four`; with a sign, commas, a decimal fraction."""
     sign = "minus " if text.startswith("-") else ""
     whole, _, fraction = text.lstrip("+-").replace(",", "").partition(".")
     grouped = "," in text  # with commas, people read numbers of any length

@@ -10,9 +10,7 @@ Match = re.Match[str]
 
 WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,60})"
 NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
-MONTHS = (
-    "january february march april may june july august september october november december"
-).split()
+MONTHS = ("january february march april may june july august september october november december").split()
 
 
 @dataclass(frozen=True)

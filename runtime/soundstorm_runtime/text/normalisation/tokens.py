@@ -54,7 +54,8 @@ _INVISIBLE_GROUPS = re.compile(r"(?<!\\)\((?!\?)|\(\?P<\w+>")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*")
 _SOUNDS = {
     "hmm": "hum", "hm": "hum", "hmmm": "hum", "mhm": "um hum", "mm": "um", "mmm": "um", "shh": "shush",
-    "sh": "shush", "shhh": "shush", "psst": "pist", "pst": "pist", "brr": "burr", "brrr": "burr", "grr": "gurr",
+    "sh": "shush", "shhh": "shush", "psst": "pist", "pst": "pist", "brr": "burr", "brrr": "burr",
+    "grr": "gurr",
     "grrr": "gurr", "tsk": "tisk", "pfft": "pift", "pff": "pift", "zzz": "zees", "nth": "enth",
 }  # fmt: skip
 
@@ -67,7 +68,8 @@ class Token:
         start: Where it starts in the cleaned text.
         end: The place after it.
         words: What is said, with marks of `MARKS` behind some words; empty for punctuation.
-        mark: The punctuation mark that it is or ends in, `,` for a dash or what closes; `\\n` for a line's end.
+        mark: The punctuation mark that it is or ends in, `,` for a dash or what closes; `\\n` for a
+        line's end.
         ends_sentence: Whether a sentence may end in a full stop that belongs to the token.
     """
 
@@ -182,5 +184,5 @@ def _is_glued_pause(text: str, start: int, end: int, mark: str) -> bool:
     if mark in "?!;,":
         return following.isalpha() or (mark != "," and following.isdigit())
     if mark == ".":
-        return last.isalpha() and last.islower() and following.isupper() or len(text[start:end]) > 1
+        return (last.isalpha() and last.islower() and following.isupper()) or len(text[start:end]) > 1
     return False

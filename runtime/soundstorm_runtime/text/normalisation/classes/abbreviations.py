@@ -1,4 +1,4 @@
-"""Abbreviations and titles, with and without their full stop: `Dr. Hill`, `Mr Hill`, `vs`, `approx. 5`, `e.g.`"""
+"""Abbreviations and titles, with and without a full stop: `Dr. Hill`, `Mr Hill`, `vs`, `approx. 5`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,61 @@ from ..token_class import Match, TokenClass, after, alternatives, before
 
 _TITLES = {
     "Mr": "mister", "Mrs": "missus", "Ms": "miz", "Messrs": "messers", "Mx": "mix", "Prof": "professor",
-    "Lt": "lieutenant", "Sgt": "sergeant", "Capt": "captain", "Cpt": "captain", "Col": "colonel", "Gen": "general",
-    "Maj": "major", "Cpl": "corporal", "Pvt": "private", "Cmdr": "commander", "Adm": "admiral", "Rev": "reverend",
+    "Lt": "lieutenant", "Sgt": "sergeant", "Capt": "captain", "Cpt": "captain", "Col": "colonel",
+    "Gen": "general",
+    "Maj": "major", "Cpl": "corporal", "Pvt": "private", "Cmdr": "commander", "Adm": "admiral",
+    "Rev": "reverend",
     "Fr": "father", "Hon": "honorable", "Gov": "governor", "Sen": "senator", "Rep": "representative",
-    "Pres": "president", "Supt": "superintendent", "Mt": "mount", "Ft": "fort", "Sr": "sister", "Dr": "doctor",
+    "Pres": "president", "Supt": "superintendent", "Mt": "mount", "Ft": "fort", "Sr": "sister",
+    "Dr": "doctor",
     "St": "saint", "Ste": "sainte", "Det": "detective", "Insp": "inspector",
 }  # fmt: skip
-_WITHOUT_STOP = ("Mr", "Mrs", "Ms", "Messrs", "Dr", "Prof", "Lt", "Sgt", "Capt", "Col", "Gen", "Maj", "Rev", "Gov",
-                 "Sen", "Rep", "St", "Mt", "Ft", "Cpl", "Cmdr", "Adm", "Hon", "Pres")  # fmt: skip
+_WITHOUT_STOP = (
+    "Mr Mrs Ms Messrs Dr Prof Lt Sgt Capt Col Gen Maj Rev Gov Sen Rep St Mt Ft Cpl Cmdr Adm Hon Pres"
+).split()
 _ALWAYS = {"Mr": "mister", "Mrs": "missus", "Ms": "miz"}  # even by themselves
 _WITH_STOP = {
-    "Jr": "junior", "Sr": "senior", "vs": "versus", "v": "versus", "etc": "etcetera", "approx": "approximately",
-    "dept": "department", "Dept": "department", "Inc": "inc", "Ltd": "limited", "Co": "company", "Corp": "corporation",
+    "Jr": "junior", "Sr": "senior", "vs": "versus", "v": "versus", "etc": "etcetera",
+    "approx": "approximately",
+    "dept": "department", "Dept": "department", "Inc": "inc", "Ltd": "limited", "Co": "company",
+    "Corp": "corporation",
     "Bros": "brothers", "Ave": "avenue", "Blvd": "boulevard", "Rd": "road", "Ln": "lane", "Hwy": "highway",
-    "Fig": "figure", "fig": "figure", "Figs": "figures", "figs": "figures", "Eq": "equation", "eq": "equation",
+    "Fig": "figure", "fig": "figure", "Figs": "figures", "figs": "figures", "Eq": "equation",
+    "eq": "equation",
     "Sec": "section", "sec": "section", "Ch": "chapter", "ch": "chapter", "Vol": "volume", "vol": "volume",
     "p": "page", "pp": "pages", "ed": "edition", "eds": "editors", "est": "established", "Est": "established",
-    "Univ": "university", "Assn": "association", "Assoc": "associates", "govt": "government", "Govt": "government",
-    "max": "maximum", "Max": "maximum", "min": "minimum", "Min": "minimum", "tel": "telephone", "Tel": "telephone",
+    "Univ": "university", "Assn": "association", "Assoc": "associates", "govt": "government",
+    "Govt": "government",
+    "max": "maximum", "Max": "maximum", "min": "minimum", "Min": "minimum", "tel": "telephone",
+    "Tel": "telephone",
     "ext": "extension", "Ext": "extension", "apt": "apartment", "Apt": "apartment", "temp": "temperature",
-    "incl": "including", "excl": "excluding", "misc": "miscellaneous", "cf": "compare", "al": "al", "ca": "circa",
+    "incl": "including", "excl": "excluding", "misc": "miscellaneous", "cf": "compare", "al": "al",
+    "ca": "circa",
     "Mon": "monday", "Tue": "tuesday", "Tues": "tuesday", "Wed": "wednesday", "Thu": "thursday",
     "Thur": "thursday", "Thurs": "thursday", "Fri": "friday", "Sat": "saturday", "Sun": "sunday",
     "Mass": "massachusetts", "Calif": "california", "Penn": "pennsylvania", "Conn": "connecticut",
-    "Esq": "esquire", "Mfg": "manufacturing", "Intl": "international", "Natl": "national", "attn": "attention",
+    "Esq": "esquire", "Mfg": "manufacturing", "Intl": "international", "Natl": "national",
+    "attn": "attention",
     "Attn": "attention", "sq": "square", "Sq": "square", "avg": "average", "no": "number", "No": "number",
-    "yr": "year", "yrs": "years", "hr": "hour", "hrs": "hours", "mins": "minutes", "secs": "seconds", "wk": "week",
+    "yr": "year", "yrs": "years", "hr": "hour", "hrs": "hours", "mins": "minutes", "secs": "seconds",
+    "wk": "week",
     "ft": "feet", "oz": "ounces", "lb": "pounds", "lbs": "pounds", "tbsp": "tablespoons", "tsp": "teaspoons",
 }  # fmt: skip
 _BEFORE_A_NUMBER = frozenset(
     "Fig fig Figs figs Eq eq Sec sec Ch ch Vol vol p pp ext Ext apt Apt no No temp ed max Max min Min".split()
 )
 _BEHIND_A_NUMBER = frozenset("yr yrs hr hrs mins secs wk ft oz lb lbs tbsp tsp min sec sq".split())
-_WORDS_WITHOUT_STOP = {"vs": "versus", "etc": "etcetera", "approx": "approximately", "Jr": "junior", "dept": "department"}
+_WORDS_WITHOUT_STOP = {
+    "vs": "versus",
+    "etc": "etcetera",
+    "approx": "approximately",
+    "Jr": "junior",
+    "dept": "department",
+}
 _PHRASES = {
     "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of", "and/or": "and or", "N/A": "n ay",
-    "n/a": "n ay", "i.e.": "i e", "e.g.": "e g", "Ph.D.": "p h d", "Ph.D": "p h d", "PhD": "p h d", "a.k.a.": "ay k ay",
+    "n/a": "n ay", "i.e.": "i e", "e.g.": "e g", "Ph.D.": "p h d", "Ph.D": "p h d", "PhD": "p h d",
+    "a.k.a.": "ay k ay",
     "p.s.": "p s", "OK": "okay", "ok": "okay", "Ok": "okay", "pH": "p h", "B.Sc.": "b s c", "M.Sc.": "m s c",
     "et al.": "et al", "km/h": "kilometers per hour",
 }  # fmt: skip
@@ -53,10 +72,17 @@ def _title(match: Match) -> str | None:
     """Read a title before a name; `St.` and `Dr.` behind a name are a street and a drive."""
     title = match[0].rstrip(".")
     name = re.match(r" [A-Z]", after(match, 2))
-    if name and not (title == "St" and re.match(r" (?:It|He|She|They|We|The|In|On|At|But|And|This|That)\b", after(match, 6))):
+    if name and not (
+        title == "St"
+        and re.match(r" (?:It|He|She|They|We|The|In|On|At|But|And|This|That)\b", after(match, 6))
+    ):
         return _TITLES[title]
     if title in ("St", "Dr"):
-        return "street" if title == "St" else ("drive" if re.search(r"[A-Z]\w+ $", before(match, 20)) else "doctor")
+        return (
+            "street"
+            if title == "St"
+            else ("drive" if re.search(r"[A-Z]\w+ $", before(match, 20)) else "doctor")
+        )
     if title == "Sr":
         return "senior"
     return _TITLES[title] if match[0].endswith(".") or title in _ALWAYS else None
@@ -72,9 +98,22 @@ def _abbreviation(match: Match) -> str | None:
         return None
     if word in ("al",) and not before(match, 3).endswith("et "):
         return None
-    if word in ("Sun", "Sat", "Mon", "Wed", "Max", "Min", "Mass", "Penn", "Sec", "est", "p", "v", "Sr", "Co") and not re.match(
-        r",? ?[\dA-Z(]|,", following
-    ):
+    if word in (
+        "Sun",
+        "Sat",
+        "Mon",
+        "Wed",
+        "Max",
+        "Min",
+        "Mass",
+        "Penn",
+        "Sec",
+        "est",
+        "p",
+        "v",
+        "Sr",
+        "Co",
+    ) and not re.match(r",? ?[\dA-Z(]|,", following):
         return None if word not in ("Sr", "Co") else _WITH_STOP[word]
     return _WITH_STOP[word]
 
@@ -89,8 +128,13 @@ def _phrase(match: Match) -> str:
 
 CLASSES = [
     TokenClass("phrase", rf"{alternatives(_PHRASES)}(?!\w)", _phrase),
-    TokenClass("title", rf"{alternatives(_TITLES)}(?:\.(?!\w)|\.(?=[A-Z][a-z]))|{alternatives(_WITHOUT_STOP)}(?= [A-Z][a-z])|(?:Mrs?|Ms)(?!\w)",
-               _title, ends_sentence=False),
+    TokenClass(
+        "title",
+        rf"{alternatives(_TITLES)}(?:\.(?!\w)|\.(?=[A-Z][a-z]))"
+        rf"|{alternatives(_WITHOUT_STOP)}(?= [A-Z][a-z])|(?:Mrs?|Ms)(?!\w)",
+        _title,
+        ends_sentence=False,
+    ),
     TokenClass("abbreviation", rf"{alternatives(_WITH_STOP)}\.(?!\w)", _abbreviation),
     TokenClass("word_without_stop", rf"{alternatives(_WORDS_WITHOUT_STOP)}(?![\w'])", _word),
-]  # fmt: skip
+]

@@ -31,7 +31,9 @@ STATES = {
     "UT": "utah", "VT": "vermont", "VA": "virginia", "WA": "washington", "WV": "west virginia",
     "WI": "wisconsin", "WY": "wyoming", "DC": "d c", "D.C.": "d c",
 }  # fmt: skip
-_WORDS = frozenset(["IN", "OR", "ME", "HI", "OK", "ID", "PA", "MA", "LA", "OH", "MS", "MD"])  # only before a ZIP code
+_WORDS = frozenset(
+    ["IN", "OR", "ME", "HI", "OK", "ID", "PA", "MA", "LA", "OH", "MS", "MD"]
+)  # only before a ZIP code
 
 
 def _street(match: Match) -> str:
@@ -63,8 +65,14 @@ def _state(match: Match) -> str | None:
 
 _STATE = alternatives(STATES)
 CLASSES = [
-    TokenClass("street", rf"\d{{1,5}}[A-Z]? (?:(?:[NSEW]|[NS][EW])\.? )?(?:[A-Z][a-z]{{1,20}} |\d{{1,3}}(?:st|nd|rd|th) ){{0,3}}"
-               rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')(?:\.(?= [a-z\d(,]|,|;|\)|$|\s[A-Z]))?", _street),
+    TokenClass(
+        "street",
+        rf"\d{{1,5}}[A-Z]? (?:(?:[NSEW]|[NS][EW])\.? )?(?:[A-Z][a-z]{{1,20}} "
+        rf"|\d{{1,3}}(?:st|nd|rd|th) ){{0,3}}"
+        rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')(?:\.(?= [a-z\d(,]|,|;|\)|$"
+        rf"|\s[A-Z]))?",
+        _street,
+    ),
     TokenClass("state_and_zip", rf"{_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)", _state_and_zip),
     TokenClass("state", rf"(?<=[a-z], ){_STATE}(?=[,.;:!?)]|$|\n)", _state),
-]  # fmt: skip
+]

@@ -7,7 +7,9 @@ import re
 from ..number_words import cardinal
 from ..token_class import Match, TokenClass, spell
 
-ZONE = r"(?:Z|[Gg]\.?[Mm]\.?[Tt]|[Uu]\.?[Tt]\.?[Cc]|[ECMPecmp]\.?[SDsd]\.?[Tt]|[ECMP]T|CES?T|BST|IST|JST|AEST)\b"
+ZONE = (
+    r"(?:Z|[Gg]\.?[Mm]\.?[Tt]|[Uu]\.?[Tt]\.?[Cc]|[ECMPecmp]\.?[SDsd]\.?[Tt]|[ECMP]T|CES?T|BST|IST|JST|AEST)\b"
+)
 _HALF = r"[AaPp]\.?[Mm]\b\.?"
 _CLOCK = rf"\d\d?:[0-5]\d(?::[0-5]\d)?(?: ?{_HALF})?(?:,? ?{ZONE})?"
 _HOUR = rf"\d\d?(?:\.[0-5]\d)? ?{_HALF}(?: ?{ZONE})?"
@@ -39,14 +41,11 @@ def _count(number: str, unit: str) -> str:
 
 def _time(match: Match) -> str:
     found = _PARTS.match(match[0])
-    if found and found[3] and found[4]:  # 10:00:00 p.m.
-        hour, minute, second = (_count(part, unit) for part, unit in zip(found.groups(), ("hour", "minute", "second")))
-        zone = f" {spell(found[5])}" if found[5] else ""
-        return f"{hour} {minute} and {second} {spell(found[4])} m{zone}"
-    if found and found[3]:
-        hour, minute, second = (_count(part, unit) for part, unit in zip(found.groups(), ("hour", "minute", "second")))
-        return f"{hour} {minute} and {second}"
-    return clock(match[0])
+    if found is None or found[3] is None:
+        return clock(match[0])
+    hour, minute, second, half, zone = found.groups()
+    read = f"{_count(hour, 'hour')} {_count(minute, 'minute')} and {_count(second, 'second')}"
+    return read + (f" {spell(half)} m" if half else "") + (f" {spell(zone)}" if zone else "")
 
 
 def _span(match: Match) -> str:
@@ -58,9 +57,13 @@ def _ratio(match: Match) -> str:
 
 
 CLASSES = [
-    TokenClass("time_span", rf"(?:{_CLOCK}|{_HOUR}|\d\d?(?= ?- ?\d\d?(?::\d\d)? ?{_HALF})) ?- ?(?:{_CLOCK}|{_HOUR})(?!\w)",
-               _span),
+    TokenClass(
+        "time_span",
+        rf"(?:{_CLOCK}|{_HOUR}"
+        rf"|\d\d?(?= ?- ?\d\d?(?::\d\d)? ?{_HALF})) ?- ?(?:{_CLOCK}|{_HOUR})(?!\w)",
+        _span,
+    ),
     TokenClass("clock", rf"{_CLOCK}(?![\w:])", _time),
     TokenClass("hour", rf"{_HOUR}(?!\w)", _time),
     TokenClass("ratio", r"\d{1,5}(?::\d{1,5}){1,3}(?![\w:])", _ratio),
-]  # fmt: skip
+]

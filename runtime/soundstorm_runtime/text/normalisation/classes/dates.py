@@ -9,7 +9,9 @@ from ..token_class import MONTHS, Match, TokenClass, after, before, spell
 from .clock_times import ZONE, clock
 
 _ABBREVIATED = ["sept", *(month[:3] for month in MONTHS if month != "may")]
-_NAMES = "|".join(form for name in (*MONTHS, *_ABBREVIATED) for form in (name.capitalize(), name.upper(), name))
+_NAMES = "|".join(
+    form for name in (*MONTHS, *_ABBREVIATED) for form in (name.capitalize(), name.upper(), name)
+)
 MONTH = rf"(?:{_NAMES})\b\.?"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])(?:st|nd|rd|th)?"
 _YEAR = r"(?:1\d{3}|20\d\d)"
@@ -48,7 +50,9 @@ def _year_last(match: Match) -> str | None:
 def _month_day(match: Match) -> str | None:
     """Read `Nov. 22, 2024`, `july 25 2012`, `Jan-15`, `June 5-7`."""
     found = re.match(rf"({MONTH})[ -]({_DAY})(?:-({_DAY}))?(?:,? ({_YEAR}))?$", match[0])
-    if not found or (found[1] in ("may", "march", "mar") and not found[4] and after(match, 2)[:2].strip().isalpha()):
+    if not found or (
+        found[1] in ("may", "march", "mar") and not found[4] and after(match, 2)[:2].strip().isalpha()
+    ):
         return None
     days = " to ".join(ordinal(re.sub(r"\D", "", day)) for day in (found[2], found[3]) if day)
     return f"{month_name(found[1])} {days}" + (f", {year(found[4])}" if found[4] else "")
@@ -95,15 +99,29 @@ def _era(match: Match) -> str:
 
 
 CLASSES = [
-    TokenClass("year_first", rf"\d{{4}}(?:-\d\d?-\d\d?|/\d\d?/\d\d?|\.\d\d?\.\d\d?)(?:{_TIME})?(?![\w/-])", _year_first),
-    TokenClass("year_last", r"\d\d?(?:/\d\d?/(?:\d{4}|\d\d)|-\d\d?-\d{4}|\.\d\d?\.\d{4})(?![\w/-])", _year_last),
-    TokenClass("month_day", rf"{MONTH}[ -]{_DAY}(?:-{_DAY})?\b(?![:.,%/]?\d| ?[AaPp]\.?[Mm]\b)(?:,? {_YEAR}\b(?!-))?",
-               _month_day),
+    TokenClass(
+        "year_first",
+        rf"\d{{4}}(?:-\d\d?-\d\d?|/\d\d?/\d\d?|\.\d\d?\.\d\d?)(?:{_TIME})?(?![\w/-])",
+        _year_first,
+    ),
+    TokenClass(
+        "year_last", r"\d\d?(?:/\d\d?/(?:\d{4}|\d\d)|-\d\d?-\d{4}|\.\d\d?\.\d{4})(?![\w/-])", _year_last
+    ),
+    TokenClass(
+        "month_day",
+        rf"{MONTH}[ -]{_DAY}(?:-{_DAY})?\b(?![:.,%/]?\d"
+        rf"| ?[AaPp]\.?[Mm]\b)(?:,? {_YEAR}\b(?!-))?",
+        _month_day,
+    ),
     TokenClass("day_month", rf"{_DAY}(?:-{_DAY})? (?:of )?{MONTH}(?!\w)(?:,? {_YEAR}\b(?!-))?", _day_month),
     TokenClass("month_year", rf"{MONTH} {_YEAR}\b(?!-)", _month_year),
-    TokenClass("month", r"(?:[Jj]an|[Ff]eb|[Aa]pr|[Aa]ug|[Ss]ept?|[Oo]ct|[Nn]ov|[Dd]ec|Mar|Jun|Jul|SEPT?|OCT|NOV|DEC|JAN|FEB|APR|AUG)\.",
-               _month),
+    TokenClass(
+        "month",
+        r"(?:[Jj]an|[Ff]eb|[Aa]pr|[Aa]ug|[Ss]ept?|[Oo]ct|[Nn]ov|[Dd]ec|Mar|Jun|Jul|SEPT?"
+        r"|OCT|NOV|DEC|JAN|FEB|APR|AUG)\.",
+        _month,
+    ),
     TokenClass("years", r"(?:1[1-9]\d\d|20\d\d)[-/](?:\d{4}|\d\d)(?![\w/-]|\.\d)", _years),
     TokenClass("decades", r"'?(?:\d{2,3}0|\d0)'?s(?:-'?(?:\d{3}0|\d0)'?s)?(?!\w)", _decades),
     TokenClass("era", r"\d{1,4} ?(?:BCE|BC|CE|AD|B\.C\.E?\.?|A\.D\.)(?!\w)", _era),
-]  # fmt: skip
+]

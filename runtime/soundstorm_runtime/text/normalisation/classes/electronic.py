@@ -9,13 +9,16 @@ from ..token_class import Match, TokenClass, before, spell
 
 _SIGNS = {
     ".": "dot", "@": "at", "/": "slash", ":": "colon", "_": "underscore", "-": "dash", "?": "question mark",
-    "=": "equals", "&": "ampersand", "#": "hash", "%": "percent", "~": "tilde", "+": "plus", "\\": "backslash",
+    "=": "equals", "&": "ampersand", "#": "hash", "%": "percent", "~": "tilde", "+": "plus",
+    "\\": "backslash",
     ",": "comma", ";": "semicolon", "!": "exclamation mark", "*": "asterisk", "$": "dollar",
 }  # fmt: skip
 _SPELLED = frozenset(
     (
-        "www http https ftp sftp ssh html htm xml css php asp pdf png jpg jpeg gif svg mp csv tsv sql exe txt "
-        "yml py js ts cpp rs sh gz usr src tmp cfg docx xlsx pptx flac ogg id url api ai io uk eu de fr nl pl "
+        "www http https ftp sftp ssh html htm xml css php asp pdf png jpg jpeg gif svg mp csv tsv sql "
+        "exe txt "
+        "yml py js ts cpp rs sh gz usr src tmp cfg docx xlsx pptx flac ogg id url api ai io uk eu de fr "
+        "nl pl "
         "ru cn jp ch br au nz se dk fi cz tv fm gg ly bbc cnn ibm npr nhs cdn dns ip uri"
     ).split()
 )
@@ -80,13 +83,23 @@ def _hashtag(match: Match) -> str:
 
 _LABEL = r"[A-Za-z0-9](?:[\w-]{0,61}\w)?"
 CLASSES = [
-    TokenClass("email", r"[A-Za-z0-9][\w.+&-]{0,63}@[A-Za-z0-9][\w-]{0,62}(?:\.[\w-]{1,63}){1,8}(?:/[\w./-]{0,99}\w)?",
-               _address),
+    TokenClass(
+        "email",
+        r"[A-Za-z0-9][\w.+&-]{0,63}@[A-Za-z0-9][\w-]{0,62}(?:\.[\w-]{1,63}){1,8}(?:/[\w./-]{0,99}\w)?",
+        _address,
+    ),
     TokenClass("url", r"(?:https?|s?ftp|file|ssh|wss?|git|HTTPS?)://[^\s<>\"]{1,1000}", _address),
-    TokenClass("domain", rf"(?:{_LABEL}\.){{1,8}}(?:[a-z][a-z0-9_-]{{0,30}}|(?:{_TOP_LEVEL})\b)(?![\w@])(?!\.[a-z]\b)"
-               r"(?::\d{2,5})?(?:/[^\s<>\",;]{0,500}[\w/])?", _domain_or_file),
-    TokenClass("path", r"(?:~|\.{1,2})?/[\w.-]{1,99}(?:/[\w.-]{1,99}){1,30}/?|[A-Z]:\\[\w\\. -]{0,200}\w", _address),
+    TokenClass(
+        "domain",
+        rf"(?:{_LABEL}\.){{1,8}}(?:[a-z][a-z0-9_-]{{0,30}}"
+        rf"|(?:{_TOP_LEVEL})\b)(?![\w@])(?!\.[a-z]\b)"
+        r"(?::\d{2,5})?(?:/[^\s<>\",;]{0,500}[\w/])?",
+        _domain_or_file,
+    ),
+    TokenClass(
+        "path", r"(?:~|\.{1,2})?/[\w.-]{1,99}(?:/[\w.-]{1,99}){1,30}/?|[A-Z]:\\[\w\\. -]{0,200}\w", _address
+    ),
     TokenClass("extension", r"\.(?:NET|[a-z]{2,6})(?![\w.])", _extension),
     TokenClass("handle", r"@[A-Za-z_]\w{1,30}", _handle),
     TokenClass("hashtag", r"#[A-Za-z]\w{1,60}", _hashtag),
-]  # fmt: skip
+]

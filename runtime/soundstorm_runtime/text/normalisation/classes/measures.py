@@ -1,4 +1,4 @@
-"""Numbers with units: `5 µg`, `10 kWh`, `60 mph`, `12 µg/m³`, `1/2 lb`, `3h 20m`, `6'2"`, `2x8 m`, `2m views`."""
+"""Numbers with units: `5 µg`, `60 mph`, `12 µg/m³`, `1/2 lb`, `3h 20m`, `6'2"`, `2x8 m`, `2m views`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ _ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^)"  # after a space they are rather a let
 _WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:\^-[12])?(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
 _MIXED = r"(?:\d{1,4} )?\d{1,3}/\d{1,3}"
 _AMOUNT = re.compile(rf"(-?)({_MIXED}|{NUMBER})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL)
-_LENGTHS = re.compile(
-    r"(\d{1,4}) ?(d|days?|h|hrs?|m|mins?|s|secs?)(?![a-z])", re.IGNORECASE
-)
+_LENGTHS = re.compile(r"(\d{1,4}) ?(d|days?|h|hrs?|m|mins?|s|secs?)(?![a-z])", re.IGNORECASE)
 _LENGTH_NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _COUNTED = (
-    r"(?=[ -](?!meters|hurdles|sprints?|races?|records?|finals?|dashes|is|was|as|has|this|across|towards|always"
-    r"|apart|deep|wide|high|tall|long)(?:people\b|[a-z]{2,16}s\b|(?:[a-z]{3,12} )(?:users|views|people|downloads)\b))"
+    r"(?=[ -](?!meters|hurdles|sprints?|races?|records?|finals?|dashes|is|was|as|has|this|across|towards"
+    r"|always"
+    r"|apart|deep|wide|high|tall|long)(?:people\b|[a-z]{2,16}s\b|(?:[a-z]{3,12} )(?:users|views|people"
+    r"|downloads)\b))"
 )
 _ATTRIBUTE = re.compile(
-    r" (?!(?:wide|long|tall|deep|high|thick|x|by|of|and|or|in|is|are|was|to|from|at|apart|off|above|below|on)\b)[a-z]"
+    r" (?!(?:wide|long|tall|deep|high|thick|x|by|of|and|or|in|is|are|was|to|from|at|apart|off|above|below"
+    r"|on)\b)[a-z]"
 )
 _DIRECTIONS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 
@@ -92,11 +93,19 @@ def _is_a_word(match: Match, number: str, sign: str) -> bool:
     spaced = " " in match[0].rstrip()[len(number) :]
     following = after(match, 12)
     if sign in ("in", "mil", "mi", "pt", "pp", "yo", "kn") and spaced:
-        return bool(re.match(r" ?[a-z]| [A-Z\d]", following)) and not re.match(r" (?:x|by|tall|wide|long|deep|high|thick|of)\b", following)
+        return bool(re.match(r" ?[a-z]| [A-Z\d]", following)) and not re.match(
+            r" (?:x|by|tall|wide|long|deep|high|thick|of)\b", following
+        )
     if not spaced and sign in ("K", "B", "M", "G", "T") and not before(match, 1).startswith("-"):
         return sign != "T" or "." not in number
-    return not spaced and sign == "s" and number.isdigit() and number.endswith("0") and len(number) > 1 and number != "10" and (
-        len(number) == 4 or before(match, 4).lower() == "the "
+    return (
+        not spaced
+        and sign == "s"
+        and number.isdigit()
+        and number.endswith("0")
+        and len(number) > 1
+        and number != "10"
+        and (len(number) == 4 or before(match, 4).lower() == "the ")
     )
 
 
@@ -169,17 +178,43 @@ def _millions(match: Match) -> str:
     return f"{cardinal(match[0].rstrip('kKmMbBn '))} {scale}"
 
 
-_RATES = "km/h|m/s|ft/s|mi/h|MB/s|GB/s|KB/s|kB/s|Mb/s|Gb/s|mg/dL|mg/L|µg/m\\^3|kg/m\\^3|g/L|g/cm\\^3|m/s\\^2|W/m\\^2"
+_RATES = (
+    r"km/h|m/s|ft/s|mi/h|MB/s|GB/s|KB/s|kB/s|Mb/s|Gb/s|mg/dL|mg/L|µg/m\^3|kg/m\^3|g/L|g/cm\^3|m/s\^2|W/m\^2"
+)
 CLASSES = [
-    TokenClass("angle", r"-?\d{1,3}(?:\.\d{1,9})?°(?: ?[NSEW]\b| ?\d{1,2}' ?(?:\d{1,2}(?:\.\d{1,4})?\" ?)?[NSEW]?\b)", _angle),
-    TokenClass("feet_and_inches", r"\d{1,3}' ?(?:\d{1,2}(?:\.\d)?|\d{1,2} \d/\d|\d/\d)(?:\"|'')|\d{1,2}'(?:1[01]|\d)(?![\w'])", _feet_and_inches),
+    TokenClass(
+        "angle",
+        r"-?\d{1,3}(?:\.\d{1,9})?°(?: ?[NSEW]\b"
+        r"| ?\d{1,2}' ?(?:\d{1,2}(?:\.\d{1,4})?\" ?)?[NSEW]?\b)",
+        _angle,
+    ),
+    TokenClass(
+        "feet_and_inches",
+        r"\d{1,3}' ?(?:\d{1,2}(?:\.\d)?|\d{1,2} \d/\d|\d/\d)(?:\"|'')"
+        r"|\d{1,2}'(?:1[01]|\d)(?![\w'])",
+        _feet_and_inches,
+    ),
     TokenClass("quoted", r"\d{1,4}(?:\.\d{1,3})?(?:\"|'(?=[\s,.;)]|$))", _quoted),
-    TokenClass("dimensions", rf"{NUMBER}[\"']?(?: ?[xX] ?{NUMBER}[\"']?| [×] {NUMBER}[\"']?(?= ?(?:{_UNIT})(?!\w))|×{NUMBER}){{1,3}}(?: ?(?:{_WITH_UNIT}))?(?!\w| ?[=])",
-               _dimensions),
-    TokenClass("length_of_time", r"\d{1,4} ?(?:d|h|hrs?|days?) ?\d{1,2} ?(?:h|m|mins?)(?: ?\d{1,2} ?s(?:ecs?)?)?\b|\d{1,3} ?m(?:in)? ?\d{1,2} ?s(?:ec)?\b|\d{1,2}h\d\d\b",
-               _length_of_time),
+    TokenClass(
+        "dimensions",
+        rf"{NUMBER}[\"']?(?: ?[xX] ?{NUMBER}[\"']?"
+        rf"| [×] {NUMBER}[\"']?(?= ?(?:{_UNIT})(?!\w))"
+        rf"|×{NUMBER}){{1,3}}(?: ?(?:{_WITH_UNIT}))?(?!\w| ?[=])",
+        _dimensions,
+    ),
+    TokenClass(
+        "length_of_time",
+        r"\d{1,4} ?(?:d|h|hrs?|days?) ?\d{1,2} ?(?:h|m"
+        r"|mins?)(?: ?\d{1,2} ?s(?:ecs?)?)?\b"
+        r"|\d{1,3} ?m(?:in)? ?\d{1,2} ?s(?:ec)?\b|\d{1,2}h\d\d\b",
+        _length_of_time,
+    ),
     TokenClass("millions", rf"{NUMBER}(?:[mMkK]|[bB]n?){_COUNTED}", _millions),
-    TokenClass("measure", rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})|-)?{_WITH_UNIT}", _measure),
+    TokenClass(
+        "measure",
+        rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})|-)?{_WITH_UNIT}",
+        _measure,
+    ),
     TokenClass("per_unit", r"\d{1,9}/(?:[A-Za-z]{1,4})(?![\w/])", _per_unit),
     TokenClass("rate", rf"(?:{_RATES})(?!\w)", _rate),
-]  # fmt: skip
+]

@@ -28,7 +28,8 @@ def _of(country: str, names: tuple[str, str, str, str] = _DOLLAR) -> tuple[str, 
 
 
 _CODES = {
-    "US$": _of("u s"), "USD": _of("u s"), "CA$": _of("canadian"), "C$": _of("canadian"), "CAD": _of("canadian"),
+    "US$": _of("u s"), "USD": _of("u s"), "CA$": _of("canadian"), "C$": _of("canadian"),
+    "CAD": _of("canadian"),
     "A$": _of("australian"), "AU$": _of("australian"), "AUD": _of("australian"), "HK$": _of("hong kong"),
     "HKD": _of("hong kong"), "NZ$": _of("new zealand"), "NZD": _of("new zealand"), "S$": _of("singapore"),
     "SG$": _of("singapore"), "SGD": _of("singapore"), "NT$": _of("taiwan"), "TWD": _of("taiwan"),
@@ -38,8 +39,10 @@ _CODES = {
     "RMB": ("yuan", "yuan", "", ""), "CN¥": ("yuan", "yuan", "", ""), "INR": _SIGNS["₹"], "Rs.": _SIGNS["₹"],
     "Rs": _SIGNS["₹"], "KRW": _SIGNS["₩"], "RUB": _SIGNS["₽"], "TRY": _SIGNS["₺"], "UAH": _SIGNS["₴"],
     "NGN": _SIGNS["₦"], "PHP": _SIGNS["₱"], "ILS": _SIGNS["₪"], "THB": _SIGNS["฿"], "BTC": _SIGNS["₿"],
-    "CHF": ("swiss franc", "swiss francs", "centime", "centimes"), "PLN": ("zloty", "zloty", "grosz", "groszy"),
-    "SEK": ("swedish krona", "swedish kronor", "", ""), "NOK": ("norwegian krone", "norwegian kroner", "", ""),
+    "CHF": ("swiss franc", "swiss francs", "centime", "centimes"),
+    "PLN": ("zloty", "zloty", "grosz", "groszy"),
+    "SEK": ("swedish krona", "swedish kronor", "", ""),
+    "NOK": ("norwegian krone", "norwegian kroner", "", ""),
     "DKK": ("danish krone", "danish kroner", "", ""), "CZK": ("czech koruna", "czech korunas", "", ""),
     "HUF": ("forint", "forints", "", ""), "ZAR": ("rand", "rand", "cent", "cents"),
     "AED": ("dirham", "dirhams", "", ""), "SAR": ("riyal", "riyals", "", ""),
@@ -50,16 +53,25 @@ _SCALES = {
     "k": "thousand", "m": "million", "mn": "million", "mm": "million", "mil": "million", "bn": "billion",
     "b": "billion", "bil": "billion", "t": "trillion", "tn": "trillion", "tr": "trillion",
 }  # fmt: skip
-_SCALE = r"(?:[ -]?(?:hundred|thousand|million|billion|trillion)\b| ?(?:[kKmMbB]|mn|MM|bn|Bn|BN|tn|T|mil|bil)(?![\w']))"
+_SCALE = (
+    r"(?:[ -]?(?:hundred|thousand|million|billion|trillion)\b"
+    r"| ?(?:[kKmMbB]|mn|MM|bn|Bn|BN|tn|T|mil|bil)(?![\w']))"
+)
 _ANY = alternatives(_CURRENCIES)
 _PREFIX = rf"[-+]?(?:{_ANY}) ?-?"
 _PER = r"(?: ?/ ?[A-Za-z]{1,10}\b)?"
-_PARTS = re.compile(rf"(-)?(?P<currency>{_ANY}) ?(?P<minus>-)?(?P<amount>{NUMBER})(?P<scale>{_SCALE})?(?:\s?/ ?(?P<per>\w+))?")
-_BEHIND = re.compile(rf"(?P<amount>-?{NUMBER})(?P<scale>{_SCALE})? ?(?P<currency>{_ANY})(?: ?/ ?(?P<per>\w+))?")
+_PARTS = re.compile(
+    rf"(-)?(?P<currency>{_ANY}) ?(?P<minus>-)?(?P<amount>{NUMBER})(?P<scale>{_SCALE})?(?:\s?/ ?(?P<per>\w+))?"
+)
+_BEHIND = re.compile(
+    rf"(?P<amount>-?{NUMBER})(?P<scale>{_SCALE})? ?(?P<currency>{_ANY})(?: ?/ ?(?P<per>\w+))?"
+)
 _ATTRIBUTES = re.compile(r"[ -](?:bills?|notes?|coins?|tickets?|tip|budget|deal|fine|fee|gift)\b")
 
 
-def _amount(number: str, scale: str | None, names: tuple[str, str, str, str], *, attribute: bool = False) -> str:
+def _amount(
+    number: str, scale: str | None, names: tuple[str, str, str, str], *, attribute: bool = False
+) -> str:
     one, several, part, parts = names
     sign = "minus " if number.startswith("-") else ""
     whole, _, rest = number.lstrip("-").replace(",", "").partition(".")
@@ -124,6 +136,7 @@ CLASSES = [
     TokenClass("money_span", rf"{_PREFIX}{_NUMBER_SCALED} ?- ?(?:{_ANY})? ?{_NUMBER_SCALED}(?![\w%])", _span),
     TokenClass("money", rf"{_PREFIX}{_NUMBER_SCALED}{_PER}(?!\d)", _money),
     TokenClass("cents", rf"-?{NUMBER} ?¢", _cents),
-    TokenClass("money_behind", rf"-?{NUMBER}(?:{_SCALE})? ?(?:[£€¥₹₩₽₺₴₦₱₫₪฿₿]|{_BEHIND_A_NUMBER}\b){_PER}",
-               _money),
-]  # fmt: skip
+    TokenClass(
+        "money_behind", rf"-?{NUMBER}(?:{_SCALE})? ?(?:[£€¥₹₩₽₺₴₦₱₫₪฿₿]|{_BEHIND_A_NUMBER}\b){_PER}", _money
+    ),
+]

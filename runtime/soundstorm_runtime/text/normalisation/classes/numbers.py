@@ -9,8 +9,10 @@ from ..token_class import NUMBER, WHOLE, Match, TokenClass, after, before, spell
 from .symbols import power
 
 _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
-_FAMILIAR = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty",
-             "7/11": "seven eleven", "60/40": "sixty forty", "80/20": "eighty twenty"}  # fmt: skip
+_FAMILIAR = {
+    "24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty",
+    "7/11": "seven eleven", "60/40": "sixty forty", "80/20": "eighty twenty",
+}  # fmt: skip
 _MATHEMATICAL = re.compile(r"^ ?[-+*/=×÷^<>≤≥≠]|^ ?\d{1,9}(?:\.\d+)? ?[=+×÷*≠≤≥]")
 
 
@@ -118,13 +120,22 @@ def _year_of_two_digits(match: Match) -> str:
 
 CLASSES = [
     TokenClass("letter_in_brackets", r"\d{2,4}\([a-z]\)(?:\(\d{1,2}\))?", _letter_in_brackets),
-    TokenClass("scientific", rf"-?{NUMBER} ?[x×*·] ?10\^[-+]?\d{{1,4}}|-?(?:\d{{1,9}}\.\d{{1,20}}[eE][-+]?\d{{1,3}}|\d{{1,9}}(?:e|E[-+])[-+]?\d{{1,3}})(?!\w)",
-               _scientific),
-    TokenClass("power", rf"-?{NUMBER}\^(?:[-+]?\d{{1,4}}|\([-+]?\d{{1,4}}\)|\{{[-+]?\d{{1,4}}\}}|n\b)", _power),
+    TokenClass(
+        "scientific",
+        rf"-?{NUMBER} ?[x×*·] ?10\^[-+]?\d{{1,4}}"
+        rf"|-?(?:\d{{1,9}}\.\d{{1,20}}[eE][-+]?\d{{1,3}}|\d{{1,9}}(?:e"
+        rf"|E[-+])[-+]?\d{{1,3}})(?!\w)",
+        _scientific,
+    ),
+    TokenClass(
+        "power", rf"-?{NUMBER}\^(?:[-+]?\d{{1,4}}|\([-+]?\d{{1,4}}\)|\{{[-+]?\d{{1,4}}\}}|n\b)", _power
+    ),
     TokenClass("numbered", r"(?:#|\b[Nn][Oo]s?\. ?)(?=\d)" + WHOLE, _numbered),
     TokenClass("ordinal_range", r"\d{1,4}(?:st|nd|rd|th)-\d{1,4}(?:st|nd|rd|th)\b", _ordinal_range),
     TokenClass("ordinal", rf"{WHOLE}(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
-    TokenClass("fraction", r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)", _fraction),
+    TokenClass(
+        "fraction", r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)", _fraction
+    ),
     TokenClass("out_of", r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
     TokenClass("range", rf"{NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
     TokenClass("difference", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
@@ -132,4 +143,4 @@ CLASSES = [
     TokenClass("times_as_much", rf"{NUMBER}x(?!\w)", _times_as_much),
     TokenClass("year_of_two_digits", r"'\d\d(?!\w)", _year_of_two_digits),
     TokenClass("number", rf"{NUMBER}(?![A-Za-z])", _number),
-]  # fmt: skip
+]

@@ -17,7 +17,9 @@ def _serial(match: Match) -> str:
 def _piece(piece: str) -> str:
     if piece.isdigit():
         return identifier(piece)
-    spelled = len(piece) == 1 or not re.search("[aeiouyAEIOUY]", piece) or (piece.isupper() and len(piece) < 4)
+    spelled = (
+        len(piece) == 1 or not re.search("[aeiouyAEIOUY]", piece) or (piece.isupper() and len(piece) < 4)
+    )
     return spell(piece) if spelled else piece.lower()
 
 

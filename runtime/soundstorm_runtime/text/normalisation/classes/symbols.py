@@ -40,7 +40,8 @@ NAMES = GREEK | {
     ">": "greater than", "\\": "backslash", "#": "hash",
 }  # fmt: skip
 _TYPED = {
-    "!=": "not equal to", "=/=": "not equal to", "==": "equals", "===": "equals", "<=": "less than or equal to",
+    "!=": "not equal to", "=/=": "not equal to", "==": "equals", "===": "equals",
+    "<=": "less than or equal to",
     ">=": "greater than or equal to", "->": "to", "-->": "to", "=>": "implies", "<->": "to and from",
     "&&": "and", "||": "or", "+/-": "plus or minus", "+-": "plus or minus", "<>": "not equal to",
     ":=": "equals", "~=": "approximately", "<<": "much less than", ">>": "much greater than",
@@ -51,7 +52,10 @@ _OPERATORS = {"*": "times", "-": "minus", "~": "about", "|": ",", "^": "to the p
 
 def power(exponent: str) -> str:
     """Read an exponent: `2` -> `squared`, `-6` -> `to the power of minus six`, `n` -> `to the power of n`."""
-    return _POWERS.get(exponent) or f"to the power of {cardinal(exponent) if exponent[-1].isdigit() else exponent}"
+    return (
+        _POWERS.get(exponent)
+        or f"to the power of {cardinal(exponent) if exponent[-1].isdigit() else exponent}"
+    )
 
 
 def _exponent(match: Match) -> str:
@@ -75,7 +79,7 @@ def _operator(match: Match) -> str | None:
     spaced = last.endswith(" ") and following.startswith(" ")
     glued = last[-1:].isalnum() and following[:1].isalnum()
     if sign == "~":
-        return "about" if following[:1].isdigit() or following[:1] in "$£€" and following else ""
+        return "about" if following[:1].isdigit() or (following[:1] in "$£€" and following) else ""
     if sign == "*":
         return "times" if spaced or glued else ""
     if sign == "|":

@@ -8,8 +8,10 @@ from ..number_words import cardinal, digits
 from ..token_class import Match, TokenClass, before, spell
 
 _CODE = re.compile(
-    r"(?:\b(?:pin|otp|code|passcode|password|ext|extension|zip|postcode|ending in|ends in|account|acct|a/c|flight"
-    r"|serial|confirmation|reference|ref|case|ticket|tracking|routing)\b(?:'s)?(?: number| no)?(?: is| was|:|\.| #)*"
+    r"(?:\b(?:pin|otp|code|passcode|password|ext|extension|zip|postcode|ending in|ends in|account|acct"
+    r"|a/c|flight"
+    r"|serial|confirmation|reference|ref|case|ticket|tracking|routing)\b(?:'s)?(?: number| no)?(?: is"
+    r"| was|:|\.| #)*"
     r"|\b(?:dial|call|text|sms|press)) $",
     re.IGNORECASE,
 )
@@ -34,7 +36,8 @@ def _vanity(match: Match) -> str:
     """Read `1-800-GO-2-HAUL`."""
     groups = match[0].split("-")
     read = [
-        f"{digits(g[0])} hundred" if g in ("800", "900") else digits(g) if g.isdigit() else g.lower() for g in groups
+        f"{digits(g[0])} hundred" if g in ("800", "900") else digits(g) if g.isdigit() else g.lower()
+        for g in groups
     ]
     return ", ".join([*read[:2], " ".join(read[2:])])
 
@@ -49,7 +52,9 @@ def _version(match: Match) -> str | None:
     if match[0][0] in "vV" and before(match, 1)[-1:].isalnum():
         return None
     parts = match[0].lstrip("vV").split(".")
-    read = " point ".join(cardinal(part) if len(part) < 3 and part != "00" else digits(part) for part in parts)
+    read = " point ".join(
+        cardinal(part) if len(part) < 3 and part != "00" else digits(part) for part in parts
+    )
     return f"version {read}" if match[0][0] in "vV" else read
 
 
@@ -63,12 +68,22 @@ def _code(match: Match) -> str | None:
 CLASSES = [
     TokenClass("ip", r"(?:\d{1,3}\.){3}\d{1,3}(?:[:/]\d{1,5})?(?![\w.]\w)", _ip),
     TokenClass("vanity", r"1-\d{3}-(?=[A-Z\d-]*[A-Z])[A-Z\d]{1,7}(?:-[A-Z\d]{1,7}){0,3}(?!\w)", _vanity),
-    TokenClass("telephone", r"(?:\+\d{1,3}[ .-]?|1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?:-\d{1,4}|,? ?(?:x|ext\.?) ?\d{1,5})?(?![\w-])"
-               r"|\+1?\(\d{3}\) ?\d{3}-\d{4}(?![\w-])", _groups),
+    TokenClass(
+        "telephone",
+        r"(?:\+\d{1,3}[ .-]?|1[ .-])?(?:\(\d{3}\) ?"
+        r"|\d{3}[ .-])\d{3}[ .-]\d{4}(?:-\d{1,4}|,? ?(?:x|ext\.?) ?\d{1,5})?(?![\w-])"
+        r"|\+1?\(\d{3}\) ?\d{3}-\d{4}(?![\w-])",
+        _groups,
+    ),
     TokenClass("international", r"\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?![\w,]\d)", _groups),
-    TokenClass("spaced", r"(?:\d{4} \d{3} \d{3,4}|0\d{1,4} \d{3,4} \d{3,4}|0\d{3,4} \d{5,7}|\(0\d{1,4}\) ?\d{3,4}[ -]\d{3,4}|\d{4}(?:[ -]\d{4}){2,3})(?![\w,]\d|\d| \d)", _groups),
+    TokenClass(
+        "spaced",
+        r"(?:\d{4} \d{3} \d{3,4}|0\d{1,4} \d{3,4} \d{3,4}|0\d{3,4} \d{5,7}"
+        r"|\(0\d{1,4}\) ?\d{3,4}[ -]\d{3,4}|\d{4}(?:[ -]\d{4}){2,3})(?![\w,]\d|\d| \d)",
+        _groups,
+    ),
     TokenClass("local", r"\d{3}-\d{4}(?![\w-])", _groups),
     TokenClass("groups", r"\d{1,15}(?:-\d{1,15}){2,8}(?![\w-])", _groups),
     TokenClass("version", r"[vV]\d{1,4}(?:\.\d{1,6}){1,5}(?!\w)|\d{1,4}(?:\.\d{1,6}){2,5}(?!\w)", _version),
     TokenClass("code", r"(?=[A-Za-z]{0,9}\d)[A-Za-z\d]{3,16}(?![\w.,/:-]\w|%|\w)", _code),
-]  # fmt: skip
+]
