@@ -70,10 +70,11 @@ _OTHERS = {
     "kWp": ("kilowatt peak", "kilowatts peak"),
 }  # fmt: skip
 _INVARIABLE = ("hertz", "lux")
-_PER_ONE = {"s": "second", "h": "hour", "hr": "hour", "d": "day", "day": "day", "min": "minute",
-            "mo": "month", "mth": "month", "wk": "week", "yr": "year", "y": "year", "a": "year", "pp": "person",
-            "ea": "each",
-            "pc": "piece", "px": "pixel", "in": "inch", "sqft": "square foot", "m": "meter"}  # fmt: skip
+_PER_ONE = {
+    "s": "second", "h": "hour", "hr": "hour", "d": "day", "day": "day", "min": "minute", "mo": "month",
+    "mth": "month", "wk": "week", "yr": "year", "y": "year", "a": "year", "pp": "person", "ea": "each",
+    "pc": "piece", "px": "pixel", "in": "inch", "sqft": "square foot", "m": "meter",
+}  # fmt: skip
 
 
 def _with_prefixes() -> dict[str, tuple[str, str]]:
