@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from soundstorm_runtime.errors import TextError
 from soundstorm_runtime.text.sentences import PAUSES, normalise
 from soundstorm_runtime.text.stressed_lexicon import StressedLexicon
 
@@ -20,6 +19,7 @@ from ..corpus_config import CorpusConfig
 from ..kokoro_teacher import DURATION_SAMPLES, F0_RATE, LOWEST_F0, SAMPLE_RATE, Kokoro, Speaker, Speech
 from ..recording import Recording, Sound
 from ..shipped_lexicon import shipped_lexicon
+from .everyday import everyday_sentences
 from .fortunes import FORTUNES
 
 CLEAREST = "jm_kumo"  # the style whose manner of speaking English is understood best (benchmarks/styles.py)
@@ -55,8 +55,7 @@ def kokoro_recordings(config: CorpusConfig) -> Iterator[Recording]:
         raise CorpusError(
             f"blends is {config.blends} with voices {list(voices)}, expected 0 to 1, and 1 without voices"
         )
-    sentences = fortune_texts(read_dictionary())
-    random.Random(0).shuffle(sentences)
+    sentences = teacher_sentences()
     for number, text in enumerate(sentences[: config.utterances or None]):
         block, place = divmod(number, PER_BLEND)
         rng = np.random.default_rng([7, block])
@@ -80,6 +79,16 @@ def _lexicon() -> StressedLexicon:
     if not isinstance(lexicon, StressedLexicon):
         raise CorpusError("the lexicon of the package has no stress; install the package again")
     return lexicon
+
+
+def teacher_sentences() -> list[str]:
+    """Return all sentences that the teacher speaks, in an order that stays; a fifth is everyday talk."""
+    known = read_dictionary()
+    written = fortune_texts(known)
+    composed = [text for text in everyday_sentences(len(written) // 4) if _has_known_words(text, known)]
+    sentences = [*written, *composed]
+    random.Random(0).shuffle(sentences)
+    return sentences
 
 
 @cache
@@ -113,10 +122,11 @@ def _is_speakable(sentence: str, known: Container[str]) -> bool:
         return False
     if sentence.count('"') % 2 or len(sentence.split()) > _LONGEST_SENTENCE:
         return False
-    try:
-        words = [word.rstrip(PAUSES) for word in normalise(sentence).split()]
-    except TextError:
-        return False
+    return _has_known_words(sentence, known)
+
+
+def _has_known_words(sentence: str, known: Container[str]) -> bool:
+    words = [word.rstrip(PAUSES) for word in normalise(sentence).split()]
     return bool(words) and all(_is_known(word, known) for word in words)
 
 

