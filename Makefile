@@ -1,4 +1,11 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.10 or newer and make.
+#
+#   make demo              install, export the shipped voice, speak one sentence to build/hello.wav
+#   make test              the same, then lint, types and all tests
+#   make test ROOM=text    the tests of one room alone: every tests/**/text
+#   make lint              ruff and mypy
+#   make docs              the documentation as a site, in build/site
+#   make samples           the sound files in docs/samples
 
 PYTHON ?= python3
 
@@ -13,11 +20,14 @@ INSTALLED := .venv/installed
 REFERENCES := .venv/references
 SOURCES := $(shell find soundstorm_edge export runtime -name '*.py')
 
-# Install a Debian package where that takes no question: as root.
+# Install a Debian package, where we are root and need not ask.
 APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: demo test lint flite chromium clean
+# The folders of tests that `make test ROOM=...` runs.
+ROOMS = $(wildcard tests/$(ROOM) tests/*/$(ROOM))
+
+.PHONY: demo test lint docs samples flite chromium clean
 .DELETE_ON_ERROR:
 
 demo: build/voice/bundle.json
@@ -25,13 +35,26 @@ demo: build/voice/bundle.json
 	@$(BIN)/soundstorm say build/voice -o build/hello.wav \
 		"Hello there. This voice was trained from scratch, and it speaks without a graphics card."
 
+ifdef ROOM
+test: $(INSTALLED)
+	$(if $(ROOMS),,$(error no folder tests/$(ROOM) or tests/*/$(ROOM); give the name of a room, such as ROOM=text))
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ROOMS)
+else
 test: demo lint flite chromium $(REFERENCES)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+endif
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
+samples: build/voice/bundle.json
+	$(BIN)/python -m scripts.make_samples build/voice docs/samples
 
 build/voice/bundle.json: voices/flite-multi.pt $(SOURCES) | $(INSTALLED)
 	$(BIN)/soundstorm-export $< -o build/voice
@@ -53,12 +76,12 @@ $(REFERENCES): $(INSTALLED)
 	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps onnxruntime-ep-nv-tensorrt-rtx-cu12==0.5.0
 	@touch $@
 
-# Speaks the corpus of the training tests, which are skipped, and say so, where it is absent.
+# flite speaks the corpus of the training tests; where it is absent these are skipped, by name.
 flite:
 	@{ command -v flite && ls /usr/share/games/fortunes; } >/dev/null 2>&1 || { $(APT) flite fortunes; } \
 		|| echo "flite and fortunes are absent: tests that need them are skipped; apt-get install flite fortunes" >&2
 
-# The web page's tests run in it, and the README asks the server with curl.
+# The web page's tests run in it, and the documentation calls the server with curl.
 chromium:
 	@{ command -v chromium && command -v chromedriver && command -v curl; } >/dev/null 2>&1 \
 		|| { $(APT) chromium chromium-driver curl; } \

@@ -1,0 +1,109 @@
+"""Every example runs, with a tiny voice, and leaves sound."""
+
+from __future__ import annotations
+
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run an example as `python examples/<name>.py ...`, in an empty folder."""
+
+    def run(name: str, *arguments: object) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+
+    return run
+
+
+def seconds(path: Path) -> float:
+    audio, rate = soundfile.read(path)
+    assert np.abs(audio).max() > 0
+    return len(audio) / rate
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("say", ["Good morning."]),
+        ("stream", ["Good morning."]),
+        ("language_model", ["--token-seconds", "0.001"]),
+    ],
+)
+def test_a_text_becomes_a_file(run, tiny_bundle, tmp_path, name, arguments, capsys):
+    run(name, tiny_bundle, *arguments, "-o", "out.wav")
+    assert seconds(tmp_path / "out.wav") > 0.1
+    assert capsys.readouterr().out
+
+
+def test_a_recording_becomes_a_voice(run, tiny_bundle, tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 44100 * 3)
+    soundfile.write(tmp_path / "guest.wav", noise, 44100)
+    run("voice_from_recording", tiny_bundle, tmp_path / "guest.wav", "-t", "Good morning.", "-o", "out.wav")
+    assert seconds(tmp_path / "out.wav") > 0.1
+
+
+def test_every_line_becomes_a_file(run, tiny_bundle, tmp_path):
+    (tmp_path / "texts.txt").write_text("".join(f"Number {n}.\n\n" for n in range(9)))  # more than one batch
+    run("batch", tiny_bundle, tmp_path / "texts.txt", "-o", "spoken")
+    files = sorted((tmp_path / "spoken").iterdir())
+    assert [file.name for file in files] == [f"{n:04}.wav" for n in range(9)]
+    assert all(seconds(file) > 0.1 for file in files)
+
+
+def test_callers_are_answered_and_one_hangs_up(run, tiny_bundle, capsys):
+    run("asyncio_app", tiny_bundle)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["ada", "ben", "cyd"]
+    assert lines[2] == "cyd: hung up"
+
+
+@pytest.fixture
+def url(tiny_bundle: Path, environment: dict[str, str], modules: dict[str, str]) -> Iterator[str]:
+    """Start `soundstorm serve`, and wait until it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", modules["soundstorm"], "serve", str(tiny_bundle), "--port", str(port)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as server:
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
+                    break
+                except OSError:
+                    assert server.poll() is None, server.stderr.read() if server.stderr else ""
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def test_the_server_answers_the_client(run, url, tmp_path):
+    run("server_client", "--url", url, "--text", "Good morning.", "-o", tmp_path / "out.wav")
+    assert seconds(tmp_path / "out.wav") > 0.1
+
+
+def test_all_examples_are_run_and_listed():
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    tests = Path(__file__).read_text(encoding="utf-8")
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert names
+    assert [name for name in names if f'"{name.removesuffix(".py")}"' not in tests] == []
+    assert [name for name in names if f"]({name})" not in listed] == []
