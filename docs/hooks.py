@@ -6,6 +6,7 @@ On a code host the same Markdown reads `../benchmarks/plots/step.svg`; in the si
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ PAGES = {
     "benchmarks/README.md": "benchmarks-method.md",
 }
 
+_LINK = re.compile(r"\]\(([^)\s:#]+)(#[^)\s]*)?\)")  # to a file, not to another host
+
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages and the plots."""
@@ -30,10 +33,15 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links that leave `docs/` at their places in the site."""
-    for source, name in PAGES.items():
-        markdown = markdown.replace(f"](../{source}", f"]({name}")
-    markdown = re.sub(r"\]\((?:\.\./benchmarks/)?plots/", "](plots/", markdown)
-    if page.file.src_uri in PAGES.values():  # its links start at the root, or in benchmarks/
-        markdown = re.sub(r"\]\((?:\.\./)?docs/", "](", markdown)
-    return markdown
+    """Point links at the places that their targets have in the site."""
+    folder = Path(page.file.abs_src_path).parent
+    return _LINK.sub(lambda link: f"]({_place(folder, link[1])}{link[2] or ''})", markdown)
+
+
+def _place(folder: Path, target: str) -> str:
+    """Return where a file of the repository, named as from `folder`, is in the site."""
+    path = Path(os.path.normpath(folder / target))
+    if not path.is_relative_to(ROOT):
+        return target
+    name = path.relative_to(ROOT).as_posix()
+    return PAGES.get(name) or re.sub("^(docs|benchmarks)/", "", name)
