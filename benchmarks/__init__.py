@@ -1,1 +1,1 @@
-"""Benchmarks of SoundStorm Edge: how well a voice is understood, and how fast it speaks."""
+"""Benchmarks of SoundStorm Edge: quality and speed of a voice."""

@@ -1,4 +1,4 @@
-"""Intervals that hold 95 %, by the bootstrap over sentences."""
+"""95 % intervals by the bootstrap over sentences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ RESAMPLES = 2000
 
 
 def redraw(of_sentences: np.ndarray) -> np.ndarray:
-    """Draw the values of sentences anew, `[resamples, sentences]`: the same sentences in every call.
+    """Resample the values of sentences, `[resamples, sentences]`: the same sentences in every call.
 
     What is compared is so compared on the same sentences.
     """
@@ -17,5 +17,5 @@ def redraw(of_sentences: np.ndarray) -> np.ndarray:
 
 
 def central(values: np.ndarray, digits: int = 2) -> tuple[float, ...]:
-    """Give the borders between which 95 % of the values lie."""
+    """Return the bounds between which 95 % of the values lie."""
     return tuple(round(float(edge), digits) for edge in np.percentile(values, (2.5, 97.5)))

@@ -1,8 +1,8 @@
-"""Steps as a dial between quality and speed: how one voice sounds, and what that takes, at several steps.
+"""The number of decoding steps: quality and speed of one voice at several settings.
 
 The same sentences are spoken with the same seeds at every setting, in turns, and then recognised. Words are a
-coarse measure. The mel-cepstral distance from flite, which taught the voice, is a finer one: it is compared
-sentence by sentence.
+coarse measure. The mel-cepstral distance from flite, the teacher, is a finer one: it is compared sentence
+by sentence.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Dial:
 
 
 def settings_of(own: Sequence[int]) -> list[tuple[int, ...]]:
-    """Fill up `SETTINGS` for a voice with `own` steps."""
+    """Return `SETTINGS` with a step for each level of a voice that has `own` steps."""
     fewest = fewest_steps(own)
     return [(*coarse, *fewest[len(coarse) :]) for coarse in SETTINGS if len(coarse) <= sum(fewest)]
 
@@ -113,7 +113,7 @@ def measure(
 
 
 def _interval(expected: Sequence[str], heard: Sequence[str]) -> tuple[float, ...]:
-    """Give the 95 % interval of the word error rate, in percent, by drawing the sentences anew."""
+    """Return the 95 % bootstrap interval of the word error rate, in percent, over sentences."""
     counted = [count_errors([words], [found]) for words, found in zip(expected, heard, strict=True)]
     errors = np.array([c.substitutions + c.deletions + c.insertions for c in counted])
     words = np.array([c.words for c in counted])
@@ -121,7 +121,7 @@ def _interval(expected: Sequence[str], heard: Sequence[str]) -> tuple[float, ...
 
 
 def show(result: Dial) -> str:
-    """Lay out the figures for people."""
+    """Format the figures as text."""
     rows = [
         ["steps", "passes", "RTF", "word error rate, % [95 %]", "dB from the teacher", "more than the last"]
     ]
@@ -142,10 +142,12 @@ def show(result: Dial) -> str:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--sentences", "count", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "int8", "auto"]), default="auto", show_default=True)
-@click.option("--teacher", default="rms", show_default=True, help="The voice of flite's that speaks in it.")
+@click.option(
+    "--teacher", default="rms", show_default=True, help="The voice of flite that it was trained on."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "dial.json", show_default=True)
 def main(checkpoint: Path, count: int, precision: PrecisionChoice, teacher: str, out: Path) -> None:
-    """Measure what the steps of the voice in CHECKPOINT cost, and what they give."""
+    """Measure quality and speed of the voice in CHECKPOINT at several numbers of steps."""
     models = load_voice(checkpoint)
     texts = [sentence.text for sentence in take_evenly(read_sentences(), count)]
     bundle = read_bundle(exported(models, checkpoint))

@@ -1,4 +1,4 @@
-"""How far speech is from what it should sound like: cepstra, intelligibility, perceived quality."""
+"""Distance of speech from a reference: cepstra, intelligibility, perceived quality."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def mel_cepstral_distance(one: np.ndarray, other: np.ndarray, sample_rate: int) 
 
 
 def warped_mean(costs: np.ndarray) -> float:
-    """Give the mean of `costs` `[rows, columns]` along the cheapest path from its first to its last cell.
+    """Return the mean of `costs` `[rows, columns]` along the cheapest path from its first to its last cell.
 
     The path goes down, right, or both at once (dynamic time warping).
     """
     rows, columns = costs.shape
-    # By anti-diagonals, whose cells hang on the two before alone. A cell of row i is kept at i + 1.
+    # By anti-diagonals, whose cells depend on the two before alone. A cell of row i is kept at i + 1.
     last, older = np.full(rows + 1, np.inf), np.full(rows + 1, np.inf)
     last_cells, older_cells = np.zeros(rows + 1), np.zeros(rows + 1)
     older[0] = 0

@@ -1,4 +1,4 @@
-"""The floor under a step's time: its matrix products alone, chained in one graph."""
+"""A lower bound of a step's time: its matrix products alone, chained in one graph."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Products:
         return self._node("MatMul", x, y)
 
     def shaped(self, x: ir.Value, *shape: int) -> ir.Value:
-        """See a value in another shape, which costs nothing."""
+        """Reshape a value, which costs nothing."""
         return self._node("Reshape", x, self._constant(np.array(shape, np.int64)))
 
     def give(self, *values: ir.Value) -> None:
-        """Make values outputs, so that nothing leads nowhere."""
+        """Make values outputs, so that no node is removed as unused."""
         self.outputs += values
 
     def model(self) -> ir.Model:
-        """Close the graph."""
+        """Return the graph."""
         graph = ir.Graph(
             self.inputs,
             self.outputs,

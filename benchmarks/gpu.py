@@ -67,7 +67,7 @@ class GpuResult:
 
 
 def time_of(case: Callable[[], object], repeats: int) -> Timing:
-    """Time one case by itself, after runs that do not count."""
+    """Time one case by itself, after warm-up runs."""
     return timing(interleave({"": case}, repeats, burn_in=3, rest=0)[""])
 
 
@@ -156,7 +156,7 @@ def measure(size: Size, batches: Sequence[int], repeats: int, folder: Path) -> G
 
 
 def show(result: GpuResult) -> str:
-    """Lay out the figures for people."""
+    """Format the figures as text."""
     rows = [["", "batch", "decode, ms", "step, ms", "host a step, ms", "s of audio a s", "of the floor"]]
     for case in result.cases:
         step, host = (f"{1000 * part:.2f}" if part is not None else "" for part in (case.step, case.host))

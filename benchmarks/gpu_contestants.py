@@ -1,4 +1,4 @@
-"""What the benchmark on a GPU compares: the paper's model with random weights on every engine there is."""
+"""What the GPU benchmark compares: the paper's model, with random weights, on every available engine."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Size:
 
 
 class Contestants:
-    """Makes engines of one model; `absent` tells why others could not be made."""
+    """Makes engines of one model; `absent` has the reasons why others could not be made."""
 
     def __init__(self, size: Size, folder: Path) -> None:
         self.size = size
@@ -147,7 +147,7 @@ class Contestants:
             del engine  # before the next one is made
 
     def reference_decode(self, batch: int, compiled: bool) -> Callable[[], object]:
-        """Give what soundstorm-pytorch does for the same tokens, in half precision on a GPU."""
+        """Return a decode of the same tokens by soundstorm-pytorch, in half precision on a GPU."""
         tokens = torch.from_numpy(self.feeds(self.step, batch)["semantic_tokens"]).to(self.device)
         model = self.reference.to(self.device)
         model.net.forward = torch.compile(self._forward) if compiled else self._forward

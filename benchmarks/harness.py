@@ -1,4 +1,4 @@
-"""How times are taken: side by side, after a burn-in, as medians and as ratios within a round.
+"""How times are measured: side by side, after a burn-in, as medians and as ratios within a round.
 
 A machine is never quiet. What is compared therefore runs in turns, once each in every round, so that
 all of it meets the same noise; a ratio is the median of the rounds' own ratios. Threads of a case wait
@@ -55,13 +55,13 @@ def interleave(
 
 
 def timing(seconds: Sequence[float]) -> Timing:
-    """Sum up what one case took."""
+    """Summarise the times of one case."""
     low, middle, high = np.percentile(seconds, (25, 50, 75))
     return Timing(round(middle, 5), (round(low, 5), round(high, 5)), len(seconds))
 
 
 def ratio(taken: Taken, numerator: str, denominator: str) -> float:
-    """Give the median of the rounds' ratios of two cases."""
+    """Return the median over rounds of the ratio of two cases."""
     return round(float(np.median(np.divide(taken[numerator], taken[denominator]))), 3)
 
 
@@ -71,7 +71,7 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 class Spans:
-    """Named spans of a benchmark's own time; `seconds` says how long each took."""
+    """Named spans of a benchmark's own time; `seconds` has the duration of each."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

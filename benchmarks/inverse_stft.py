@@ -53,7 +53,7 @@ def matrix_product() -> onnxruntime.InferenceSession:
 
 
 def milliseconds(function: Callable[[], object], repeats: int) -> float:
-    """Give the median time of a call, after three to warm up."""
+    """Return the median time of a call, after three warm-up calls."""
     taken = []
     for _ in range(repeats + 3):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How soon a stream is heard, what each block of it takes, and whether playback would ever wait."""
+"""Latency of streams: first audio, the time of each block, and whether playback would ever wait."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BLOCKS = ("first", "second", "later")
 
 @dataclass(frozen=True)
 class Spread:
-    """Seconds: the median, and what 95 of 100 stay below."""
+    """Seconds: the median and the 95th percentile."""
 
     median: float
     percentile_95: float
@@ -47,7 +47,7 @@ class Memory:
 
     @property
     def growth(self) -> float:
-        """What was added after the first minute."""
+        """Growth after the first minute."""
         return round(self.minutes[-1] - self.minutes[0], 1)
 
 
@@ -74,14 +74,14 @@ class Latency:
 
 
 class Timeline:
-    """What one stream took, chunk by chunk: seconds of each stage, by the number of the block."""
+    """The time of one stream, chunk by chunk: seconds of each stage, by the number of the block."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, float]] = []
         self.chunks: list[tuple[float, float]] = []  # when it came, and how long it lasts
 
     def hear(self, chunks: Iterator[np.ndarray], sample_rate: int) -> None:
-        """Take a stream to its end."""
+        """Consume a stream to its end."""
         started = time.perf_counter()
         with self._watched() as spent:
             for chunk in chunks:
@@ -96,7 +96,7 @@ class Timeline:
 
     @property
     def spare(self) -> list[float]:
-        """How long before it is needed each chunk after the first is there."""
+        """Seconds between the arrival of each chunk after the first and the time playback needs it."""
         needed = np.cumsum([self.chunks[0][0], *(seconds for _, seconds in self.chunks)])
         return [float(need - came) for need, (came, _) in zip(needed[1:], self.chunks[1:], strict=False)]
 
@@ -128,13 +128,13 @@ def _stage(graph: str) -> str:
 
 
 def spread(seconds: Sequence[float]) -> Spread:
-    """Sum up."""
+    """Summarise."""
     middle, high = np.percentile(seconds, (50, 95))
     return Spread(round(float(middle), 4), round(float(high), 4), len(seconds))
 
 
 def measure(voice: Voice, sentences: Sequence[str]) -> list[Timeline]:
-    """Stream each sentence by itself, after one to warm up."""
+    """Stream each sentence by itself, after a warm-up."""
     voice.warm_up()
     timelines = []
     for text in (sentences[0], *sentences):
@@ -144,7 +144,7 @@ def measure(voice: Voice, sentences: Sequence[str]) -> list[Timeline]:
 
 
 def measure_memory(voice: Voice, sentences: Sequence[str], minutes: int) -> Memory:
-    """Stream one text of so many minutes, and note the memory after each."""
+    """Stream one text of so many minutes, and record the memory after each."""
     found: list[float] = []
     samples, minute = 0, 60 * voice.sample_rate
     for chunk in voice.stream(f"{text} " for text in cycle(sentences)):
@@ -163,13 +163,13 @@ def _resident() -> float:
 
 
 def ten_words(count: int) -> list[str]:
-    """Take held-out sentences of about ten words; all have their turn before one comes again."""
+    """Return held-out sentences of about ten words; each occurs once before any is repeated."""
     fitting = [s.text for s in read_sentences() if WORDS[0] <= len(s.text.split()) <= WORDS[1]]
     return [text for text, _ in zip(cycle(fitting), range(count), strict=False)]
 
 
 def summed_up(timelines: Sequence[Timeline]) -> dict[str, Any]:
-    """Bring the timelines of all sentences together: the fields of `Latency` that follow from them."""
+    """Combine the timelines of all sentences: the fields of `Latency` that follow from them."""
     stages: defaultdict[str, list[float]] = defaultdict(list)
     for timeline in timelines:
         for stage, seconds in timeline.stages:
@@ -192,7 +192,7 @@ def _order(stage: str) -> tuple[int, int]:
 
 
 def show(result: Latency) -> str:
-    """Lay out the figures for people."""
+    """Format the figures as text."""
     rows = [["", "median, ms", "95 %, ms"]]
     shown = {"first audio": result.first_audio, **result.stages, "spare": result.spare}
     for name, found in shown.items():
@@ -209,12 +209,14 @@ def show(result: Latency) -> str:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--sentences", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option(
-    "--minutes", type=click.IntRange(min=0), default=10, show_default=True, help="Of the long text."
+    "--minutes", type=click.IntRange(min=0), default=10, show_default=True, help="Length of the long text."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Within one operator.  [default: processors]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads within one operator.  [default: processors]"
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "latency.json", show_default=True)
 def main(bundle: Path, sentences: int, minutes: int, threads: int | None, out: Path) -> None:
-    """Measure how soon the voice in the folder BUNDLE is heard."""
+    """Measure the latency of streams of the voice in the folder BUNDLE."""
     threads = threads or default_threads()
     voice = Voice.load(bundle, threads=threads, provider="cpu")
     texts = ten_words(sentences)

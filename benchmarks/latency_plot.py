@@ -1,4 +1,4 @@
-"""The picture of `benchmarks/results/latency.json`: where the time to the first sound goes, and memory."""
+"""Plot of `benchmarks/results/latency.json`: the parts of the time to the first audio, and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MUST, AIM = 250, 100  # milliseconds until the first audio
 
 
 def plot_latency(result: dict[str, Any]) -> Figure:
-    """Show each stage with what 95 of 100 stay below, and the memory over one long text."""
+    """Show the median and 95th percentile of each stage, and the memory over one long text."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     spreads = {"first audio": result["first_audio"], **result["stages"]}

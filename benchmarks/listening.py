@@ -1,4 +1,4 @@
-"""Speak one sentence on every road, and measure all that can be measured of it alone."""
+"""Speak one sentence with every pipeline, and measure what can be measured of it alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soundstorm_edge.data.sources.flite import speak
 from soundstorm_runtime.text.sentences import normalise
 
 from .distance import mel_cepstral_distance, pesq, stoi
-from .pipelines import CODEC, TEACHER, Roads
+from .pipelines import CODEC, TEACHER, Pipelines
 from .recognition import Recogniser, Word, reference_words
 from .sentences import Sentence
 from .slips import Hearing
@@ -22,11 +22,11 @@ from .speakers import timbre
 
 @dataclass(frozen=True)
 class Measured:
-    """One sentence in one voice; what is a mapping is by road.
+    """One sentence in one voice; mappings are by pipeline.
 
     spoken: the expected words and when the teacher says them, empty where these could not be aligned;
-    hearings: what the recogniser heard, once for each of `SHIFTS`; complete: false where the text stage was
-    cut off; distance: mel-cepstral, to the teacher, in dB; timbre: what tells the speaker; stoi and pesq: of
+    hearings: what was recognised, once for each of `SHIFTS`; complete: false where the text stage was
+    cut off; distance: mel-cepstral, to the teacher, in dB; timbre: features of the speaker; stoi and pesq: of
     the codec beside the teacher, the latter None where its library is not installed.
     """
 
@@ -52,14 +52,14 @@ class Listener:
         self._bundle = bundle
         self._seed = seed
         self._recogniser = Recogniser()
-        self._roads: dict[str, Roads] = {}
+        self._pipelines: dict[str, Pipelines] = {}
 
     def measure(self, voice: str, sentence: Sentence) -> Measured:
-        """Speak a sentence in a voice of flite's and of the checkpoint, and measure it."""
-        if voice not in self._roads:
-            self._roads[voice] = Roads(self._models, self._bundle, voice, self._seed)
-        roads = self._roads[voice]
-        spoken, rate = roads.speak(sentence.text), roads.sample_rate
+        """Speak a sentence in a voice of flite and in that of the checkpoint, and measure it."""
+        if voice not in self._pipelines:
+            self._pipelines[voice] = Pipelines(self._models, self._bundle, voice, self._seed)
+        pipelines = self._pipelines[voice]
+        spoken, rate = pipelines.speak(sentence.text), pipelines.sample_rate
         expected = reference_words(sentence.text)
         taught, rebuilt = spoken[TEACHER].audio, spoken[CODEC].audio
         quality = pesq(taught, rebuilt, rate)
@@ -69,12 +69,13 @@ class Listener:
             text=sentence.text,
             expected=expected,
             spoken=tuple(self._recogniser.align(taught, rate, expected)),
-            hearings=hear_each(self._recogniser, {road: s.audio for road, s in spoken.items()}, rate),
-            complete={road: s.complete for road, s in spoken.items()},
+            hearings=hear_each(self._recogniser, {pipeline: s.audio for pipeline, s in spoken.items()}, rate),
+            complete={pipeline: s.complete for pipeline, s in spoken.items()},
             distance={
-                road: round(mel_cepstral_distance(taught, s.audio, rate), 3) for road, s in spoken.items()
+                pipeline: round(mel_cepstral_distance(taught, s.audio, rate), 3)
+                for pipeline, s in spoken.items()
             },
-            timbre={road: tuple(timbre(s.audio, rate)) for road, s in spoken.items()},
+            timbre={pipeline: tuple(timbre(s.audio, rate)) for pipeline, s in spoken.items()},
             stoi=round(stoi(taught, rebuilt, rate), 4),
             pesq=None if quality is None else round(quality, 3),
         )
@@ -83,12 +84,12 @@ class Listener:
 def hear_each(
     recogniser: Recogniser, speech: dict[str, np.ndarray], rate: int
 ) -> dict[str, tuple[Hearing, ...]]:
-    """Write down what is heard on each road; what two have in common is not heard again: it takes long."""
+    """Recognise the audio of each pipeline; audio that two of them share is recognised once."""
     heard: dict[str, tuple[Hearing, ...]] = {}
-    for road, audio in speech.items():
+    for pipeline, audio in speech.items():
         like = next((other for other in heard if _same(audio, speech[other])), None)
         seconds = round(len(audio) / rate, 3)
-        heard[road] = (
+        heard[pipeline] = (
             heard[like]
             if like
             else tuple(Hearing(tuple(words), seconds) for words in recogniser.hear_shifted(audio, rate))
@@ -97,11 +98,11 @@ def hear_each(
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Tell whether two sounds differ by rounding alone: by less than three of the steps that 16 bits have."""
+    """Return whether two signals differ by rounding alone: by less than three steps of 16 bits."""
     return one.shape == other.shape and float(np.abs(one - other).max(initial=0.0)) < 1e-4
 
 
 def teacher_timbre(voice: str, text: str) -> list[float]:
-    """Describe the voice of flite by one sentence of its own."""
+    """Return the timbre of a voice of flite in one sentence."""
     sound = speak(normalise(text), voice)
     return timbre(sound.audio, sound.rate)

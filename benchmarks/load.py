@@ -1,4 +1,4 @@
-"""How `soundstorm serve` holds out: many clients at once on this machine, none of whom may see an error."""
+"""`soundstorm serve` under load: many clients at once on this machine, none of whom may see an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PATH = "/v1/audio/speech"
 
 @dataclass(frozen=True)
 class Spread:
-    """Seconds: the median, and what 95 and 99 of 100 stay below."""
+    """Seconds: the median, and the 95th and 99th percentile."""
 
     median: float
     p95: float
@@ -70,7 +70,7 @@ class Load:
 
 @dataclass
 class _Seen:
-    """What one client has seen."""
+    """The results of one client."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     first: list[float] = field(default_factory=list)
@@ -79,7 +79,7 @@ class _Seen:
 
 
 def measure(host: str, precision: str, clients: int, seconds: float, sentences: list[str]) -> Run:
-    """Ask with so many clients for so long; each begins at another sentence."""
+    """Send requests from several clients for some time; each starts at another sentence."""
     before, ends = _batches(host), time.perf_counter() + seconds
     seen = [_Seen() for _ in range(clients)]
     threads = [
@@ -112,7 +112,7 @@ def measure(host: str, precision: str, clients: int, seconds: float, sentences: 
 
 
 def _ask(host: str, sentences: Sequence[str], ends: float, seen: _Seen) -> None:
-    """Be one client: ask, listen to the end, ask again; after a refusal, when the server says."""
+    """Run one client: request, read to the end, request again; after a refusal, when the server says."""
     asked = 0
     while time.perf_counter() < ends:
         text = sentences[asked % len(sentences)]
@@ -124,7 +124,7 @@ def _ask(host: str, sentences: Sequence[str], ends: float, seen: _Seen) -> None:
 
 
 def _listen(host: str, text: str, seen: _Seen) -> str:
-    """Ask once; gives the outcome."""
+    """Send one request and return its outcome."""
     connection = http.client.HTTPConnection(host, timeout=120)
     begun = time.perf_counter()
     try:
@@ -182,7 +182,7 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[str]:
 
 
 def show(result: Load) -> str:
-    """Lay out the figures for people."""
+    """Format the figures as text."""
     rows = [["precision", "clients", "spoken", "429", "errors", "RTF", "batch"]]
     rows[0] += [f"{what}, {which}" for what in ("first audio", "whole") for which in ("50 %", "95 %", "99 %")]
     for each in result.runs:
@@ -195,8 +195,10 @@ def show(result: Load) -> str:
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--clients", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each run with all clients.")
-@click.option("--option", "options", multiple=True, help="One more word for 'soundstorm serve'.")
+@click.option(
+    "--seconds", type=float, default=60.0, show_default=True, help="Duration of each run with all clients."
+)
+@click.option("--option", "options", multiple=True, help="A further argument of 'soundstorm serve'.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "load.json", show_default=True)
 def main(bundle: Path, clients: int, seconds: float, options: tuple[str, ...], out: Path) -> None:
     """Load a server of the voice in the folder BUNDLE: one client at first, then many, in each precision."""

@@ -1,4 +1,4 @@
-"""The roads from a sentence to its sound, each one stage longer than the last.
+"""The pipelines from a sentence to its audio, each one stage longer than the one before.
 
     teacher          flite speaks it, in the voice that the corpus was made with
     codec            the codec's reconstruction of the teacher
@@ -6,7 +6,7 @@
     text to speech   from text alone, in PyTorch
     bundle ...       the same by the exported bundle, once for each precision that it has
 
-All of them speak the words that the front end spells out: how a number is read is not scored.
+All of them speak the words that the text front end produces: how a number is read is not scored.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Spoken:
     complete: bool = True
 
 
-class Roads:
-    """All the ways to speak a sentence in one voice of flite's, at the codec's sample rate.
+class Pipelines:
+    """All pipelines that speak a sentence in one voice of flite, at the codec's sample rate.
 
-    PyTorch speaks through the runtime, too: text to speech differs from the bundle in its engines alone.
+    PyTorch runs inside the runtime, too: text to speech differs from the bundle in its engines alone.
     """
 
     def __init__(self, models: VoiceModels, bundle: Path, teacher: str, seed: int) -> None:
@@ -78,17 +78,17 @@ class Roads:
             )
 
     def speak(self, text: str) -> dict[str, Spoken]:
-        """Speak a sentence on every road."""
+        """Speak a sentence with every pipeline."""
         taught = teach(text, self._teacher, self.sample_rate)
         spoken = {
             TEACHER: Spoken(taught),
             CODEC: Spoken(self._rebuild(taught)),
             SOUNDSTORM: Spoken(self._sound(self._tokens(taught))),
         }
-        for road, voice in self._voices.items():
+        for pipeline, voice in self._voices.items():
             with _warnings() as warnings:
                 audio = voice.speak(text, voice=self._name, seed=self._seed)
-            spoken[road] = Spoken(audio, complete=not warnings)
+            spoken[pipeline] = Spoken(audio, complete=not warnings)
         return spoken
 
     def _rebuild(self, audio: np.ndarray) -> np.ndarray:
@@ -110,19 +110,19 @@ class Roads:
 
 
 def teach(text: str, voice: str, sample_rate: int) -> np.ndarray:
-    """Let flite speak what the front end spells out of `text`: float32 `[samples]` at that rate."""
+    """Return flite's speech of the words of `text`, float32 `[samples]` at that rate."""
     sound = speak(normalise(text), voice)
     return _resample(sound.audio, sound.rate, sample_rate)
 
 
 def prompts_of(models: VoiceModels) -> dict[str, Prompt]:
-    """Give the prompts of a checkpoint, by the voice's name; none where it has one voice alone."""
+    """Return the prompts of a checkpoint by name; none where it has one voice alone."""
     return dict(models.prompts)
 
 
 @contextmanager
 def _warnings() -> Iterator[list[logging.LogRecord]]:
-    """Collect what the text stage warns of, which is that it cut a sentence off."""
+    """Collect the warnings of the text stage, which are that it cut a sentence off."""
     warnings: list[logging.LogRecord] = []
     log = logging.getLogger("soundstorm_runtime.synthesis.text_stage")
 

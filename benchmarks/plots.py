@@ -1,4 +1,4 @@
-"""Plots of what the benchmarks wrote to `benchmarks/results/`, one picture for each."""
+"""Plots of the results in `benchmarks/results/`, one for each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def plot_growth(result: dict[str, Any]) -> Figure:
 
 
 def plot_speed(result: dict[str, Any]) -> Figure:
-    """Show where the time of each text goes, in seconds of computing for a second of audio."""
+    """Show the stages of each text, in seconds of computing per second of audio."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots()
     cases = [case for case in result["run"]["cases"] if case["batch"] == 1]
@@ -76,7 +76,7 @@ def plot_speed(result: dict[str, Any]) -> Figure:
 
 
 def plot_dial(result: dict[str, Any]) -> Figure:
-    """Show what more steps give, in words understood and in nearness to the teacher, and what they cost."""
+    """Show word error rate, distance from the teacher and time over the number of steps."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     words, distance = figure.subplots(1, 2)
     for setting in result["settings"]:
@@ -96,7 +96,7 @@ def plot_dial(result: dict[str, Any]) -> Figure:
     return figure
 
 
-# By picture: the command that writes the result which it is made of, and how.
+# By plot: the command that writes its result, and the function that draws it.
 PICTURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Figure]]] = {
     "step": ("step.json", "python -m benchmarks.step", plot_step),
     "step-4-heads": ("step-4-heads.json", "python -m benchmarks.step --heads 4", plot_step),
@@ -111,7 +111,7 @@ PICTURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Figure]]] = {
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=PLOTS, show_default=True)
 def main(results: Path, out: Path) -> None:
-    """Draw all results that are there."""
+    """Plot all results that exist."""
     out.mkdir(parents=True, exist_ok=True)
     for name, (source, command, plot) in PICTURES.items():
         path = results / source

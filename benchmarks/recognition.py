@@ -1,4 +1,4 @@
-"""Word error rates by a recogniser that works offline: pocketsphinx, with the English model inside it."""
+"""Word error rates by an offline recogniser: pocketsphinx with its own English model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import soxr
 from soundstorm_runtime.text.sentences import PAUSES, normalise
 
 SAMPLE_RATE = 16_000  # what the model was trained on
-FRAME_RATE = 100  # frames a second, in which the recogniser tells times
+FRAME_RATE = 100  # frames a second, the resolution of the recogniser's times
 SHIFTS = (0, 80)  # samples of silence put before a sound: none, and half a frame
 
 _PUNCTUATION = str.maketrans(dict.fromkeys(PAUSES + '"()', " "))
@@ -34,7 +34,7 @@ class WordErrors:
 
 @dataclass(frozen=True)
 class Word:
-    """A word that was heard, and when, in seconds."""
+    """A recognised word with its times in seconds."""
 
     text: str
     start: float
@@ -42,7 +42,7 @@ class Word:
 
 
 class Recogniser:
-    """Writes down what it hears, or tells when each word of a known text is said.
+    """Recognises words, or aligns known words with audio.
 
     Nothing is kept from one utterance to the next, so their order does not matter. Loading the model
     takes longer than using it: make one for each process.
@@ -58,10 +58,10 @@ class Recogniser:
         return heard_words(self._listen(audio, sample_rate))
 
     def hear_shifted(self, audio: np.ndarray, sample_rate: int) -> list[list[Word]]:
-        """Recognise it once for each of `SHIFTS`: nobody hears a difference, and the recogniser does.
+        """Recognise it once for each of `SHIFTS`, which are inaudible but change the result.
 
-        Where its frames begin decides many a word, of flawless speech as well. Times are those of the shifted
-        sound, so up to 5 ms late.
+        Many words depend on where the recogniser's frames start, even in flawless speech. Times are those of
+        the shifted audio, so up to 5 ms late.
         """
         audio = _at_own_rate(audio, sample_rate)
         return [self.hear(np.pad(audio, (shift, 0)), SAMPLE_RATE) for shift in SHIFTS]
@@ -77,7 +77,7 @@ class Recogniser:
 
     def _listen(self, audio: np.ndarray, sample_rate: int) -> list[Word]:
         audio = _at_own_rate(audio, sample_rate)
-        # The noise and the mean that were measured on the last utterance must not colour this one.
+        # Noise and mean estimated on the previous utterance must not affect this one.
         self._decoder.reinit_feat()
         self._decoder.start_utt()
         self._decoder.process_raw(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
@@ -97,14 +97,14 @@ def _at_own_rate(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def reference_words(sentence: str) -> str:
-    """Spell out what is to be heard, as the voice itself does, without punctuation and capitals."""
+    """Return the words of a text as the voice reads them, without punctuation and capitals."""
     # The front end writes the letter a as "ay", to tell it from the article.
     words = ("a" if word == "ay" else word for word in normalise(sentence).translate(_PUNCTUATION).split())
     return _HALF_OF_DAY.sub(r"\1m", " ".join(words))
 
 
 def heard_words(found: Sequence[Word]) -> list[Word]:
-    """Bring what the recogniser wrote into the same form: `p.`, `m.` is one word, `twenty-one` two."""
+    """Bring the recogniser's output into the same form: `p.`, `m.` is one word, `twenty-one` two."""
     words: list[Word] = []
     for word in found:
         parts = word.text.lower().replace("-", " ").translate(_PUNCTUATION).split()

@@ -1,4 +1,4 @@
-"""What every benchmark writes down beside its figures, and how: JSON for machines, a table for people."""
+"""What every benchmark records beside its figures, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Circumstances:
 
 
 def circumstances(benchmark: str) -> Circumstances:
-    """Note the command that runs now, the date and the machine."""
+    """Record the current command, the date and the machine."""
     return Circumstances(
         command=f"python -m benchmarks.{benchmark} {shlex.join(sys.argv[1:])}",
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -54,7 +54,7 @@ def write_result(path: Path, result: Any) -> None:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows, the first the heading: the first column to the left, the others to the right."""
+    """Format rows, the heading first, with the first column to the left and others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
@@ -64,6 +64,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows, the first the heading, as a table of Markdown."""
+    """Format rows, the first of them the heading, as a Markdown table."""
     first, *others = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([first, "|" + " --- |" * len(rows[0]), *others])

@@ -1,7 +1,7 @@
-"""How good a voice is: what is understood of it, and what each stage loses on the way from text to sound.
+"""The quality of a voice: word error rates, and the loss of each stage from text to audio.
 
-Every held-out sentence is spoken on the roads of `benchmarks.pipelines`, by every voice that is asked for.
-Each measured sentence is kept at once, so that a run that was stopped goes on where it was.
+Every held-out sentence is spoken with the pipelines of `benchmarks.pipelines` in every requested voice. Each
+measured sentence is saved at once, so that a run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _listener: Listener | None = None  # of a worker process: loading takes longer t
 def measure_all(
     checkpoint: Path, bundle: Path, voices: Sequence[str], sentences: Sequence[Sentence], seed: int, jobs: int
 ) -> dict[str, list[Measured]]:
-    """Measure every sentence in every voice, in `jobs` processes; gives what was measured, by voice."""
+    """Measure every sentence in every voice, in `jobs` processes; returns the measurements by voice."""
     facts = [FileRecord.of(path).sha256 for path in (checkpoint, bundle / MANIFEST_FILE)]
     partial_results = WORK / f"{fingerprint(facts, seed)}.jsonl"
     found = {(m.voice, m.text): m for m in _read(partial_results)}
@@ -82,7 +82,7 @@ def _measure(voice: str, sentence: Sentence) -> Measured:
 
 
 def teach_classifier(voices: Sequence[str], jobs: int) -> dict[str, list[list[float]]]:
-    """Describe every voice of flite's by sentences that its corpus has, for the speaker classifier."""
+    """Return timbres of every voice of flite in sentences of its corpus, for the speaker classifier."""
     if len(voices) < 2:
         return {}
     texts = fortune_sentences()[:TAUGHT]
@@ -94,17 +94,19 @@ def teach_classifier(voices: Sequence[str], jobs: int) -> dict[str, list[list[fl
 
 
 def show(score: Score) -> str:
-    """Lay out the score as tables of Markdown, for the README."""
+    """Format the score as Markdown tables."""
     first = next(iter(score.speakers.values()))
     errors = [["word error rate, % [95 %]", *score.speakers]]
-    for road in first.roads:
-        cells = [speaker.roads[road] for speaker in score.speakers.values()]
+    for pipeline in first.pipelines:
+        cells = [speaker.pipelines[pipeline] for speaker in score.speakers.values()]
         shown = (f"{r.word_errors.rate:.1f} [{r.interval[0]:.1f}, {r.interval[1]:.1f}]" for r in cells)
-        errors.append([road, *shown])
+        errors.append([pipeline, *shown])
     rest = [[f"over {len(first.sentences)} sentences", *score.speakers]]
     rest += [[name, *values] for name, values in _rows(list(score.speakers.values()))]
     tables = [markdown(errors), markdown(rest)]
-    tables += [_confusion(road, c) for road, c in score.confusion.items() if road in (TEACHER, TEXT)]
+    tables += [
+        _confusion(pipeline, c) for pipeline, c in score.confusion.items() if pipeline in (TEACHER, TEXT)
+    ]
     return "\n\n".join(tables)
 
 
@@ -114,26 +116,31 @@ def _rows(speakers: Sequence[Speaker]) -> Iterator[tuple[str, list[str]]]:
         "codec beside the teacher: PESQ",
         ["not measured" if s.pesq is None else f"{s.pesq:.2f}" for s in speakers],
     )
-    for road in (CODEC, SOUNDSTORM, TEXT):
-        yield f"{road}: mel-cepstral distance, dB", [f"{s.roads[road].distance:.1f}" for s in speakers]
+    for pipeline in (CODEC, SOUNDSTORM, TEXT):
+        yield (
+            f"{pipeline}: mel-cepstral distance, dB",
+            [f"{s.pipelines[pipeline].distance:.1f}" for s in speakers],
+        )
     yield (
         "text to speech: seconds over the teacher's",
-        [f"{s.roads[TEXT].duration_ratio:.3f}" for s in speakers],
+        [f"{s.pipelines[TEXT].duration_ratio:.3f}" for s in speakers],
     )
-    for road in (SOUNDSTORM, TEXT):
-        slipped = [f"{s.roads[road].slipped} of {s.roads[road].judged}" for s in speakers]
-        yield f"{road}: sentences with skipped or added words", slipped
-    yield "text to speech: ended by the length limit", [str(s.roads[TEXT].cut_off) for s in speakers]
+    for pipeline in (SOUNDSTORM, TEXT):
+        slipped = [f"{s.pipelines[pipeline].slipped} of {s.pipelines[pipeline].judged}" for s in speakers]
+        yield f"{pipeline}: sentences with skipped or added words", slipped
+    yield "text to speech: ended by the length limit", [str(s.pipelines[TEXT].cut_off) for s in speakers]
 
 
-def _confusion(road: str, confusion: Confusion) -> str:
-    rows = [[f"{road}, {confusion.accuracy:.1f} % right", *(f"taken for {s}" for s in confusion.speakers)]]
+def _confusion(pipeline: str, confusion: Confusion) -> str:
+    rows = [
+        [f"{pipeline}, {confusion.accuracy:.1f} % right", *(f"taken for {s}" for s in confusion.speakers)]
+    ]
     rows += [[s, *map(str, c)] for s, c in zip(confusion.speakers, confusion.counts, strict=True)]
     return markdown(rows)
 
 
 def _voices(models: VoiceModels, named: str | None) -> tuple[str, ...]:
-    """Tell which voices of flite's to score: those that are named, else all that have a prompt."""
+    """Return the voices of flite to score: those that are named, else all that have a prompt."""
     voices = tuple(named.split(",")) if named else tuple(prompts_of(models))
     if not voices:
         raise CheckpointError(
@@ -144,10 +151,12 @@ def _voices(models: VoiceModels, named: str | None) -> tuple[str, ...]:
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--bundle", type=click.Path(path_type=Path), help="Of CHECKPOINT.  [default: export now]")
-@click.option("--sentences", "count", type=int, help="Evenly from all kinds.  [default: all]")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Bundle of CHECKPOINT.  [default: export now]"
+)
+@click.option("--sentences", "count", type=int, help="How many, evenly from all kinds.  [default: all]")
 @click.option("--from", "source", type=click.Path(path_type=Path), default=SENTENCES, help="Other sentences.")
-@click.option("--voices", "named", help="Of flite's, such as rms,slt.  [default: all of the checkpoint]")
+@click.option("--voices", "named", help="Voices of flite, such as rms,slt.  [default: all of the checkpoint]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes at once.")
 @click.option("--out", type=click.Path(path_type=Path), help="[default: benchmarks/results/score-NAME.json]")

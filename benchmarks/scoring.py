@@ -1,4 +1,4 @@
-"""From what was measured of every sentence to the score of a voice."""
+"""From the measurements of every sentence to the score of a voice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .speakers import Confusion, SpeakerClassifier
 
 @dataclass(frozen=True)
 class Heard:
-    """What the recogniser heard of a sentence on one road, and where words were skipped or added.
+    """What was recognised of a sentence in one pipeline, and where words were skipped or added.
 
-    words: each wording, and in how many of the hearings it was heard.
+    words: each transcript, and how many of the recognitions gave it.
     """
 
     words: dict[str, int]
@@ -32,7 +32,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Transcript:
-    """One sentence of a result; `heard` is by road."""
+    """One sentence of a result; `heard` is by pipeline."""
 
     kind: str
     text: str
@@ -41,10 +41,10 @@ class Transcript:
 
 
 @dataclass(frozen=True)
-class Road:
-    """One road in one voice. Intervals hold 95 % (bootstrap over the sentences).
+class PipelineScore:
+    """One pipeline in one voice. Intervals are 95 % bootstrap intervals over sentences.
 
-    word_errors: of all hearings together; interval: of the word error rate; over_teacher: points more than
+    word_errors: of all recognitions together; interval: of the word error rate; over_teacher: points above
     the teacher's, and their interval; distance: mel-cepstral, to the teacher, in dB, the mean over sentences;
     duration_ratio: seconds over the teacher's; slipped: sentences with skipped or added words, of those
     `judged`; cut_off: sentences that the limit of length ended.
@@ -64,9 +64,9 @@ class Road:
 
 @dataclass(frozen=True)
 class Speaker:
-    """One voice on every road; stoi and pesq: of the codec beside the teacher, means over sentences."""
+    """One voice with every pipeline; stoi and pesq: of the codec beside the teacher, means over sentences."""
 
-    roads: dict[str, Road]
+    pipelines: dict[str, PipelineScore]
     stoi: float
     pesq: float | None
     sentences: tuple[Transcript, ...]
@@ -76,9 +76,9 @@ class Speaker:
 class Score:
     """The result.
 
-    hearings: how many times the recogniser heard every sound; checkpoint: its SHA-256, and of the bundle that
+    hearings: how many times every utterance was recognised; checkpoint: its SHA-256, and of the bundle that
     of its manifest; seconds: this run took, not counting what an earlier one had measured; prompt_seconds: by
-    speaker; confusion: by road, where there are several speakers.
+    speaker; confusion: by pipeline, where there are several speakers.
     """
 
     circumstances: Circumstances
@@ -95,15 +95,20 @@ class Score:
 
 def score_speaker(measured: Sequence[Measured]) -> Speaker:
     """Score one voice."""
-    roads = tuple(measured[0].hearings)
-    slips = {road: _slips(measured, road) for road in roads}
+    pipelines = tuple(measured[0].hearings)
+    slips = {pipeline: _slips(measured, pipeline) for pipeline in pipelines}
     sentences = tuple(
-        Transcript(m.kind, m.text, m.expected, {road: _heard(m, road, slips[road][place]) for road in roads})
+        Transcript(
+            m.kind,
+            m.text,
+            m.expected,
+            {pipeline: _heard(m, pipeline, slips[pipeline][place]) for pipeline in pipelines},
+        )
         for place, m in enumerate(measured)
     )
     qualities = [m.pesq for m in measured if m.pesq is not None]
     return Speaker(
-        roads={road: _score_road(measured, road, slips[road]) for road in roads},
+        pipelines={pipeline: _score_pipeline(measured, pipeline, slips[pipeline]) for pipeline in pipelines},
         stoi=round(statistics.fmean(m.stoi for m in measured), 4),
         pesq=round(statistics.fmean(qualities), 3) if qualities else None,
         sentences=sentences,
@@ -113,7 +118,7 @@ def score_speaker(measured: Sequence[Measured]) -> Speaker:
 def confusions(
     taught: dict[str, list[list[float]]], measured: dict[str, list[Measured]]
 ) -> dict[str, Confusion]:
-    """Classify the speech of every road by a classifier that was `taught`, timbres of each speaker.
+    """Classify the speech of every pipeline, with a classifier trained on `taught`, timbres of each speaker.
 
     SoundStorm and the codec may take the voice from the teacher's own tokens and codes; what says most is
     text to speech, where all that tells the voice is the prompt.
@@ -121,71 +126,75 @@ def confusions(
     if len(measured) < 2:
         return {}
     classifier = SpeakerClassifier(taught)
-    roads = next(iter(measured.values()))[0].hearings
+    pipelines = next(iter(measured.values()))[0].hearings
     return {
-        road: classifier.confusion({name: [m.timbre[road] for m in rows] for name, rows in measured.items()})
-        for road in roads
+        pipeline: classifier.confusion(
+            {name: [m.timbre[pipeline] for m in rows] for name, rows in measured.items()}
+        )
+        for pipeline in pipelines
     }
 
 
-def _heard(measured: Measured, road: str, slips: Slips | None) -> Heard:
+def _heard(measured: Measured, pipeline: str, slips: Slips | None) -> Heard:
     found = slips or Slips()
-    wordings = Counter(hearing.text for hearing in measured.hearings[road])
+    wordings = Counter(hearing.text for hearing in measured.hearings[pipeline])
     return Heard(dict(wordings), found.skipped, found.added)
 
 
-def _slips(measured: Sequence[Measured], road: str) -> list[Slips | None]:
-    tempo = statistics.median(_seconds(m, road) / _seconds(m, TEACHER) for m in measured)
+def _slips(measured: Sequence[Measured], pipeline: str) -> list[Slips | None]:
+    tempo = statistics.median(_seconds(m, pipeline) / _seconds(m, TEACHER) for m in measured)
     return [
-        agreed_slips(m.spoken, m.hearings[TEACHER], m.hearings[road], tempo) if m.spoken else None
+        agreed_slips(m.spoken, m.hearings[TEACHER], m.hearings[pipeline], tempo) if m.spoken else None
         for m in measured
     ]
 
 
-def _seconds(measured: Measured, road: str) -> float:
-    return measured.hearings[road][0].seconds
+def _seconds(measured: Measured, pipeline: str) -> float:
+    return measured.hearings[pipeline][0].seconds
 
 
-def _score_road(measured: Sequence[Measured], road: str, slips: Sequence[Slips | None]) -> Road:
+def _score_pipeline(
+    measured: Sequence[Measured], pipeline: str, slips: Sequence[Slips | None]
+) -> PipelineScore:
     kinds = dict.fromkeys(m.kind for m in measured)
-    rates, over = _intervals(measured, road)
-    errors = _count(measured, road)
-    seconds, taught = (sum(_seconds(m, r) for m in measured) for r in (road, TEACHER))
-    return Road(
+    rates, over = _intervals(measured, pipeline)
+    errors = _count(measured, pipeline)
+    seconds, taught = (sum(_seconds(m, r) for m in measured) for r in (pipeline, TEACHER))
+    return PipelineScore(
         word_errors=errors,
         word_error_rate_by_kind={
-            kind: _count([m for m in measured if m.kind == kind], road).rate for kind in kinds
+            kind: _count([m for m in measured if m.kind == kind], pipeline).rate for kind in kinds
         },
         interval=rates,
         over_teacher=round(errors.rate - _count(measured, TEACHER).rate, 2),
         over_teacher_interval=over,
-        distance=round(statistics.fmean(m.distance[road] for m in measured), 2),
+        distance=round(statistics.fmean(m.distance[pipeline] for m in measured), 2),
         duration_ratio=round(seconds / taught, 4),
         judged=sum(found is not None for found in slips),
         slipped=sum(bool(found) for found in slips),
-        cut_off=sum(not m.complete[road] for m in measured),
+        cut_off=sum(not m.complete[pipeline] for m in measured),
     )
 
 
-def _count(measured: Sequence[Measured], road: str) -> WordErrors:
-    heard = [(m.expected, hearing.text) for m in measured for hearing in m.hearings[road]]
+def _count(measured: Sequence[Measured], pipeline: str) -> WordErrors:
+    heard = [(m.expected, hearing.text) for m in measured for hearing in m.hearings[pipeline]]
     return count_errors(*zip(*heard, strict=True))
 
 
-def _intervals(measured: Sequence[Measured], road: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _intervals(measured: Sequence[Measured], pipeline: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """95 % of word error rates, and of what they are over the teacher's, if other sentences were drawn.
 
     The same sentences are drawn for both, so that a sentence that is hard for the recogniser does not blur
     the difference.
     """
-    own, words = _errors(measured, road)
+    own, words = _errors(measured, pipeline)
     teacher, _ = _errors(measured, TEACHER)
     spoken = redraw(words).sum(axis=1) / 100
     return central(redraw(own).sum(axis=1) / spoken), central(redraw(own - teacher).sum(axis=1) / spoken)
 
 
-def _errors(measured: Sequence[Measured], road: str) -> tuple[np.ndarray, np.ndarray]:
-    """Count the errors, and the words, of every sentence, over all hearings."""
-    counts = [_count([m], road) for m in measured]
+def _errors(measured: Sequence[Measured], pipeline: str) -> tuple[np.ndarray, np.ndarray]:
+    """Count the errors and the words of every sentence, over all recognitions."""
+    counts = [_count([m], pipeline) for m in measured]
     errors = [c.substitutions + c.deletions + c.insertions for c in counts]
     return np.array(errors), np.array([c.words for c in counts])

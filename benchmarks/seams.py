@@ -1,4 +1,4 @@
-"""What streaming costs: word errors beside the same speech unstreamed, and what is heard at the borders."""
+"""The cost of streaming: word errors beside the same speech unstreamed, and the boundaries of blocks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ NEAR_SECONDS = 0.01  # around a sample that a jump to it is measured by
 
 @dataclass(frozen=True)
 class Seams:
-    """How a signal goes on at some places, as the share of all its places where it goes on more smoothly.
+    """How smooth a signal is at some places: the share of all its places that are smoother.
 
-    0.5 is what places picked at random have; 1 is a click at every border.
+    0.5 is the value of places picked at random; 1 is a click at every boundary.
     jump: from one sample to the next, by what is usual around it. flux: change of the log-mel spectrum.
     """
 
@@ -61,7 +61,7 @@ class Streamed:
 
 
 def jumps(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Give the step to each sample of float32 `[samples]`, by the root mean square of those around it."""
+    """Return the step to each sample of float32 `[samples]` over the root mean square of those around it."""
     steps = np.abs(np.diff(audio, prepend=audio[:1]).astype(np.float64))
     width = round(NEAR_SECONDS * sample_rate)
     around = np.convolve(steps**2, np.ones(2 * width + 1) / (2 * width + 1), mode="same")
@@ -69,7 +69,7 @@ def jumps(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def fluxes(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Give the change of the log-mel spectrum around each sample, float32 `[samples]`."""
+    """Return the change of the log-mel spectrum around each sample, float32 `[samples]`."""
     hop = round(FLUX_SECONDS * sample_rate / 4)
     mel = LogMel(sample_rate, hop, 4 * hop, 40)
     spectra = mel(torch.from_numpy(audio)[None])[0].numpy()
@@ -79,7 +79,7 @@ def fluxes(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def seams(pairs: Sequence[tuple[np.ndarray, Sequence[int]]], sample_rate: int) -> Seams:
-    """Rank how signals go on at their borders, in samples, among all other places that are not silent."""
+    """Rank signals at their boundaries, in samples, among all other places that are not silent."""
     found: dict[str, list[float]] = {"jump": [], "flux": []}
     for audio, borders in pairs:
         for name, values in (("jump", jumps(audio, sample_rate)), ("flux", fluxes(audio, sample_rate))):
@@ -93,7 +93,7 @@ def seams(pairs: Sequence[tuple[np.ndarray, Sequence[int]]], sample_rate: int) -
 
 
 def delay(facts: AudioSchema) -> int:
-    """Return by how many samples the sound of a stream is behind its codes."""
+    """Return the latency of the audio of a stream after its codes, in samples."""
     if facts.lookahead is None:
         return 0
     return facts.lookahead * facts.hop + InverseStft(facts.window, facts.stft_hop).delay
@@ -102,7 +102,7 @@ def delay(facts: AudioSchema) -> int:
 def measure(
     voice: Voice, facts: AudioSchema, texts: Sequence[str]
 ) -> tuple[WordErrors, WordErrors, Seams, Seams]:
-    """Say each text twice, with the same seed; give the word errors of both, and the seams of the stream."""
+    """Speak each text twice, with the same seed; return both word errors and the seams of the stream."""
     recogniser, references = Recogniser(), [reference_words(text) for text in texts]
     streamed: list[str] = []
     whole: list[str] = []
@@ -128,10 +128,12 @@ def measure(
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--sentences", type=click.IntRange(min=1), default=30, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Within one operator.  [default: processors]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads within one operator.  [default: processors]"
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "seams.json", show_default=True)
 def main(bundle: Path, sentences: int, threads: int | None, out: Path) -> None:
-    """Compare the streamed speech of the voice in the folder BUNDLE with what it says unstreamed."""
+    """Compare streamed and unstreamed speech of the voice in the folder BUNDLE."""
     voice = Voice.load(bundle, threads=threads, provider="cpu")
     voice.warm_up(COSTS)
     manifest = read_bundle(bundle).manifest

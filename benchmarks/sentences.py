@@ -1,4 +1,4 @@
-"""The held-out sentences: which there are, and which of them a short run takes."""
+"""The held-out sentences, and the choice of those that a short run uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SENTENCES = Path(__file__).with_name("sentences.txt")
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence, and which kind it is of."""
+    """One sentence and its kind."""
 
     kind: str
     text: str

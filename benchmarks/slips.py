@@ -1,24 +1,24 @@
-"""Words that a voice skips or adds, told apart from words that the recogniser mishears.
+"""Words that a voice skips or adds, distinguished from words that are misrecognised.
 
-A recogniser leaves out words of flawless speech, too, and makes up others. So two witnesses have to agree,
-and the teacher's speech of the same sentence is the measure of both:
+A recogniser also omits and inserts words in flawless speech. So two criteria have to agree, and both are
+measured against the teacher's speech of the same sentence:
 
 - what was recognised is not what the text has between two words that were recognised right: fewer words, as
-  many others, or more. What was not understood of the teacher either says nothing.
-- the clock: from the first of these two words to the second, the voice takes less time than the teacher, or
+  many others, or more. Words that were misrecognised in the teacher's speech, too, do not count.
+- time: from the first of these two words to the second, the voice takes less time than the teacher, or
   more, by at least half of what the missing words take the teacher, or those too many the voice; by a whole
   word where there are as many. The teacher's times are those of a forced alignment with the text, brought
   to the tempo of the voice: the median, over all sentences, of how long the voice takes for one over how
   long the teacher does.
 
-A sentence that was heard several times slips where most of the hearings say so.
+A sentence that was recognised several times counts where most of the recognitions agree.
 
-It errs on the side of silence. Tried on another flawless voice (flite's slt beside rms, 30 sentences, two
-hearings): of 30 words that were cut out of the speech it found 22, of 30 that were doubled 18, mostly missing
-short ones such as "a"; in the sentences as they were it found nothing. Its limits were chosen on those
+It prefers a miss to a false alarm. Tested on another flawless voice (slt of flite beside rms, 30 sentences, 2
+recognitions): of 30 words that were cut out of the speech it found 22, of 30 that were doubled 18, mostly
+missing short ones such as "a"; in the original sentences it found nothing. Its limits were chosen on those
 sentences, too.
 
-A word that is mumbled keeps its time, and a slow one is not written down twice: neither is a slip.
+A mumbled word keeps its duration, and a slow one is not recognised twice: neither is counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LEAST_ADDED = 0.1  # seconds: less may be a slow word
 
 @dataclass(frozen=True)
 class Hearing:
-    """What was heard of a sentence, and its length in seconds."""
+    """What was recognised of a sentence, and its length in seconds."""
 
     words: tuple[Word, ...]
     seconds: float
@@ -49,7 +49,7 @@ class Hearing:
 
 @dataclass(frozen=True)
 class Slips:
-    """Where words were skipped, as the text has them, and where there are too many, as they were heard."""
+    """Skipped words, as in the text, and added ones, as recognised."""
 
     skipped: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Slips:
 
 @dataclass(frozen=True)
 class _Gap:
-    """Expected words `first` up to `end` were heard as the words `heard` up to `heard_end`."""
+    """Expected words `first` up to `end` were recognised as the words `heard` up to `heard_end`."""
 
     first: int
     end: int
@@ -76,14 +76,14 @@ class _Gap:
 def agreed_slips(
     spoken: Sequence[Word], teacher: Sequence[Hearing], voice: Sequence[Hearing], tempo: float
 ) -> Slips:
-    """Give the slips of a sentence that was heard several times: none, unless most hearings find some."""
+    """Return the slips of a sentence that was recognised several times: none, unless most agree."""
     found = [find_slips(spoken, *pair, tempo) for pair in zip(teacher, voice, strict=True)]
     slips = [each for each in found if each]
     return slips[0] if 2 * len(slips) > len(found) else Slips()
 
 
 def find_slips(spoken: Sequence[Word], teacher: Hearing, voice: Hearing, tempo: float) -> Slips:
-    """Compare what was heard of the voice with what was heard of the teacher.
+    """Compare what was recognised of the voice with what was recognised of the teacher.
 
     spoken: the words of the text, and when the teacher says them; tempo: seconds of the voice over seconds
     of the teacher, over all sentences.
@@ -119,7 +119,7 @@ def _stretch(words: Sequence[Word], first: int, end: int, seconds: float) -> flo
 
 
 def _gaps(expected: str, heard: str) -> Iterator[_Gap]:
-    """Join all that was not heard as it was expected to gaps between words that were."""
+    """Merge what was not recognised as expected into gaps between words that were."""
     (chunks,) = jiwer.process_words(expected, heard).alignments
     first = heard_first = 0
     for chunk in (c for c in chunks if c.type == "equal"):

@@ -1,4 +1,4 @@
-"""Whose voice is it? A small classifier of speakers, taught with the teacher's speech."""
+"""A small speaker classifier, trained on the teacher's speech."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .distance import mel_cepstra
 
-LOUD = 2.5  # nats below the loudest frames; what is softer is silence, which tells no voice
+LOUD = 2.5  # nats below the loudest frames; what is softer is silence, which carries no voice
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Confusion:
 
 
 def timbre(audio: np.ndarray, sample_rate: int) -> list[float]:
-    """Describe a voice by the mean and deviation of its mel cepstra 1 to 13 over the frames of speech."""
+    """Return the timbre of a voice: mean and deviation of mel cepstra 1 to 13 over the frames of speech."""
     cepstra = mel_cepstra(audio, sample_rate)
     energy = cepstra[:, 0]
     spoken = cepstra[energy >= np.quantile(energy, 0.95) - LOUD, 1:]

@@ -102,7 +102,7 @@ class Contestants:
             self.floors[precision] = _runner(path, example_inputs(floor), threads)
 
     def reference_step(self) -> Callable[[], object]:
-        """Give one pass of the reference's network, all heads, as its `generate` makes it."""
+        """Return one pass of the reference's network, all heads, as its `generate` computes it."""
         codes = torch.from_numpy(step_feeds(1, FRAMES)["codes"]).flatten(1)
         cond = torch.randn(1, FRAMES, self.model.net.dim)
         mask = torch.ones(1, FRAMES, dtype=torch.bool)
@@ -114,19 +114,19 @@ class Contestants:
         return step
 
     def step(self, precision: str, batch: int = 1, frames: int = FRAMES) -> Callable[[], object]:
-        """Give one run of our graph."""
+        """Return one run of our graph."""
         feeds = step_feeds(batch, frames)
         return lambda: self.engines[precision].run(feeds)
 
     def decode(self, precision: str) -> Callable[[], object]:
-        """Give a whole decode of `FRAMES`."""
+        """Return a whole decode of `FRAMES`."""
         tokens = step_feeds(1, FRAMES)["semantic_tokens"]
         options, lengths = DecodeOptions(steps=STEPS), np.array([FRAMES])
         engine = self.engines[precision]
         return lambda: decode(engine, tokens, lengths, LEVELS, CODES, options, np.random.default_rng(0))
 
     def reference_decode(self) -> Callable[[], object]:
-        """Give what the reference does for the same tokens."""
+        """Return the reference's decode of the same tokens."""
         tokens = torch.from_numpy(step_feeds(1, FRAMES)["semantic_tokens"])
 
         def generate() -> object:
@@ -215,7 +215,7 @@ def measure(contestants: Contestants, repeats: int, spans: Spans) -> dict[str, A
 
 
 def show(result: StepResult) -> str:
-    """Lay out the figures for people."""
+    """Format the figures as text."""
     rows = [["", "ms", "quartiles", f"{REFERENCE} takes", "over its products"]]
     for name, taken in result.times.items():
         low, high = (f"{1000 * seconds:.1f}" for seconds in taken.quartiles)
@@ -233,13 +233,13 @@ def show(result: StepResult) -> str:
 
 @click.command()
 @click.option("--repeats", type=click.IntRange(min=1), default=15, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="On both sides.  [default: processors]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads on both sides.  [default: processors]")
 @click.option(
     "--heads",
     type=click.IntRange(min=1),
     default=8,
     show_default=True,
-    help="Of attention, 64 wide; 8 are the reference's default.",
+    help="Attention heads, 64 wide; the reference's default is 8.",
 )
 @click.option("--depth", type=click.IntRange(min=2), default=8, show_default=True, help="Blocks.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "step.json", show_default=True)

@@ -54,7 +54,7 @@ TURN = 5  # steps that each trains before it is the other's turn
 
 @dataclass(frozen=True)
 class Step:
-    """What the reference drew for a step."""
+    """The random draws of the reference for a step."""
 
     codes: Tensor
     tokens: Tensor
@@ -75,7 +75,7 @@ class Result:
 
 
 class Speech(Dataset[Any]):
-    """Semantic tokens that last some frames each, and codes that follow from them but for some noise."""
+    """Semantic tokens of some frames each, and codes that follow from them except for some noise."""
 
     def __init__(self, size: int = 256) -> None:
         rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def make_models() -> tuple[nn.Module, SoundStorm]:
 
 @contextlib.contextmanager
 def trainers(reference: nn.Module, ours: SoundStorm, steps: int) -> Iterator[tuple[Any, SoundStormTrainer]]:
-    """Give a trainer of each package, with the same settings."""
+    """Return a trainer of each package, with the same settings."""
     from soundstorm_pytorch import SoundStormTrainer as ReferenceTrainer
 
     settings: dict[str, Any] = {
@@ -123,7 +123,7 @@ def trainers(reference: nn.Module, ours: SoundStorm, steps: int) -> Iterator[tup
 
 @contextlib.contextmanager
 def recording(reference: nn.Module) -> Iterator[list[Step]]:
-    """Note what the reference draws: its network is shown the masked codes."""
+    """Record the draws of the reference from the masked codes that its network gets."""
     steps: list[Step] = []
     shown: list[Tensor] = []
 
@@ -148,7 +148,7 @@ def recording(reference: nn.Module) -> Iterator[list[Step]]:
 
 
 def compare_losses(steps: int) -> dict[str, list[float]]:
-    """Train both on what the reference draws."""
+    """Train both with the draws of the reference."""
     reference, ours = make_models()
     losses: dict[str, list[float]] = {"soundstorm-pytorch": [], "soundstorm-edge": []}
     with trainers(reference, ours, steps) as (theirs, own), recording(reference) as drawn:
@@ -163,7 +163,7 @@ def compare_losses(steps: int) -> dict[str, list[float]]:
 
 
 def compare_speed(steps: int) -> dict[str, float]:
-    """Train both by themselves, in turns; give the steps a second of each."""
+    """Train both by themselves, in turns; return the steps per second of each."""
     with trainers(*make_models(), steps) as (theirs, own):
         seconds: dict[str, list[float]] = {"soundstorm-pytorch": [], "soundstorm-edge": []}
         for turn in range(max(2, steps // TURN)):

@@ -1,4 +1,4 @@
-"""Pictures of a voice: beside its teacher, how it times a sentence, and how its training went."""
+"""Plots of a voice: spectrograms beside its teacher's, durations, and losses of training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from soundstorm_runtime.support.command import run
 from soundstorm_runtime.synthesis.text_stage import token_counts
 from soundstorm_runtime.text.sentences import normalise
 
-from .pipelines import SOUNDSTORM, TEACHER, TEXT, Roads
+from .pipelines import SOUNDSTORM, TEACHER, TEXT, Pipelines
 from .report import RESULTS
 from .work import exported
 
@@ -85,7 +85,7 @@ def plot_training(logs: dict[str, list[dict[str, Any]]]) -> Figure:
 
 
 def _hours(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """Add up the hours: the clock of a run that was resumed begins at 0 again."""
+    """Add up the hours: the clock of a run that was resumed starts at 0 again."""
     hours, before, last = [], 0.0, 0.0
     for row in rows:
         if row["seconds"] < last:
@@ -96,7 +96,7 @@ def _hours(rows: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def predicted_ends(models: VoiceModels, text: str) -> list[tuple[str, float]]:
-    """Give the phones of a sentence and when the parallel text stage ends each, in seconds; else nothing."""
+    """Return the phones of a sentence and their ends in seconds, by the parallel text stage; else nothing."""
     if not isinstance(models.text, ParallelTextToSemantic):
         return []
     ids = {symbol: place for place, symbol in enumerate(models.config.text.symbols)}
@@ -110,7 +110,7 @@ def predicted_ends(models: VoiceModels, text: str) -> list[tuple[str, float]]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture with few colours, which takes a third of the room."""
+    """Write an image with few colours, a third of the size."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=80)
     Image.open(drawn).convert("RGB").quantize(64).save(path, optimize=True)
@@ -128,18 +128,20 @@ def read_logs(name: str) -> dict[str, list[dict[str, Any]]]:
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--bundle", type=click.Path(path_type=Path), help="Of CHECKPOINT.  [default: export now]")
-@click.option("--voice", default="rms", show_default=True, help="Of flite's, and of the checkpoint.")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Bundle of CHECKPOINT.  [default: export now]"
+)
+@click.option("--voice", default="rms", show_default=True, help="Voice of flite and of the checkpoint.")
 @click.option("--text", default=SENTENCE, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=PLOTS, show_default=True)
 def main(checkpoint: Path, bundle: Path | None, voice: str, text: str, out: Path) -> None:
-    """Draw the voice in CHECKPOINT."""
+    """Plot the voice in CHECKPOINT."""
     models = load_voice(checkpoint)
     name = models.config.name
-    roads = Roads(models, bundle or exported(models, checkpoint), voice, seed=0)
-    spoken = roads.speak(text)
-    speech = {road: spoken[road].audio for road in (TEACHER, SOUNDSTORM, TEXT)}
-    figures = {f"{name}-spectrograms": plot_spectrograms(speech, roads.sample_rate)}
+    pipelines = Pipelines(models, bundle or exported(models, checkpoint), voice, seed=0)
+    spoken = pipelines.speak(text)
+    speech = {pipeline: spoken[pipeline].audio for pipeline in (TEACHER, SOUNDSTORM, TEXT)}
+    figures = {f"{name}-spectrograms": plot_spectrograms(speech, pipelines.sample_rate)}
     if ends := predicted_ends(models, text):
         taught = speak(normalise(text), voice)
         pairs = list(zip(taught.phones, taught.ends, strict=True))

@@ -1,4 +1,4 @@
-"""What is kept from run to run under `build/score`, for as long as nothing that it was made of changes."""
+"""Results kept between runs under `build/score`, as long as nothing that they depend on changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORK = Path("build/score")
 
 
 def fingerprint(*parts: object) -> str:
-    """Name what is made of these parts and of the code as it is now."""
+    """Return a name for results of these inputs and of the current code."""
     digest = hashlib.sha256(repr(parts).encode())
     for package in (soundstorm_edge, soundstorm_export, soundstorm_runtime, benchmarks):
         for path in sorted(Path(package.__path__[0]).rglob("*.py")):
@@ -29,7 +29,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def exported(models: VoiceModels, checkpoint: Path) -> Path:
-    """Export a checkpoint, or give the folder where an earlier run did."""
+    """Export a checkpoint, or return the folder where an earlier run did."""
     folder = WORK / f"bundle-{fingerprint(FileRecord.of(checkpoint).sha256)}"
     if not (folder / MANIFEST_FILE).is_file():
         export_bundle(models, folder, lambda line: click.echo(line, err=True), precisions=("fp32", "int8"))

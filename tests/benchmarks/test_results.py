@@ -86,14 +86,14 @@ def _check_score(score):
     assert re.fullmatch("[0-9a-f]{64}", score.checkpoint)
     for speaker in score.speakers.values():
         expected = [sentence.expected for sentence in speaker.sentences]
-        for name, road in speaker.roads.items():
+        for name, pipeline in speaker.pipelines.items():
             heard = [sentence.heard[name] for sentence in speaker.sentences]
             assert all(sum(h.words.values()) == score.hearings for h in heard)
             every = [
                 (e, w) for e, h in zip(expected, heard, strict=True) for w in Counter(h.words).elements()
             ]
-            assert count_errors(*zip(*every, strict=True)) == road.word_errors
-            assert sum(bool(h.skipped or h.added) for h in heard) == road.slipped
+            assert count_errors(*zip(*every, strict=True)) == pipeline.word_errors
+            assert sum(bool(h.skipped or h.added) for h in heard) == pipeline.slipped
 
 
 def test_circumstances_name_command_date_and_machine(monkeypatch):

@@ -18,7 +18,7 @@ from benchmarks.scoring import confusions, score_speaker
 from benchmarks.slips import Hearing
 from soundstorm_runtime.support.serde import from_dict
 
-ROADS = (TEACHER, CODEC, SOUNDSTORM, TEXT, "bundle fp32")
+PIPELINES = (TEACHER, CODEC, SOUNDSTORM, TEXT, "bundle fp32")
 
 
 def hearing(words: str, tenths: int = 3) -> Hearing:
@@ -29,17 +29,19 @@ def hearing(words: str, tenths: int = 3) -> Hearing:
 
 
 def measured(expected: str, kind: str = "short", *, complete: bool = True, **heard: str) -> Measured:
-    by_road = {road: (hearing(heard.get(road.replace(" ", "_"), expected)),) * 4 for road in ROADS}
+    by_pipeline = {
+        pipeline: (hearing(heard.get(pipeline.replace(" ", "_"), expected)),) * 4 for pipeline in PIPELINES
+    }
     return Measured(
         voice="rms",
         kind=kind,
         text=expected,
         expected=expected,
         spoken=hearing(expected).words,
-        hearings=by_road,
-        complete={road: complete or road != TEXT for road in ROADS},
-        distance={road: float(place) for place, road in enumerate(ROADS)},
-        timbre=dict.fromkeys(ROADS, (0.0, 1.0)),
+        hearings=by_pipeline,
+        complete={pipeline: complete or pipeline != TEXT for pipeline in PIPELINES},
+        distance={pipeline: float(place) for place, pipeline in enumerate(PIPELINES)},
+        timbre=dict.fromkeys(PIPELINES, (0.0, 1.0)),
         stoi=0.9,
         pesq=2.5,
     )
@@ -54,7 +56,7 @@ def sentences() -> list[Measured]:
     ]
 
 
-def test_what_two_roads_have_in_common_is_heard_once():
+def test_what_two_pipelines_have_in_common_is_heard_once():
     class Counting:
         calls = 0
 
@@ -65,7 +67,7 @@ def test_what_two_roads_have_in_common_is_heard_once():
     recogniser, sound = Counting(), np.linspace(-1, 1, 1600)
     speech = {"one": sound, "like": sound + 5e-5, "other": sound + 2e-4, "shorter": sound[:800]}
     heard = hear_each(recogniser, speech, 16_000)
-    assert {road: first.text for road, (first, _) in heard.items()} == {
+    assert {pipeline: first.text for pipeline, (first, _) in heard.items()} == {
         "one": "word 1", "like": "word 1", "other": "word 2", "shorter": "word 3"
     }  # fmt: skip
     assert [late.text for _, late in heard.values()] == ["late"] * 4
@@ -73,32 +75,35 @@ def test_what_two_roads_have_in_common_is_heard_once():
 
 
 def test_every_stage_has_its_own_errors(sentences):
-    roads = score_speaker(sentences).roads
-    assert {road: r.word_errors.rate for road, r in roads.items()} == dict(
-        zip(ROADS, (10.0, 10.0, 0.0, 10.0, 0.0), strict=True)
+    pipelines = score_speaker(sentences).pipelines
+    assert {pipeline: r.word_errors.rate for pipeline, r in pipelines.items()} == dict(
+        zip(PIPELINES, (10.0, 10.0, 0.0, 10.0, 0.0), strict=True)
     )
-    assert [roads[road].over_teacher for road in ROADS] == [0, 0, -10, 0, -10]
-    assert roads[CODEC].word_error_rate_by_kind == {"short": 0, "long": 25}
-    assert roads[TEXT].distance == 3
-    assert (roads[TEXT].cut_off, roads[CODEC].cut_off) == (1, 0)
-    assert roads[TEXT].duration_ratio == pytest.approx((0.6 + 0.9 + 1.2) / (0.9 + 0.6 + 1.2))
+    assert [pipelines[pipeline].over_teacher for pipeline in PIPELINES] == [0, 0, -10, 0, -10]
+    assert pipelines[CODEC].word_error_rate_by_kind == {"short": 0, "long": 25}
+    assert pipelines[TEXT].distance == 3
+    assert (pipelines[TEXT].cut_off, pipelines[CODEC].cut_off) == (1, 0)
+    assert pipelines[TEXT].duration_ratio == pytest.approx((0.6 + 0.9 + 1.2) / (0.9 + 0.6 + 1.2))
 
 
 def test_skipped_words_are_those_without_time(sentences):
     speaker = score_speaker(sentences)
-    assert (speaker.roads[TEXT].slipped, speaker.roads[TEXT].judged) == (1, 3)
+    assert (speaker.pipelines[TEXT].slipped, speaker.pipelines[TEXT].judged) == (1, 3)
     assert speaker.sentences[0].heard[TEXT].skipped == ("two",)
-    assert speaker.roads[CODEC].slipped == 0
+    assert speaker.pipelines[CODEC].slipped == 0
     unknown = [replace(m, spoken=()) for m in sentences]
-    assert (score_speaker(unknown).roads[TEXT].slipped, score_speaker(unknown).roads[TEXT].judged) == (0, 0)
+    assert (
+        score_speaker(unknown).pipelines[TEXT].slipped,
+        score_speaker(unknown).pipelines[TEXT].judged,
+    ) == (0, 0)
 
 
 def test_errors_are_the_mean_of_all_hearings(sentences):
     heard = (hearing("one two"), hearing("one two three"), hearing("one two"), hearing("won two three"))
     sentences[0] = replace(sentences[0], hearings=sentences[0].hearings | {CODEC: heard})
     speaker = score_speaker(sentences)
-    assert speaker.roads[CODEC].word_errors == WordErrors(40, 5, 2, 0, 17.5)
-    assert speaker.roads[CODEC].over_teacher == 7.5
+    assert speaker.pipelines[CODEC].word_errors == WordErrors(40, 5, 2, 0, 17.5)
+    assert speaker.pipelines[CODEC].over_teacher == 7.5
     found = speaker.sentences[0].heard[CODEC].words
     assert found == {"one two": 2, "one two three": 1, "won two three": 1}
 
@@ -106,14 +111,14 @@ def test_errors_are_the_mean_of_all_hearings(sentences):
 def test_intervals_hold_the_rate_and_know_that_sentences_are_paired():
     rows = [measured(f"{w} b c d") for w in "efghijklmnopqrst"]
     rows = [
-        replace(m, hearings=m.hearings | {road: (hearing("b c d"),) * 4 for road in (TEACHER, CODEC)})
+        replace(m, hearings=m.hearings | {pipeline: (hearing("b c d"),) * 4 for pipeline in (TEACHER, CODEC)})
         for m in rows[:8]
     ] + rows[8:]
-    roads = score_speaker(rows).roads
-    low, high = roads[CODEC].interval
-    assert low < roads[CODEC].word_errors.rate == 12.5 < high
+    pipelines = score_speaker(rows).pipelines
+    low, high = pipelines[CODEC].interval
+    assert low < pipelines[CODEC].word_errors.rate == 12.5 < high
     assert 5 < high - low < 20
-    assert roads[CODEC].over_teacher_interval == (0, 0), "it errs in the sentences where the teacher errs"
+    assert pipelines[CODEC].over_teacher_interval == (0, 0), "it errs in the sentences where the teacher errs"
 
 
 def test_quality_is_left_out_where_it_was_not_measured(sentences):
@@ -157,8 +162,8 @@ def test_a_whole_run_and_the_next_one(tiny_checkpoint, tiny_bundle, tmp_path, mo
         return from_dict(Score, json.loads(out.read_text()), "score")
 
     first = run(1)
-    assert tuple(first.speakers["rms"].roads) == ROADS
-    assert first.speakers["rms"].roads[TEACHER].word_errors.rate == 0
+    assert tuple(first.speakers["rms"].pipelines) == PIPELINES
+    assert first.speakers["rms"].pipelines[TEACHER].word_errors.rate == 0
     assert first.speakers["rms"].sentences[0].heard[TEACHER].words == {"please close the window": 2}
     assert "| teacher | 0.0 [0.0, 0.0] |" in capsys.readouterr().out
     (kept,) = (tmp_path / "work").glob("*.jsonl")
