@@ -342,7 +342,8 @@ class SoundStorm(nn.Module):
             noise_level_scale: scale of the Gumbel noise on the ranking of sampled codes.
             num_full_sampling_levels: so many levels take `SoundStormOptions.steps` steps, the others one.
             text_to_semantic_generate_kwargs: further arguments of `TextToSemantic.generate`.
-            spec_decode, spec_decode_gamma: as of `TextToSemantic.generate`.
+            spec_decode: as of `TextToSemantic.generate`.
+            spec_decode_gamma: as of `TextToSemantic.generate`.
             cond_scale: above 1, guidance by the condition (classifier-free guidance).
             steps: the number of steps of each level.
             options: of the decode loop, as on a device, in place of all that says how to sample.
