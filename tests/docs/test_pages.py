@@ -22,8 +22,8 @@ import click
 import numpy as np
 import pytest
 
-import soundstorm_edge.cli
-import soundstorm_export.cli
+import soundstorm_edge.cli.commands
+import soundstorm_export.cli.export
 import soundstorm_runtime.cli
 from soundstorm_edge.checkpoint import save_voice
 from soundstorm_edge.training.recipe import load_recipe
@@ -35,8 +35,8 @@ from tests.docs.pages import PAGES, README, ROOT, Block, blocks, code_spans, lin
 
 COMMANDS: dict[str, click.Command] = {
     "soundstorm": soundstorm_runtime.cli.main_group,
-    "soundstorm-train": soundstorm_edge.cli.main_group,
-    "soundstorm-export": soundstorm_export.cli.export,
+    "soundstorm-train": soundstorm_edge.cli.commands.main_group,
+    "soundstorm-export": soundstorm_export.cli.export.export,
 }
 PACKAGES = ("", "runtime/soundstorm_runtime", "export/soundstorm_export", "soundstorm_edge")
 PORT = "8765"  # of the server in the pages
