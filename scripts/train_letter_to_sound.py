@@ -246,11 +246,7 @@ def word_accuracy(pronunciations: Mapping[str, tuple[str, ...]], held_out: int) 
     """
     if not 0 < held_out < len(pronunciations):
         raise CorpusError(
-<<<<<<< HEAD
             f"{held_out} words of {len(pronunciations)} are held out; expected some to learn from"
-=======
-            f"{held_out} words of {len(pronunciations)} are held out, expected fewer: the rest is learned from"
->>>>>>> e6372a8 (Pages follow the commands' options)
         )
     words = random.Random(0).sample(sorted(pronunciations), len(pronunciations))
     rules = LetterToSound(learn_rules({word: pronunciations[word] for word in words[held_out:]}))
