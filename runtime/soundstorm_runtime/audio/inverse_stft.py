@@ -1,4 +1,4 @@
-"""The inverse STFT that ends the spectral codec's decoder, on the host.
+"""The inverse STFT, the last stage of the spectral codec's decoder, on the host.
 
 It takes a quarter of the time of a matrix product inside the graph (`benchmarks/inverse_stft.py`).
 """
@@ -9,19 +9,28 @@ import numpy as np
 
 
 def inverse_stft(spectrum: np.ndarray, window: int, hop: int) -> np.ndarray:
-    """Turn float32 `[batch, frames, 2 * bins]`, real parts then imaginary ones, into audio.
+    """Compute audio from spectra. Frame t is centred on the middle of its hop.
 
-    window: length of the Hann window, a multiple of `hop`, both in samples. Frame t is centred on the
-    middle of its hop. Several transforms may stand side by side in a frame, each of `2 * bins`; they count
-    as so many frames. Returns float32 `[batch, frames * hop]`.
+    Args:
+        spectrum: float32 [batch, frames, 2 * bins], real parts then imaginary ones. A frame may hold several
+            transforms of `2 * bins` one after the other; they count as so many frames.
+        window: Samples of the Hann window, a multiple of `hop`.
+        hop: Samples from one transform to the next.
+
+    Returns:
+        float32 [batch, frames * hop].
     """
     return InverseStft(window, hop).push(spectrum, last=True)
 
 
 class InverseStft:
-    """The same of a signal that comes in pieces; what it gives is late by `delay` samples.
+    """Computes the same for a signal that comes in pieces, with a latency of `delay` samples.
 
-    window, hop: as those of `inverse_stft`. All pieces together give what the whole gives at once.
+    The audio of all pieces together is that of the whole signal.
+
+    Args:
+        window: Samples of the Hann window, a multiple of `hop`.
+        hop: Samples from one transform to the next.
     """
 
     def __init__(self, window: int, hop: int) -> None:
@@ -33,9 +42,11 @@ class InverseStft:
         self._weight = np.zeros((1, window - hop), np.float32)
 
     def push(self, spectrum: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take float32 `[batch, frames, 2 * bins]`; give the samples that nothing will be added to.
+        """Add spectra and return the samples to which later ones add nothing.
 
-        last: whether the signal ends here, so that the rest is given, too.
+        Args:
+            spectrum: float32 [batch, frames, 2 * bins].
+            last: Whether the signal ends here, so that the remaining samples are returned as well.
         """
         batch, width = len(spectrum), 2 * (self._window // 2 + 1)
         spectrum = spectrum.reshape(batch, -1, width)
@@ -54,7 +65,7 @@ class InverseStft:
 
 
 def _overlap_add(pieces: np.ndarray, tail: np.ndarray, hop: int) -> np.ndarray:
-    """Add `[batch, frames, window]`, each frame one hop after the last, to the tail of those before."""
+    """Add frames [batch, frames, window], each one hop after the last, to the tail of those before."""
     batch, frames, window = pieces.shape
     total = np.zeros((batch, frames + window // hop - 1, hop), np.float32)
     total.reshape(batch, -1)[:, : tail.shape[1]] = tail

@@ -1,6 +1,6 @@
-"""A recording of somebody's speech, made ready for a prompt: checked, trimmed, cut, and as loud as the voice.
+"""Prepare a recording of speech for a prompt: check, trim and cut it, and match the level of the voice.
 
-Speech and pauses are told apart by the level of short frames, beside that of the loudest ones.
+Speech and pauses are distinguished by the level of short frames relative to that of the loudest ones.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import soundfile
 from ..errors import AudioError, OptionError
 from ..support.interrupt import uninterrupted
 
-SHORTEST = 1.0  # seconds of speech; less does not tell a voice
-LONGEST = 5.0  # seconds; each of them costs time in every sentence that is spoken later
-LOOKED_AT = 120.0  # seconds of a long recording
+SHORTEST = 1.0  # seconds of speech; less does not identify a voice
+LONGEST = 5.0  # seconds; each one costs time in every sentence that is spoken with the prompt
+LOOKED_AT = 120.0  # seconds of a long recording that are examined
 QUIETEST = -50.0  # dB, full scale being 0: below, noise would be raised to the level of speech
 CLIPPED = 1e-3  # share of samples in flat tops
 
@@ -26,7 +26,7 @@ _PAUSE = 0.12  # seconds; shorter gaps are those within words
 _FRAME = 0.02  # seconds
 _RANGE = 35.0  # dB that quiet sounds of speech lie below the loudest
 _ABOVE_NOISE = 6.0  # dB
-_UNKNOWN = 1 << 62  # frames; libsndfile says the largest number for a length that it does not know
+_UNKNOWN = 1 << 62  # frames; libsndfile reports the largest number where it does not know the length
 _FLAT = 2e-5  # of the peak: a sixteen-bit step, less than even a deep tone moves at its top
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recording:
-    """Sound as it was given. samples: float [samples, channels]. name: how messages call it."""
+    """Audio as the user gave it.
+
+    Attributes:
+        samples: float [samples, channels].
+        sample_rate: Samples a second.
+        name: Its name in messages.
+    """
 
     samples: np.ndarray
     sample_rate: int
@@ -42,12 +48,21 @@ class Recording:
 
 
 def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
-    """Give the speech of a recording as float32 [samples] at `sample_rate`, its level `level` dB.
+    """Return the speech of a recording.
 
-    Channels are mixed, silence at both ends is cut to a tenth of a second. Of more than `LONGEST` seconds
-    the stretch from pause to pause with the most speech in it is taken, and the log says which.
+    Channels are mixed, and silence at both ends is cut to a tenth of a second. Of a recording of more than
+    `LONGEST` seconds, the stretch between two pauses with the most speech is used; the log says which.
 
-    Raises `AudioError` for a recording that is empty, too quiet, clipped, or too short.
+    Args:
+        recording: The recording.
+        sample_rate: Samples a second of the result.
+        level: Level of its speech, in dB of full scale.
+
+    Returns:
+        float32 [samples].
+
+    Raises:
+        AudioError: The recording is empty, too quiet, clipped, or too short.
     """
     _check(recording)
     audio = _resampled(recording.samples.mean(axis=1), recording.sample_rate, sample_rate)
@@ -59,21 +74,21 @@ def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
     speech = _speech(audio, sample_rate)
     _check_length(recording.name, _FRAME * speech.sum())
     start, end = _stretch(speech)
-    _tell(recording.name, start, end, len(audio) / sample_rate)
+    _log_stretch(recording.name, start, end, len(audio) / sample_rate)
     audio = audio[round(start * sample_rate) : round(end * sample_rate)]
     gain = 10 ** ((level - speech_level(audio, sample_rate)) / 20)
     return (audio * min(gain, 1 / np.abs(audio).max())).astype(np.float32)
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a sound file. Raises `AudioError` for what is none, or cannot be read."""
+    """Read a sound file. Raises `AudioError` where it cannot be read, or is not audio."""
     try:
         with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
             frames = round(LOOKED_AT * file.samplerate)
             if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
                 file.seekable = lambda: False
             elif file.frames > frames:
-                _log.info("%s is long; its first %.0f s are looked at", path, LOOKED_AT)
+                _log.info("%s is long; only its first %.0f s are used", path, LOOKED_AT)
             samples = file.read(min(frames, file.frames), dtype="float32", always_2d=True)
             return Recording(samples, file.samplerate, str(path))
     except OSError as error:
@@ -86,10 +101,10 @@ def read_recording(path: Path) -> Recording:
 
 
 def recording_of(samples: np.ndarray, sample_rate: int | None) -> Recording:
-    """Take an array, float [samples] or [samples, channels] in -1 to 1, as a recording."""
+    """Return an array, float [samples] or [samples, channels] in -1 to 1, as a recording."""
     if sample_rate is None or sample_rate < 1:
         raise OptionError(
-            f"sample_rate is {sample_rate}, expected the samples a second of the array; give it, too"
+            f"sample_rate is {sample_rate}, expected the samples a second of the array; give both"
         )
     if samples.ndim not in (1, 2) or samples.dtype.kind != "f":
         raise AudioError(
@@ -101,9 +116,9 @@ def recording_of(samples: np.ndarray, sample_rate: int | None) -> Recording:
 
 
 def speech_level(audio: np.ndarray, sample_rate: int) -> float:
-    """Give the level of the speech in audio, float [samples], in dB: root mean square of its loud frames.
+    """Return the level of the speech in audio, float [samples]: the root mean square of its loud frames.
 
-    Full scale is 0 dB, silence -120 dB.
+    The level is in dB; full scale is 0 dB, silence -120 dB.
     """
     powers = _powers(audio, sample_rate)
     levels = _decibels(powers)
@@ -131,7 +146,7 @@ def _check_length(name: str, seconds: float) -> None:
 
 
 def _flat_share(channel: np.ndarray) -> float:
-    """Give the share of samples that stand at the peak, on one side of zero, with both their neighbours."""
+    """Return the share of samples that are at the peak, on one side of zero, with both their neighbours."""
     size = np.abs(channel)
     top = np.sign(channel) * (size >= size.max() * (1 - _FLAT))
     flat = (top[1:-1] != 0) & (top[:-2] == top[1:-1]) & (top[1:-1] == top[2:])
@@ -148,7 +163,7 @@ def _resampled(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 def _powers(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Give the mean square of each short frame; a part of a frame at the end is left out."""
+    """Return the mean square of each short frame; an incomplete frame at the end is left out."""
     size = round(_FRAME * sample_rate)
     frames = audio[: len(audio) // size * size].reshape(-1, size)
     return np.square(frames, dtype=np.float64).mean(axis=1)
@@ -159,10 +174,10 @@ def _decibels(power: np.ndarray) -> np.ndarray:
 
 
 def _speech(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Tell for each short frame whether it belongs to speech; gaps within words do."""
+    """Return for each short frame whether it belongs to speech; gaps within words do."""
     levels = _decibels(_powers(audio, sample_rate))
     loudest, noise = np.percentile(levels, 95), np.percentile(levels, 5)
-    # Where nothing is silent, the quietest frames are speech, too.
+    # Without silence in the recording, the quietest frames are speech as well.
     threshold = max(loudest - _RANGE, min(noise + _ABOVE_NOISE, loudest - _RANGE / 2))
     speech = levels > threshold
     for start, end in _runs(~speech):
@@ -172,13 +187,13 @@ def _speech(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Give first and last place, the latter exclusive, of each run of flags that are set."""
+    """Return start and end (exclusive) of each run of flags that are set."""
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _stretch(speech: np.ndarray) -> tuple[float, float]:
-    """Choose from where to where to take a recording, in seconds: all of it, or the best of it."""
+    """Return start and end, in seconds, of what to use: all of a recording, or the best stretch of it."""
     whole = len(speech) * _FRAME
     spoken = _runs(speech)
     longest = LONGEST - 2 * _MARGIN
@@ -188,12 +203,12 @@ def _stretch(speech: np.ndarray) -> tuple[float, float]:
         end = ends[-1] if ends else start
         if (found := int(speech[start:end].sum())) > score:
             best, score = (start, end), found
-    if score * _FRAME < SHORTEST:  # nobody pauses: cut within the speech
+    if score * _FRAME < SHORTEST:  # there is no pause: cut within the speech
         start = max(spoken, key=lambda run: run[1] - run[0])[0]
         best = (start, start + round(longest / _FRAME))
     return max(0.0, best[0] * _FRAME - _MARGIN), min(whole, best[1] * _FRAME + _MARGIN)
 
 
-def _tell(name: str, start: float, end: float, whole: float) -> None:
+def _log_stretch(name: str, start: float, end: float, whole: float) -> None:
     if whole - (end - start) > 2 * _MARGIN:
-        _log.info("%s: took %.1f s from %.1f s on, of %.1f s", name, end - start, start, whole)
+        _log.info("%s: using %.1f s from %.1f s on, of %.1f s", name, end - start, start, whole)

@@ -1,4 +1,4 @@
-"""Audio files out: WAV and FLAC by name, or a WAV stream."""
+"""Write audio: WAV and FLAC files, or a WAV stream."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ _UNKNOWN_SIZE = 0xFFFFFFFF  # what readers of a stream take as "until the end"
 
 @contextmanager
 def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
-    """Open a mono 16-bit WAV or FLAC file, by the path's suffix; gives a function that writes float32.
+    """Open a mono 16-bit file and yield a function that writes float32 samples to it.
 
-    The file appears at `path` when it is complete (see `support.atomic`). Raises `AudioError` at once for a
-    path that cannot be written.
+    The file appears at `path` when it is complete (see `support.atomic`).
+
+    Args:
+        path: A name that ends in .wav or .flac.
+        sample_rate: Samples a second.
+
+    Raises:
+        AudioError: The path cannot be written; raised before anything is written.
     """
     check_audio_path(path)
     with ExitStack() as stack:
@@ -67,7 +73,7 @@ def check_audio_path(path: Path) -> None:
 
 
 def _to_integers(audio: np.ndarray) -> np.ndarray:
-    """Round float samples in [-1, 1] to 16 bits; soundfile would cut, which shifts them by half a step."""
+    """Round float samples in [-1, 1] to 16 bits; soundfile would truncate, which shifts by half a step."""
     return np.rint(audio * 32767).astype(np.int16)
 
 
@@ -81,11 +87,15 @@ def _reasons(path: Path) -> Iterator[None]:
 
 @contextmanager
 def wav_stream(stream: BinaryIO, sample_rate: int, *, header: bool = True) -> Iterator[Write]:
-    """Write a mono 16-bit WAV as it is made; gives a function that writes float32 samples.
+    """Start a mono 16-bit WAV and yield a function that writes float32 samples to it.
 
-    header: whether to begin with one; without, these are bare samples, little-endian. A pipe cannot be
-    rewound to fill in the length, so it says that the length is unknown, as recorders and players of
-    streams have it: all that follows is sound.
+    A pipe cannot be rewound to fill in the length, so the header states the largest one, which players of
+    streams read as "until the end".
+
+    Args:
+        stream: Where to write.
+        sample_rate: Samples a second.
+        header: Whether to start with a header; without one, the output is bare little-endian samples.
     """
 
     def write(audio: np.ndarray) -> None:
@@ -98,7 +108,7 @@ def wav_stream(stream: BinaryIO, sample_rate: int, *, header: bool = True) -> It
 
 
 def _wav_header(sample_rate: int) -> bytes:
-    """RIFF header of mono 16-bit PCM of unknown length."""
+    """Return the RIFF header of mono 16-bit PCM of unknown length."""
     form = struct.pack("<HHIIHH", 1, 1, sample_rate, sample_rate * 2, 2, 16)
     return b"".join(
         (

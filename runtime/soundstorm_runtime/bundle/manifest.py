@@ -1,4 +1,4 @@
-"""The manifest of a bundle, `bundle.json`: what a voice is, written by the export and read on the device."""
+"""The manifest of a bundle, `bundle.json`: written by the export, read on the device."""
 
 from __future__ import annotations
 
@@ -94,16 +94,32 @@ def prompt_graphs(audio: AudioSchema, semantic: SemanticSchema) -> dict[str, Gra
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `bundle.json` says. Raises `ValueError` for facts that contradict each other.
+    """The contents of `bundle.json`.
 
-    text: None where the voice takes semantic tokens alone.
-    prompts: the file of each named voice (`soundstorm_runtime.bundle.prompts`).
-    speaker: the one that speaks where none is asked for, if any.
-    fingerprint: of the weights that give codes and semantic tokens their meaning; prompts carry it.
-    hearing: None where the bundle cannot make prompts of recordings.
-    cpu: graphs of fp32 with operators that ONNX Runtime alone has, for CPUs; their weights are those of
-        `graphs`.
-    notice: whose speech the voice was trained on, and under which licence.
+    Attributes:
+        format: Name of the format.
+        version: Version of the format.
+        producer: Program that wrote the bundle.
+        name: Name of the voice.
+        audio: The codec.
+        semantic: The semantic tokens.
+        decode: The voice's own decode options.
+        text: The text stage; None where the voice takes semantic tokens only.
+        axes: Limits of the symbolic axes.
+        graphs: The graphs in fp32.
+        files: Size and hash of every file.
+        parity: How far each graph is from PyTorch.
+        variants: The other precisions.
+        prompts: File of each named voice (`soundstorm_runtime.bundle.prompts`).
+        speaker: Name of the default voice, if any.
+        fingerprint: Hash of the weights that define codes and semantic tokens; prompts carry it.
+        hearing: The prompt encoder; None where the bundle makes no prompts of recordings.
+        cpu: Graphs of fp32 with operators that only ONNX Runtime has, for CPUs; they use the weights of
+            `graphs`.
+        notice: Whose speech the voice was trained on, and under which licence.
+
+    Raises:
+        ValueError: Values contradict each other.
     """
 
     format: Literal["soundstorm-bundle"]
@@ -164,16 +180,16 @@ class Manifest:
 
     @property
     def frames_per_token(self) -> int:
-        """Codec frames that one semantic token lasts."""
+        """Codec frames of one semantic token."""
         return self.audio.sample_rate // (self.audio.hop * self.semantic.rate)
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """Those that the bundle has."""
+        """The precisions that the bundle has."""
         return ("fp32", *self.variants)
 
     def expected_graphs(self) -> dict[str, Graph]:
-        """Return the graphs that a voice of these facts speaks with, by name."""
+        """Return the graphs that the voice speaks with, by name."""
         return voice_graphs(self.audio, self.semantic, self.text)
 
     def prompt_graphs(self) -> dict[str, Graph]:
@@ -192,7 +208,7 @@ class Manifest:
         )
 
     def to_json(self) -> str:
-        """Write the manifest as the text of `bundle.json`."""
+        """Return the manifest as the text of `bundle.json`."""
         return json.dumps(to_dict(self), indent=2, allow_nan=False) + "\n"
 
 

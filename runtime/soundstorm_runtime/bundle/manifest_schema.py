@@ -1,4 +1,4 @@
-"""What a manifest is made of: the facts of a voice, of its files, and of how near they are to PyTorch."""
+"""The sections of a manifest: schemas of the voice and its files, and reports of the export's checks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,20 @@ Precision = Literal["fp32", Variant]
 
 @dataclass(frozen=True)
 class AudioSchema:
-    """The codec: samples per second, samples per frame, RVQ levels, codes per level.
+    """The codec.
 
-    window, transforms: samples of the spectral codec's inverse STFT, 0 for SoundStream, and how many of them
-        a frame has: `hop // transforms` samples from one to the next.
-    groups: of the codec's quantizers, each with its share of the levels (`decode.level_order`).
-    context, lookahead: frames before and after one that its spectrum depends on; None for SoundStream, and
-        where it is not known.
-    state: shapes of what SoundStream's decoder remembers; none where it cannot decode in pieces.
+    Attributes:
+        codec: Its kind.
+        sample_rate: Samples a second.
+        hop: Samples of a frame.
+        window: Samples of the window of the spectral codec's inverse STFT; 0 for SoundStream.
+        levels: Levels of residual vector quantization, of all groups.
+        codebook_size: Codes of a level.
+        groups: Groups of quantizers, each with its share of the levels (`maskgit.level_order`).
+        context: Frames before a frame that its spectrum depends on; None for SoundStream, and where unknown.
+        lookahead: Frames after a frame that its spectrum depends on; None for SoundStream, and where unknown.
+        state: Shapes of the state of SoundStream's decoder; empty where it cannot decode in pieces.
+        transforms: Inverse transforms of a frame, `hop // transforms` samples from one to the next.
     """
 
     codec: Literal["spectral", "soundstream"]
@@ -69,7 +75,7 @@ class AudioSchema:
 
 @dataclass(frozen=True)
 class SemanticSchema:
-    """Semantic tokens: how many there are, how many a second has, and what makes them of audio."""
+    """Semantic tokens: their number, how many there are in a second, and what makes them of audio."""
 
     vocabulary: int
     rate: int
@@ -81,7 +87,13 @@ class SemanticSchema:
 
 @dataclass(frozen=True)
 class ParallelTextSchema:
-    """The text stage with durations; a phone's id is its place in `symbols`."""
+    """The parallel text stage, which has durations.
+
+    Attributes:
+        kind: Its kind.
+        symbols: The phones; the id of a phone is its place among them.
+        dim: Width of the hidden states.
+    """
 
     kind: Literal["parallel"]
     symbols: tuple[str, ...]
@@ -94,10 +106,16 @@ class ParallelTextSchema:
 
 @dataclass(frozen=True)
 class AutoregressiveTextSchema:
-    """The text stage with a key/value cache; a phone's id is its place in `symbols`.
+    """The autoregressive text stage, which has a key/value cache.
 
-    text_tokens: how many ids the stage reads, where not phones but a tokenizer makes them. end: the id that
-    is put after the last.
+    Attributes:
+        kind: Its kind.
+        symbols: The phones; the id of a phone is its place among them.
+        layers: Layers of the decoder.
+        heads: Attention heads of a layer.
+        dim_head: Width of a head.
+        text_tokens: Number of ids that the stage reads, where a tokenizer makes them instead of phones.
+        end: The id that follows the last one of a sentence, if any.
     """
 
     kind: Literal["autoregressive"]
@@ -123,7 +141,7 @@ TextSchema = ParallelTextSchema | AutoregressiveTextSchema
 
 
 def spelling_file(text: TextSchema) -> str:
-    """Name the file that tells how text is spelled for the text stage."""
+    """Return the name of the file that maps text to the ids of the text stage."""
     return LEXICON_FILE if text.symbols else TOKENIZER_FILE
 
 
@@ -136,9 +154,13 @@ def text_ids(text: TextSchema) -> int:
 
 @dataclass(frozen=True)
 class GraphSchema:
-    """One graph: its ONNX file, and its inputs and outputs as the table of graphs has them.
+    """One graph.
 
-    weights: the file that holds its weights, where they are not in `file`.
+    Attributes:
+        file: Its ONNX file.
+        inputs: Its inputs, as in the table of graphs.
+        outputs: Its outputs, as in the table of graphs.
+        weights: The file with its weights, where they are not in `file`.
     """
 
     file: str
@@ -149,14 +171,14 @@ class GraphSchema:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file must be: lower-case hexadecimal SHA-256, and size in bytes."""
+    """Lower-case hexadecimal SHA-256 and size in bytes of a file."""
 
     sha256: str
     size: int
 
     @classmethod
     def of(cls, path: Path) -> FileRecord:
-        """Measure a file."""
+        """Return the record of a file."""
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -166,9 +188,14 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How far a graph is from PyTorch, over `cases`, each the lengths of the symbolic axes.
+    """How far the outputs of a graph are from those of PyTorch.
 
-    agreement: share of the integers (sampled codes, chosen tokens) that are equal; 1 where there are none.
+    Attributes:
+        cases: Lengths of the symbolic axes in each comparison.
+        largest_error: Largest error of the floats (`comparison.errors`).
+        mean_error: Mean error of the floats.
+        tolerance: Largest error that is allowed.
+        agreement: Share of the integers (sampled codes, chosen tokens) that are equal, 1 where there are none.
     """
 
     cases: tuple[dict[str, int], ...]
@@ -180,10 +207,13 @@ class ParityReport:
 
 @dataclass(frozen=True)
 class SpeechReport:
-    """What a variant does to speech, beside fp32 with the same seeds, over so many sentences.
+    """How far the speech of a variant is from that of fp32 with the same seeds.
 
-    spectral_distance: mean over frames of the root mean square difference of log-mel spectra, in dB.
-    word_error_rate, word_error_rate_fp32: in percent; None where no recogniser was installed.
+    Attributes:
+        sentences: Number of sentences compared.
+        spectral_distance: Mean over frames of the root mean square difference of log-mel spectra, in dB.
+        word_error_rate: Of the variant, in percent; None where no recogniser was installed.
+        word_error_rate_fp32: Of fp32, in percent; None where no recogniser was installed.
     """
 
     sentences: int
@@ -194,11 +224,15 @@ class SpeechReport:
 
 @dataclass(frozen=True)
 class PromptEncoderReport:
-    """How recordings become prompts, and how near that comes to PyTorch, from samples to tokens.
+    """The prompt encoder (key `hearing` of the manifest), and how far it is from PyTorch.
 
-    level: of the voice's own speech, in dB of full scale (`recording.speech_level`).
-    seconds: of that speech, in which so large shares of codes and semantic tokens are equal. excess: how
-    much further from its feature one that is not equal lies than PyTorch's, at most, relative.
+    Attributes:
+        level: Level of the voice's own speech, in dB of full scale (`recording.speech_level`).
+        seconds: Seconds of that speech that were compared.
+        equal_codes: Share of the codes that are equal to PyTorch's.
+        equal_tokens: Share of the semantic tokens that are equal to PyTorch's.
+        excess: By how much a code or token that is not equal is farther from its feature than PyTorch's, at
+            most, relative.
     """
 
     level: float
@@ -210,9 +244,12 @@ class PromptEncoderReport:
 
 @dataclass(frozen=True)
 class VariantSchema:
-    """The graphs of another precision: an ONNX file and a parity report for each.
+    """The graphs of another precision, with the inputs and outputs of fp32.
 
-    Inputs and outputs are those of fp32. A graph that the variant lacks is taken from there, too.
+    Attributes:
+        graphs: ONNX file of each graph; a graph that the variant lacks is that of fp32.
+        parity: Parity report of each graph.
+        speech: How its speech differs from that of fp32.
     """
 
     graphs: dict[str, str]

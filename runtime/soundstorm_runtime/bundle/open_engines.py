@@ -1,4 +1,4 @@
-"""Choose where and in which precision a bundle's graphs run, say so, and open them."""
+"""Choose where and in which precision the graphs of a bundle run, log the choice, and open them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Engines:
-    """The opened graphs of a bundle by name; where they run, in which precision, and why in that one."""
+    """The opened graphs of a bundle.
+
+    Attributes:
+        by_name: Engine of each graph.
+        provider: Where they run.
+        precision: Their precision.
+        reason: Why this precision was chosen.
+    """
 
     by_name: dict[str, Engine]
     provider: Place
@@ -34,7 +41,7 @@ class Engines:
 
     @property
     def in_batches(self) -> bool:
-        """Whether a sample comes out of a batch as it does alone; int8 scales all by the largest value."""
+        """Whether a sample of a batch is computed as it is alone; int8 scales a batch by its largest value."""
         return self.precision != "int8"
 
 
@@ -45,18 +52,20 @@ def open_engines(
     precision: PrecisionChoice = "auto",
     threads: int | None = None,
 ) -> Engines:
-    """Open every graph of a bundle.
+    """Open every graph of a bundle. The log says what 'auto' chose; what is named is used or refused.
 
-    provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
-    'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, for minutes, and keeps beside the
-    bundle), or 'auto' for the best that works; it does not take the last one.
-    precision: one that the bundle has (`bundle.precisions` says which runs where), or 'auto' for
-    the fastest for the provider, of those that lose next to nothing.
-    threads: threads within one operator; None takes the processors at hand, up to 8.
+    Args:
+        bundle: The bundle.
+        provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
+            'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, which takes minutes, and
+            keeps beside the bundle), or 'auto' for the best that works, except the last one.
+        precision: One that the bundle has (see `precisions`), or 'auto' for the fastest of those whose speech
+            is hardly worse.
+        threads: Threads within one operator; None uses the available processors, up to 8.
 
-    What 'auto' took is said in the log; what is asked for by name is used or refused. Raises
-    `EngineError` for an engine that cannot be used, `OptionError` for an option that is none or a
-    precision that the bundle lacks.
+    Raises:
+        EngineError: An engine cannot be used.
+        OptionError: An option is unknown, or the bundle lacks the precision.
     """
     for name, value, kind in (("provider", provider, Provider), ("precision", precision, PrecisionChoice)):
         if value not in get_args(kind):
@@ -73,7 +82,7 @@ def open_engines(
 
 
 def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) -> Engines | None:
-    """Open a bundle on the GPU; None where that cannot be, with the reason in the log."""
+    """Open a bundle on the GPU; return None where that is impossible, with the reason in the log."""
     if has_engines(bundle) and (precision == "auto" or runs_on(precision, "tensorrt")):
         try:
             return _open(bundle, "tensorrt", precision, threads)
@@ -109,7 +118,7 @@ def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | 
 
 
 def _cache(bundle: Bundle, name: str, precision: Precision) -> EngineCache:
-    """Make the folder of a graph's engines, named by its content: the library looks at its form alone."""
+    """Create the folder of a graph's engines, named after its weights, which the library does not compare."""
     content = "".join(sources(bundle, name, precision).values())
     own = f"onnxruntime-{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     folder = bundle.path / FOLDER / own

@@ -1,4 +1,4 @@
-"""Which precision runs where, and which is taken where none is asked for: decided here, and nowhere else.
+"""Which precision runs where, and which one 'auto' chooses: the only place where this is decided.
 
 Sources: ONNX Runtime's table of kernels (next to none of the CPU's take bfloat16, and a part of CUDA's);
 TensorRT's guide to quantised types, which QuantizeLinear and DequantizeLinear spell out in a graph.
@@ -23,25 +23,25 @@ PLACES: Mapping[Precision, tuple[Place, ...]] = MappingProxyType(
         "int8": ("cpu",),  # with operators that ONNX Runtime alone has
         "fp16": get_args(Place),
         "bf16": ("tensorrt",),
-        "int8-qdq": ("tensorrt", "cpu"),  # TensorRT is what it is for; a CPU gains nothing, and can tell how
-        "fp8-qdq": ("tensorrt", "cpu"),  # it sounds
+        "int8-qdq": ("tensorrt", "cpu"),  # made for TensorRT; a CPU gains nothing, but can
+        "fp8-qdq": ("tensorrt", "cpu"),  # show how it sounds
     }
 )
-ON_GPU: tuple[Precision, ...] = ("fp16", "fp32")  # what 'auto' takes, faster first; others by name alone
+ON_GPU: tuple[Precision, ...] = ("fp16", "fp32")  # what 'auto' chooses from, faster first
 
 
 def runs_on(precision: Precision, place: Place) -> bool:
-    """Tell whether a precision can be run at a place."""
+    """Return whether a precision can run at a place."""
     return place in PLACES[precision]
 
 
 def precisions_on(place: Place, available: Sequence[Precision]) -> list[Precision]:
-    """Return those of the precisions `available` that can be run at a place."""
+    """Return those of the `available` precisions that can run at a place."""
     return [precision for precision in available if runs_on(precision, place)]
 
 
 def check_place(precision: Precision, place: Place, available: Sequence[Precision]) -> None:
-    """Raise `OptionError` for a precision that cannot be run at a place; available: what the bundle has."""
+    """Raise `OptionError` for a precision that cannot run at a place, naming those `available` that can."""
     if not runs_on(precision, place):
         raise OptionError(
             f"precision {precision!r} runs on {' and '.join(PLACES[precision])}, not on {place!r}; take "
@@ -52,10 +52,16 @@ def check_place(precision: Precision, place: Place, available: Sequence[Precisio
 def choose_precision(
     asked: PrecisionChoice, place: Place, available: Sequence[Precision], features: Sequence[str]
 ) -> tuple[Precision, str]:
-    """Return the precision to run in, and why.
+    """Return the precision to run in, and the reason.
 
-    available: what the bundle has. features: the processor's (`soundstorm_runtime.support.hardware`). Raises
-    `OptionError` for one that is asked for and that the bundle lacks, or that cannot be run at the place.
+    Args:
+        asked: What the user asked for.
+        place: Where the graphs run.
+        available: Precisions that the bundle has.
+        features: Those of the processor (`soundstorm_runtime.support.hardware`).
+
+    Raises:
+        OptionError: The bundle lacks the precision that was asked for, or it cannot run at the place.
     """
     if asked != "auto":
         if asked not in available:
@@ -76,5 +82,5 @@ def choose_precision(
 
 
 def fastest_on_gpu(available: Sequence[Precision]) -> Precision:
-    """Return the precision that 'auto' takes on a GPU, of those that the bundle has."""
+    """Return the precision that 'auto' chooses on a GPU, of those that the bundle has."""
     return next(precision for precision in ON_GPU if precision in available)

@@ -1,7 +1,7 @@
-"""A prompt: a few seconds of somebody's speech, as codes and semantic tokens, that gives a voice.
+"""Prompts: a few seconds of a speaker as codes and semantic tokens, which the voice continues.
 
 The file is a NumPy `.npz` without pickle: `codes` [frames, levels] and `semantic_tokens` [tokens], each
-in the smallest unsigned type that holds it, and the `fingerprint` of the voice that they mean something to.
+in the smallest unsigned type that holds it, and the `fingerprint` of the voice that they were made for.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ _DAMAGES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)  # a prompt equals itself alone, and can be a key
+@dataclass(frozen=True, eq=False)  # compared by identity, so that a prompt can be a key
 class Prompt:
-    """codes: int64 [frames, levels]. semantic_tokens: int64 [tokens]; they cover the same time.
+    """A prompt.
 
-    fingerprint: that of the manifest of the voice that it was made for.
+    Attributes:
+        codes: int64 [frames, levels].
+        semantic_tokens: int64 [tokens], of the same time.
+        fingerprint: That of the manifest of the voice that it was made for.
     """
 
     codes: np.ndarray
@@ -41,7 +44,7 @@ class Prompt:
     fingerprint: str = ""
 
     def seconds(self, manifest: Manifest) -> float:
-        """Return how long the prompt lasts."""
+        """Return the seconds of the prompt."""
         return len(self.codes) * manifest.audio.hop / manifest.audio.sample_rate
 
 
@@ -53,7 +56,7 @@ class Prompts(Mapping[str, Prompt]):
         self._read: dict[str, Prompt] = {}
 
     def __getitem__(self, name: str) -> Prompt:
-        """Give a prompt. Raises `BundleError` for one that is broken or made for another voice."""
+        """Return a prompt. Raises `BundleError` for one that is damaged or was made for another voice."""
         if name not in self._read:
             self._read[name] = read_prompt(self._files[name], self._manifest)
         return self._read[name]
@@ -78,7 +81,8 @@ def write_prompt(path: Path, prompt: Prompt) -> None:
 def read_prompt(path: Path, manifest: Manifest) -> Prompt:
     """Read a prompt of the voice that `manifest` describes.
 
-    Raises `BundleError` for a file that is no prompt, or one that was made for another voice.
+    Raises:
+        BundleError: The file is not a prompt, or was made for another voice.
     """
     try:
         prompt = _read(path)
@@ -90,7 +94,7 @@ def read_prompt(path: Path, manifest: Manifest) -> Prompt:
 
 
 def check_prompt(prompt: Prompt, manifest: Manifest, name: str) -> None:
-    """Raise `BundleError` for a prompt of another voice; `name` is how the message calls it."""
+    """Raise `BundleError` for a prompt of another voice; `name` is its name in the message."""
     audio, per_token = manifest.audio, manifest.frames_per_token
     frames, levels = prompt.codes.shape
     tokens, most = len(prompt.semantic_tokens), manifest.axes["frames"].max // 2

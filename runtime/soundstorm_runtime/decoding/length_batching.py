@@ -1,4 +1,4 @@
-"""Put things of unlike lengths into batches that are padded little."""
+"""Batches of similar lengths, so that little of them is padding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ MOST_FRAMES = 4096  # of one step of the network, padded: attention's memory gro
 
 
 def buckets(lengths: Sequence[int], most: int, most_padded: int) -> list[list[int]]:
-    """Return the places of `lengths` in batches of like length, the longest first.
+    """Group lengths into batches of similar length, the longest first.
 
-    A batch has up to `most` members and, padded, `most_padded` in all (one member always fits); no
-    more than `MOST_WASTE` of it is padding.
+    At most the share `MOST_WASTE` of a batch is padding.
+
+    Args:
+        lengths: The lengths.
+        most: Members of a batch, at most.
+        most_padded: Length of a batch with its padding, at most; a batch of one member may exceed it.
+
+    Returns:
+        For each batch the places of its members in `lengths`.
     """
     batches: list[list[int]] = []
     filled = 0

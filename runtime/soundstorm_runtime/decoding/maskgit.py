@@ -19,7 +19,7 @@ from ..errors import EngineError, OptionError
 Schedule = Literal["cosine", "linear"] | Callable[[float], float]
 
 T = TypeVar("T")
-Ticks = Generator[None, None, T]  # work that pauses after each pass of a network, and returns its result
+Ticks = Generator[None, None, T]  # a computation that yields after each step, and returns its result
 
 COLDEST = 0.01  # the lowest temperature: the most likely code is as good as certain
 
@@ -31,26 +31,25 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How codes are decoded; raises `OptionError` for a value out of range.
+    """Options of the decode loop.
 
-    steps: passes of the network for each level, coarse to fine; the paper takes (16, 1, 1, ...). 0 leaves
-        out a level, and all finer ones: their codes are -1, which add nothing to the sound.
-    schedule: the share of a level's codes that stays masked, from progress in (0, 1]; a name or a
-        function that falls from 1 to 0.
-    temperature: of the sampled codes; a small one takes the most likely code.
-    annealed: whether it falls to a small one over the steps of a level, so that a level of one step takes
-        the most likely codes, as the paper does.
-    noise: scale of the Gumbel noise on the logarithm of the confidence, annealed to 0 over the
-        steps of a level; 0 ranks by confidence alone.
-    can_mask_prev_unmasked: whether a code that was kept may be masked again, by what the engine says
-        of it now.
+    Raises:
+        OptionError: A value is out of range.
     """
 
+    # Steps (passes of the network) for each level, coarse to fine; the paper takes (16, 1, 1, ...). 0 leaves
+    # out a level and all finer ones: their codes are -1, which add nothing to the audio.
     steps: tuple[int, ...]
+    # Share of a level's codes that stays masked at progress in (0, 1]: a name, or a function from 1 to 0
     schedule: Schedule = "cosine"
-    temperature: float = 1.0
+    temperature: float = 1.0  # sampling temperature of the codes; a low one takes the most likely code
+    # Whether the temperature falls over the steps of a level, so that a level of one step takes the most
+    # likely codes, as in the paper
     annealed: bool = False
+    # Scale of the Gumbel noise on the logarithm of the confidence, annealed to 0 over the steps of a level; 0
+    # ranks by confidence alone
     noise: float = 0.0
+    # Whether a code that was kept may be masked again, by its confidence in the current step
     can_mask_prev_unmasked: bool = False
 
     def __post_init__(self) -> None:
@@ -81,18 +80,18 @@ class DecodeOptions:
 
 
 def masked_share(schedule: Schedule, progress: float) -> float:
-    """Return the share of codes that stays masked at `progress`, in [0, 1]; raises `OptionError` if not."""
+    """Return the share of codes that stays masked; raise `OptionError` where it is not in [0, 1]."""
     share = float((schedule if callable(schedule) else SCHEDULES[schedule])(progress))
     if not -1e-6 <= share <= 1 + 1e-6:
-        raise OptionError(f"the schedule gave {share} at {progress:.3f}, expected a share from 0 to 1")
+        raise OptionError(f"the schedule returned {share} at {progress:.3f}, expected a share from 0 to 1")
     return min(max(share, 0.0), 1.0)
 
 
 def level_order(levels: int, groups: int) -> list[int]:
-    """Name the columns of codes `[batch, frames, levels]` in the order of decoding, coarse to fine.
+    """Return the columns of codes `[batch, frames, levels]` in the order of decoding, coarse to fine.
 
-    A codec with groups has the levels of its first group first; the same level of all groups is decoded
-    before the next.
+    A codec with groups of quantizers has the levels of its first group first; each level is decoded in all
+    groups before the next level.
     """
     return np.arange(levels).reshape(groups, -1).T.ravel().tolist()
 
@@ -108,17 +107,28 @@ def decode(
     prompt: np.ndarray | None = None,
     groups: int = 1,
 ) -> np.ndarray:
-    """Decode codes, int64 [batch, frames, levels], with an engine that runs the step graph.
+    """Decode codes with an engine that runs the step graph.
 
-    semantic_tokens: int64 [batch, frames], one per frame, those of the prompt included.
-    lengths: int64 [batch], frames of each sample, its prompt included; codes after them are 0.
-    prompt: int64 [batch, prompt frames, levels], codes to begin with, which never change; one with fewer
-        levels holds the first of them, and the others are decoded.
-    rng: one for all samples, or one for each of them.
-    groups: of the codec's quantizers; see `level_order`, which `options.steps` follows.
+    Each sample draws from a random stream of its own, so that its codes depend neither on its padding nor on
+    the samples after it.
 
-    Each sample draws from a random stream of its own: its codes depend neither on how far it is
-    padded nor on the samples after it. Raises `OptionError` for input that does not fit together.
+    Args:
+        engine: Runs the step graph.
+        semantic_tokens: int64 [batch, frames], one for each frame, with those of the prompt.
+        lengths: Frames of each sample with its prompt, int64 [batch]; codes after them are 0.
+        levels: Levels of the codec.
+        codebook_size: Codes of a level; this number itself stands for a masked code.
+        options: How the codes are decoded.
+        rng: A source of random numbers for all samples, or one for each of them.
+        prompt: Codes to start with, int64 [batch, prompt frames, levels], which do not change. A prompt with
+            fewer levels holds the coarsest, and the others are decoded.
+        groups: Groups of the codec's quantizers; `options.steps` are in the order of `level_order`.
+
+    Returns:
+        int64 [batch, frames, levels].
+
+    Raises:
+        OptionError: The inputs do not fit together.
     """
     return finish(
         decode_in_steps(engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups)
@@ -126,7 +136,7 @@ def decode(
 
 
 def finish(ticks: Ticks[T]) -> T:
-    """Do work that pauses without a pause; gives its result."""
+    """Run a computation to its end and return its result."""
     while True:
         try:
             next(ticks)
@@ -145,7 +155,7 @@ def decode_in_steps(
     prompt: np.ndarray | None = None,
     groups: int = 1,
 ) -> Ticks[np.ndarray]:
-    """Decode as `decode` does, and pause after every step: whoever goes on with it may as well stop."""
+    """Decode as `decode` does, and yield after every step, where the caller may stop."""
     options.check_levels(levels)
     order = level_order(levels, groups)
     left_out = [level for level, steps in zip(order, options.steps, strict=True) if not steps]
@@ -173,7 +183,7 @@ def _start(
     prompt: np.ndarray | None,
     left_out: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes, masked but for what the prompt gives, and which of them are to be decoded."""
+    """Return the codes, masked except those of the prompt, and which of them are to be decoded."""
     if semantic_tokens.ndim != 2 or lengths.shape != semantic_tokens.shape[:1]:
         raise OptionError(
             f"semantic tokens have shape {list(semantic_tokens.shape)} and lengths {list(lengths.shape)}, "
@@ -220,7 +230,7 @@ def _decode_level(
     for step in range(steps):
         if not masked.any():
             break
-        # A sample that is done draws nothing more, so that its codes depend on no other sample.
+        # A sample that is finished draws nothing more, so that its codes depend on no other sample.
         counts = np.where(masked.any(axis=1), lengths, 0)
         uniform = _draw(streams, counts, fresh.shape)
         progress = (step + 1) / steps
@@ -279,7 +289,7 @@ def _sampled(ids: np.ndarray, codebook_size: int) -> np.ndarray:
 def _ranked(confidence: np.ndarray) -> np.ndarray:
     if not np.isfinite(confidence).all():
         raise EngineError(
-            "the step graph gave a confidence that is not a finite number; "
+            "the step graph returned a confidence that is not a finite number; "
             "try another provider or precision, or export the voice again with soundstorm-export"
         )
     return confidence

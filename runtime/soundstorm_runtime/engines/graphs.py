@@ -1,7 +1,7 @@
-"""The one table of graphs: what each takes and gives, and how long every axis may be.
+"""The one table of graphs: the inputs and outputs of each, and the limits of every axis.
 
-The export draws its dynamic axes and dummy inputs from here, TensorRT its profiles, the manifest its
-graph list and the engines their checks of what they are fed. Nothing else spells out a shape.
+The export takes its dynamic axes and example inputs from here, TensorRT its profiles, the manifest its list
+of graphs, and the engines the checks of their inputs. No shape is written down elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DTYPES = ("int64", "float32")
 
 @dataclass(frozen=True)
 class Axis:
-    """How long a symbolic axis may be: `min <= length <= max`; `opt` is what engines tune for."""
+    """Limits of the length of a symbolic axis: `min <= length <= max`; engines are tuned for `opt`."""
 
     min: int
     opt: int
@@ -36,10 +36,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """One network as the device sees it.
+    """Inputs and outputs of one network.
 
-    padding: the axis that may be longer than the input `lengths` tells, of a graph that is run many times in
-    one shape; an engine may fill it up to meet fewer shapes.
+    Attributes:
+        name: Its name in the manifest.
+        inputs: Its inputs, in order.
+        outputs: Its outputs, in order.
+        padding: The axis that may be longer than the input `lengths` says, in a graph that runs many times in
+            one shape; an engine may pad it to meet fewer shapes.
     """
 
     name: str
@@ -89,9 +93,13 @@ def decoder_graph(levels: int) -> Graph:
 
 
 def decoder_stream_graph(levels: int, state: Sequence[Sequence[int]]) -> Graph:
-    """The codec's decoder for codes that come in pieces: what it remembers goes in and comes out.
+    """The codec's decoder for codes that come in pieces: its state is an input and an output.
 
-    state: the shape of each tensor of it, without the batch; zeros begin. past_frames: how many came before.
+    The input `past_frames` is the number of frames before.
+
+    Args:
+        levels: Levels of the codec.
+        state: Shape of each tensor of the state, without the batch; the state starts as zeros.
     """
     memory = [Tensor(f"state_{place}", "float32", ("batch", *shape)) for place, shape in enumerate(state)]
     memory.insert(0, Tensor("past_frames", "int64", ("batch",)))
@@ -108,8 +116,12 @@ def decoder_stream_graph(levels: int, state: Sequence[Sequence[int]]) -> Graph:
 def spectral_decoder_graph(levels: int, bins: int) -> Graph:
     """The spectral codec's decoder: codes to the STFT, real parts then imaginary ones.
 
-    bins: of all transforms of a frame, each with its own real and imaginary parts, one after another. The
-    inverse transform follows on the host: `soundstorm_runtime.audio.inverse_stft`.
+    The inverse transform is computed on the host: `soundstorm_runtime.audio.inverse_stft`.
+
+    Args:
+        levels: Levels of the codec.
+        bins: Frequency bins of all transforms of a frame, which follow one another, each with its own real
+            and imaginary parts.
     """
     frames = ("batch", "frames")
     return Graph(
@@ -120,7 +132,7 @@ def spectral_decoder_graph(levels: int, bins: int) -> Graph:
 
 
 def encoder_graph(hop: int, levels: int) -> Graph:
-    """The codec's encoder: audio, cut into frames, to codes."""
+    """The codec's encoder: audio in frames of `hop` samples to codes."""
     frames = ("batch", "prompt_frames")
     return Graph(
         "encoder",
@@ -130,7 +142,7 @@ def encoder_graph(hop: int, levels: int) -> Graph:
 
 
 def units_graph(samples: int) -> Graph:
-    """The semantic tokenizer: audio, cut into the `samples` of a token, to semantic tokens."""
+    """The semantic tokenizer: audio, in pieces of the `samples` of one token, to semantic tokens."""
     tokens = ("batch", "prompt_tokens")
     return Graph(
         "units",
@@ -140,7 +152,7 @@ def units_graph(samples: int) -> Graph:
 
 
 def parallel_text_graphs(dim: int) -> tuple[Graph, Graph]:
-    """Phones to hidden states and durations; hidden states spread over time to semantic tokens."""
+    """Phones to hidden states and durations; hidden states, repeated over time, to semantic tokens."""
     hidden = Tensor("hidden", "float32", ("batch", "phones", dim))
     tokens = ("batch", "tokens")
     return (
@@ -165,9 +177,9 @@ def parallel_text_graphs(dim: int) -> tuple[Graph, Graph]:
 def autoregressive_text_graphs(
     layers: int, heads: int, dim_head: int, vocabulary: int
 ) -> tuple[Graph, Graph]:
-    """An encoder run once a sentence, and a decoder step with its key/value cache as explicit state.
+    """An encoder for each sentence, and a decoder step with its key/value cache as inputs and outputs.
 
-    The vocabulary is the semantic one and an end token after it; that same id also begins a sequence.
+    The logits are of the semantic tokens and an end token after them, whose id also starts a sequence.
     """
 
     def cache(name: str, length: str) -> Tensor:
@@ -199,7 +211,7 @@ def autoregressive_text_graphs(
 
 
 def check_feeds(graph: Graph, feeds: Mapping[str, np.ndarray], axes: Mapping[str, Axis] = AXES) -> None:
-    """Raise `EngineError` unless `feeds` has the names, dtypes and shapes that `graph` takes.
+    """Raise `EngineError` unless `feeds` has the names, dtypes and shapes of the inputs of `graph`.
 
     A symbol must stand for one length in all inputs, and that length must lie within its axis.
     """
@@ -220,7 +232,7 @@ def check_feeds(graph: Graph, feeds: Mapping[str, np.ndarray], axes: Mapping[str
 
 
 def lengths_of(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Return what each symbolic axis stands for in feeds that have been checked."""
+    """Return the length of each symbolic axis in inputs that have been checked."""
     return {
         axis: length
         for tensor in graph.inputs
@@ -230,7 +242,7 @@ def lengths_of(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def check_results(graph: Graph, feeds: Mapping[str, np.ndarray], results: Mapping[str, np.ndarray]) -> None:
-    """Raise `EngineError` unless `results` has what `graph` gives for `feeds` (already checked)."""
+    """Raise `EngineError` unless `results` are outputs of `graph` for `feeds`, which have been checked."""
     expected = [tensor.name for tensor in graph.outputs]
     if set(results) != set(expected):
         raise EngineError(f"graph '{graph.name}' gives {expected}, the engine gave {sorted(results)}")
@@ -241,7 +253,7 @@ def check_results(graph: Graph, feeds: Mapping[str, np.ndarray], results: Mappin
 
 
 def _check_array(where: str, tensor: Tensor, array: np.ndarray, lengths: dict[str, int]) -> None:
-    """Check one array; `lengths` holds what the symbols stand for so far, and learns the new ones."""
+    """Check one array; `lengths` holds the lengths of the axes so far, and new ones are added to it."""
     if array.dtype != np.dtype(tensor.dtype):
         raise EngineError(f"{where} is {array.dtype}, expected {tensor.dtype}")
     if array.ndim != len(tensor.axes):

@@ -64,7 +64,7 @@ def test_of_much_the_stretch_with_the_most_speech_is_taken_from_pause_to_pause(c
     long = [speech(2.0), silence(0.5), speech(2.1), silence(0.2), speech(2.2), silence(2.0), speech(1.0)]
     audio = prepared(silence(1.0), *long)
     assert len(audio) / RATE == pytest.approx(2.1 + 0.2 + 2.2 + 0.2, abs=0.1)
-    assert "the audio: took 4.7 s from 3.4 s on, of 11.0 s" in caplog.text
+    assert "the audio: using 4.7 s from 3.4 s on, of 11.0 s" in caplog.text
 
 
 def test_speech_without_a_pause_is_cut_within():
@@ -76,7 +76,7 @@ def test_of_a_very_long_recording_the_beginning_is_looked_at(tmp_path, monkeypat
     monkeypatch.setattr(recording, "LOOKED_AT", 2.0)
     soundfile.write(tmp_path / "long.wav", speech(9.0), RATE)
     assert len(read_recording(tmp_path / "long.wav").samples) == 2 * RATE
-    assert "long.wav is long; its first 2 s are looked at" in caplog.text
+    assert "long.wav is long; only its first 2 s are used" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])

@@ -295,7 +295,7 @@ def test_options_out_of_range_are_refused(options, message):
         ),
         ({"prompt": np.full((1, 3, 2), CODES)}, "codes outside 0 to 7; was it made by this codec"),
         ({"prompt": np.zeros((1, 13, 2), np.int64)}, r"expected 13 \(with the prompt\) to 12"),
-        ({"options": DecodeOptions((2, 1), schedule=lambda p: 2.0)}, "the schedule gave 2.0 at 0.500"),
+        ({"options": DecodeOptions((2, 1), schedule=lambda p: 2.0)}, "the schedule returned 2.0 at 0.500"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(changes, message):
