@@ -195,7 +195,7 @@ class ParityReport:
         largest_error: Largest error of the floats (`comparison.errors`).
         mean_error: Mean error of the floats.
         tolerance: Largest error that is allowed.
-        agreement: Share of the integers (sampled codes, chosen tokens) that are equal, 1 where there are none.
+        agreement: Share of the integers (sampled codes, chosen tokens) that are equal; 1 without any.
     """
 
     cases: tuple[dict[str, int], ...]

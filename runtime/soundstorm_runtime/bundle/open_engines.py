@@ -41,7 +41,7 @@ class Engines:
 
     @property
     def in_batches(self) -> bool:
-        """Whether a sample of a batch is computed as it is alone; int8 scales a batch by its largest value."""
+        """Whether batches are computed as single samples are; int8 scales a batch by its largest value."""
         return self.precision != "int8"
 
 
