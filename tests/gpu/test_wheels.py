@@ -50,10 +50,7 @@ def download(folder, python, *requirements):
     ("python", "cuda"), [("3.10", "cuda-python>=12.6,<12.7"), ("3.12", "cuda-python>=13")]
 )
 def test_the_device_installs_without_a_compiler(tmp_path, python, cuda):
-    """JetPack 6 (Python 3.10, CUDA 12.6) and 7 (3.12, CUDA 13); TensorRT itself comes with JetPack.
-
-    num2words is not among them: docopt, which it needs, is published as source alone, pure Python.
-    """
+    """JetPack 6 (Python 3.10, CUDA 12.6) and 7 (3.12, CUDA 13); TensorRT itself comes with JetPack."""
     names = download(
         tmp_path, python, "numpy>=1.24", "soundfile>=0.12", "click>=8.1", "onnxruntime>=1.18", cuda
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import TextError
 from .normalisation.classes.capitals import STARTERS
@@ -185,7 +185,7 @@ def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
 
 def _pause(group: _Group, mark: str) -> None:
     if not group.words[-1].pause:
-        group.words[-1] = replace(group.words[-1], pause=mark)
+        group.words[-1] = group.words[-1]._replace(pause=mark)
 
 
 def _cut(piece: list[_Group]) -> int:

@@ -10,13 +10,12 @@ dollars) all have the span of "$100", so word times can be shown on the text tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PAUSES = ",;:.?!"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A spoken word.
 
     Args:

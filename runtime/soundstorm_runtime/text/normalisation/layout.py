@@ -34,10 +34,13 @@ _TAGS = re.compile(
     re.IGNORECASE,
 )
 
+_UNKNOWN_TAGS = re.compile(r"(</?)[A-Za-z][\w-]{0,30}( ?/?>)")
+
 
 def lay_out(source: SourceText) -> SourceText:
     """Make marks of layout silent, and leave line breaks where phrases end."""
-    source = source.erase(_TAGS) if "<" in source.text else source
+    if "<" in source.text:
+        source = source.erase(_TAGS).erase(_UNKNOWN_TAGS)
     if "[" in source.text:
         source = source.erase(_LINKS)
     if re.search("[*_~=`]", source.text):

@@ -40,7 +40,7 @@ _CLASSES: list[TokenClass] = [
         roman_numerals, capitals, serials,
     )
     for token_class in module.CLASSES
-]  # fmt: skip
+] + [symbols.FUNCTION]  # fmt: skip
 _SIGN_CLASSES: list[TokenClass] = symbols.CLASSES
 
 _MONTH_OR_ABBREVIATION = (
@@ -102,7 +102,7 @@ _PATTERNS = {
 _ORDER = list(_PATTERNS)
 _WORD_PATTERN = re.compile(_WORD)
 _CAPITALS = re.compile(r"[A-Z]{2,}(?:s|'[A-Za-z]{1,2})?")
-_OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b)")
+_OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b|\d\ds?\b)")
 
 
 def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
@@ -182,7 +182,7 @@ def _is_glued_pause(text: str, start: int, end: int, mark: str) -> bool:
         return True
     last, following = text[start - 1 : start], text[end]
     if mark in "?!;,":
-        return following.isalpha() or (mark != "," and following.isdigit())
+        return following.isalnum()
     if mark == ".":
         return (last.isalpha() and last.islower() and following.isupper()) or len(text[start:end]) > 1
     return False

@@ -58,7 +58,8 @@ _WORDS_WITHOUT_STOP = {
     "approx": "approximately",
     "Jr": "junior",
     "dept": "department",
-}
+    "Ctrl": "control", "ctrl": "control",
+}  # fmt: skip
 _PHRASES = {
     "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of", "and/or": "and or", "N/A": "n ay",
     "n/a": "n ay", "i.e.": "i e", "e.g.": "e g", "Ph.D.": "p h d", "Ph.D": "p h d", "PhD": "p h d",
@@ -94,7 +95,9 @@ def _abbreviation(match: Match) -> str | None:
     following = after(match, 3)
     if word in _BEHIND_A_NUMBER and re.search(r"\d ?$", before(match, 2)):
         return _WITH_STOP[word]
-    if word in _BEFORE_A_NUMBER and not re.match(r" ?[\dIVX(]", following):
+    if word in ("No", "no") and not re.match(r" ?\d", following):
+        return None
+    if word in _BEFORE_A_NUMBER and not re.match(r" ?(?:[\d(]|[IVX]+\b)", following):
         return None
     if word in ("al",) and not before(match, 3).endswith("et "):
         return None
@@ -126,7 +129,14 @@ def _phrase(match: Match) -> str:
     return _PHRASES[match[0]]
 
 
+def _days(match: Match) -> str:
+    """Read `Mon-Fri`."""
+    return " to ".join(_WITH_STOP[day[:3]] for day in match[0].split("-"))
+
+
+_DAY = r"(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)"
 CLASSES = [
+    TokenClass("days", rf"{_DAY}-{_DAY}(?!\w)", _days),
     TokenClass("phrase", rf"{alternatives(_PHRASES)}(?!\w)", _phrase),
     TokenClass(
         "title",

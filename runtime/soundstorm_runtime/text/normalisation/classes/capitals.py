@@ -134,6 +134,10 @@ def _initial(match: Match) -> str:
     return spell(match[0])
 
 
+def _sharp(match: Match) -> str:
+    return f"{spell(match[0])} sharp"
+
+
 def _letter(match: Match) -> str:
     return spell(match[0])
 
@@ -145,6 +149,7 @@ STARTERS = (
     "|Most|Both|Each|Every|Nobody|Everyone|Since|Although|Though|Because|To|By|Or|Call|See|Go|Meet"
 )
 CLASSES = [
+    TokenClass("sharp", r"[A-G]#(?!\w)", _sharp),
     TokenClass(
         "dotted",
         r"(?:[A-Za-z]\.){2,8}(?:[A-Za-z](?![\w])\.?|(?=[\s,;:!?)\"']|$))"
@@ -156,7 +161,7 @@ CLASSES = [
     ),
     TokenClass(
         "initial",
-        rf"[A-HJ-Z]\.(?= ?[A-Z])(?! (?:{STARTERS})\b)|[A-HJ-Z]\.(?=[A-Z]\.)",
+        rf"[A-HJ-Z]\.(?= [a-z])|[A-HJ-Z]\.(?= ?[A-Z])(?! (?:{STARTERS})\b)|[A-HJ-Z]\.(?=[A-Z]\.)",
         _initial,
         ends_sentence=False,
     ),

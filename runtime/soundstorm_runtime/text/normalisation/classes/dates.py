@@ -80,11 +80,11 @@ def _month(match: Match) -> str:
 def _years(match: Match) -> str | None:
     """Read `1980-85`, `1980-1986`, the season `2019/20`, and the month `2024-03`."""
     first, sign, last = match[0][:4], match[0][4], match[0][5:]
+    to = "" if sign == "/" else "and " if before(match, 9).lower().endswith("between ") else "to "
     if len(last) == 4:
-        joined = "" if sign == "/" else "to "
-        return f"{plain(first)} {joined}{plain(last)}" if int(last) > int(first) else None
+        return f"{plain(first)} {to}{plain(last)}" if int(last) > int(first) else None
     if int(last) > int(first[2:]):
-        return f"{plain(first)} {'' if sign == '/' else 'to '}{year(last)}"
+        return f"{plain(first)} {to}{year(last)}"
     return f"{MONTHS[int(last) - 1]} {year(first)}" if sign == "-" and 1 <= int(last) <= 12 else None
 
 

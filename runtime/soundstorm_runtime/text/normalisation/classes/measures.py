@@ -26,6 +26,7 @@ _ATTRIBUTE = re.compile(
     r" (?!(?:wide|long|tall|deep|high|thick|x|by|of|and|or|in|is|are|was|to|from|at|apart|off|above|below"
     r"|on)\b)[a-z]"
 )
+_ATTRIBUTED = frozenset("V W A Hz GB MB TB kB MP mm Ah mAh px L °".split())
 _DIRECTIONS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 
 
@@ -58,7 +59,7 @@ def _measure(match: Match) -> str | None:
     if found is None:
         return None
     minus, number, last, sign = found.groups()
-    sign = " ".join(sign.split())
+    sign = " ".join(sign.split()).removesuffix(".")
     if _is_a_word(match, number, sign):
         return None
     read = "minus " * bool(minus) + _number(number, sign, last)
@@ -66,8 +67,9 @@ def _measure(match: Match) -> str | None:
         return f"{read} to {cardinal(last)} {unit_name(sign, one=False)}"
     if "/" in number:
         return read
-    hyphen = match[0][len(minus) + len(number) :].startswith("-")  # a 6-ft board
-    return f"{read} {unit_name(sign, one=hyphen or number == '1')}"
+    glued = sign in _ATTRIBUTED and " " not in match[0] and _ATTRIBUTE.match(after(match, 16))
+    attribute = glued or match[0][len(minus) + len(number) :].startswith("-")  # a 12V battery, a 6-ft board
+    return f"{read} {unit_name(sign, one=bool(attribute) or number == '1')}"
 
 
 def _number(number: str, sign: str, last: str | None) -> str:
@@ -112,7 +114,7 @@ def _is_a_word(match: Match, number: str, sign: str) -> bool:
 def _per_unit(match: Match) -> str | None:
     """Read `12/kg`, and `km/h` without a number."""
     number, _, sign = match[0].partition("/")
-    name = per(sign)
+    name = per(sign) or (sign if len(sign) == 1 and sign.islower() else None)
     return f"{cardinal(number)} per {name}" if name else None
 
 
@@ -212,7 +214,8 @@ CLASSES = [
     TokenClass("millions", rf"{NUMBER}(?:[mMkK]|[bB]n?){_COUNTED}", _millions),
     TokenClass(
         "measure",
-        rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})|-)?{_WITH_UNIT}",
+        rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"
+        rf"|-)?{_WITH_UNIT}(?:(?<=[a-z])\.(?= [a-z]))?",
         _measure,
     ),
     TokenClass("per_unit", r"\d{1,9}/(?:[A-Za-z]{1,4})(?![\w/])", _per_unit),

@@ -13,6 +13,11 @@ _FAMILIAR = {
     "24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty",
     "7/11": "seven eleven", "60/40": "sixty forty", "80/20": "eighty twenty",
 }  # fmt: skip
+_A_THING = re.compile(
+    r" (cup|teaspoon|tablespoon|mile|hour|inch|pound|gallon|dozen|lit(?:er|re)|pint|quart|ounce|acre"
+    r"|minute|kilo"
+    r"|kilomet(?:er|re)|met(?:er|re)|foot|yard|ton|percent|point|stick|bottle|glass|day|page)\b"
+)
 _MATHEMATICAL = re.compile(r"^ ?[-+*/=×÷^<>≤≥≠]|^ ?\d{1,9}(?:\.\d+)? ?[=+×÷*≠≤≥]")
 
 
@@ -54,6 +59,9 @@ def _fraction(match: Match) -> str | None:
         return None
     if not whole and int(top) > int(bottom) >= 40 and int(top) < 300:
         return f"{cardinal(top)} over {cardinal(bottom)}"
+    if not whole and (thing := _A_THING.match(after(match, 14))):
+        article = "an" if thing[1][0] in "aeiou" or thing[1] == "hour" else "a"
+        return f"half {article}" if (top, bottom) == ("1", "2") else f"{fraction(top, bottom)} of {article}"
     if whole and (top, bottom) == ("1", "2"):
         return f"{cardinal(whole)} and a half"
     return (f"{cardinal(whole)} and " if whole else "") + fraction(top, bottom)
@@ -71,8 +79,11 @@ def _range(match: Match) -> str | None:
         return f"{cardinal(first)} minus {cardinal(last)}"
     start, end = (float(number.replace(",", "")) for number in (first, last))
     if start < end and (len(first) == len(last) or "." in match[0] or end < 10000):
-        return f"{read_number(first)} to {read_number(last)}"
-    if re.search(r"\b(?:won|win|wins|lost|lose|beat|score[ds]?|lead|led|by) $", before(match, 12)):
+        joined = "and" if before(match, 9).lower().endswith("between ") else "to"
+        return f"{read_number(first)} {joined} {read_number(last)}"
+    if (len(first) < 3 and len(last) < 3) or re.search(
+        r"\b(?:won|win|wins|lost|lose|beat|score[ds]?|lead|led|by) $", before(match, 12)
+    ):
         return f"{cardinal(first)} to {cardinal(last)}"
     return ", ".join(cardinal(n) if len(n) < 4 and "." not in n else read_number(n) for n in (first, last))
 
@@ -98,6 +109,19 @@ def _signed(match: Match) -> str | None:
 def _numbered(match: Match) -> str:
     number = re.search(r"\d.*", match[0])
     return ("numbers " if "s" in match[0].lower() else "number ") + read_number(number[0] if number else "")
+
+
+def _quotient(match: Match) -> str | None:
+    """Read `10 / 2 = 5`."""
+    if not re.match(r" ?[=+*×÷-]", after(match, 3)):
+        return None
+    return " divided by ".join(read_number(number) for number in match[0].split(" / "))
+
+
+def _scaled(match: Match) -> str:
+    """Read `1.5bn`."""
+    number, scale = re.split(r" ?(?=[bmt]n$)", match[0])
+    return f"{cardinal(number)} {'billion' if scale == 'bn' else 'million' if scale == 'mn' else 'trillion'}"
 
 
 def _letter_in_brackets(match: Match) -> str:
@@ -137,10 +161,12 @@ CLASSES = [
         "fraction", r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)", _fraction
     ),
     TokenClass("out_of", r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
-    TokenClass("range", rf"{NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
+    TokenClass("range", rf"(?<![A-Za-z]-){NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
     TokenClass("difference", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
+    TokenClass("quotient", rf"{NUMBER} / {NUMBER}(?!\w)", _quotient),
+    TokenClass("scaled", rf"{NUMBER} ?(?:bn|mn|tn)(?!\w)", _scaled),
     TokenClass("signed", rf"[-+]{NUMBER}(?![A-Za-z])", _signed),
     TokenClass("times_as_much", rf"{NUMBER}x(?!\w)", _times_as_much),
     TokenClass("year_of_two_digits", r"'\d\d(?!\w)", _year_of_two_digits),
-    TokenClass("number", rf"{NUMBER}(?![A-Za-z])", _number),
+    TokenClass("number", rf"{NUMBER}(?![A-Za-z\d]|\.\d)", _number),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal
-from ..token_class import Match, TokenClass, after, alternatives, before
+from ..token_class import Match, TokenClass, after, alternatives, before, spell
 
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ϵ": "epsilon", "ζ": "zeta",
@@ -100,12 +100,13 @@ def _root(match: Match) -> str:
     return f"the {kind} root of" if not before(match, 5).lower().endswith("the ") else f"{kind} root of"
 
 
-def _music(match: Match) -> str:
-    return ("ay" if match[0][0] == "A" else match[0][0].lower()) + " sharp"
+def _function(match: Match) -> str:
+    """Read `f(x)`."""
+    return " of ".join(spell(letter) for letter in re.findall("[a-z]", match[0]))
 
 
+FUNCTION = TokenClass("function", r"[a-z]\([a-z]\)", _function)
 CLASSES = [
-    TokenClass("sharp", r"[A-G]#(?!\w)", _music),
     TokenClass("exponent", r"\^\(?\{?[-+]?(?:\d{1,4}|[a-z])\b\}?\)?", _exponent),
     TokenClass("root", r"[√∛∜]", _root),
     TokenClass("typed", alternatives(_TYPED), _typed),
