@@ -1,0 +1,70 @@
+"""The pitch of a voice: is speech that a prompt makes as high as the recording that it was made of?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+LOWEST, HIGHEST = 60.0, 500.0  # Hz
+FRAME, HOP = 0.05, 0.01  # seconds; a frame holds three periods of the lowest pitch
+VOICED = 0.5  # normalised autocorrelation from which a frame counts as voiced
+FIRST_PEAK = 0.9  # of the highest peak: the shortest period that comes so near is the true one
+LOUD = 0.01  # of the loudest frame's power; quieter ones do not count
+FEWEST = 10  # voiced frames that a median is taken of
+TOLERANCE = 2.0  # semitones
+
+
+def median_pitch(audio: np.ndarray, sample_rate: int) -> float | None:
+    """Return the median fundamental frequency of speech in Hz, None where too little is voiced.
+
+    From the normalised autocorrelation of windowed frames (Boersma 1993), which noise and a telephone's band
+    leave in place.
+
+    Args:
+        audio: float32 `[samples]`.
+        sample_rate: in Hz.
+    """
+    size, hop = round(FRAME * sample_rate), round(HOP * sample_rate)
+    if len(audio) < size:
+        return None
+    frames = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64), size)[::hop]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    power = (frames**2).mean(axis=1)
+    frames = frames[power > LOUD * power.max()]
+    if not len(frames):
+        return None
+    window = np.hanning(size)
+    correlation = _autocorrelation(frames * window) / _autocorrelation(window[None])
+    shortest, longest = math.floor(sample_rate / HIGHEST), min(math.ceil(sample_rate / LOWEST), size // 2)
+    peaks = correlation[:, shortest : longest + 1] / correlation[:, :1]
+    highest = peaks.max(axis=1)
+    voiced = peaks[highest > VOICED]
+    if len(voiced) < FEWEST:
+        return None
+    inner = voiced[:, 1:-1]
+    is_peak = (inner >= voiced[:, :-2]) & (inner >= voiced[:, 2:])
+    is_peak &= inner >= FIRST_PEAK * inner.max(axis=1, keepdims=True)
+    periods = shortest + 1 + is_peak.argmax(axis=1)[is_peak.any(axis=1)]
+    return float(sample_rate / np.median(periods)) if len(periods) >= FEWEST else None
+
+
+def _autocorrelation(frames: np.ndarray) -> np.ndarray:
+    """Return the autocorrelation of each frame, `[frames, size]`, from lag 0 on."""
+    size = frames.shape[1]
+    spectrum = np.fft.rfft(frames, 2 * size, axis=1)
+    return np.maximum(np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :size], 1e-12)
+
+
+def pitch_warning(recorded: float | None, spoken: float | None) -> str | None:
+    """Say that a prompt speaks higher or lower than its recording; None where it does not."""
+    if recorded is None or spoken is None:
+        return None
+    apart = 12 * math.log2(spoken / recorded)
+    if abs(apart) <= TOLERANCE:
+        return None
+    return (
+        f"the voice speaks at {spoken:.0f} Hz, {abs(apart):.0f} semitones "
+        f"{'above' if apart > 0 else 'below'} the recording ({recorded:.0f} Hz); "
+        "record again in a quiet room, close to the microphone"
+    )
