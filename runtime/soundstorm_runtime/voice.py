@@ -33,6 +33,7 @@ from .synthesis.prompt_encoder import PromptEncoder
 from .synthesis.sentence_reader import Part, SentenceReader
 from .synthesis.stream import Stream, chunks, chunks_in_thread
 from .synthesis.whole_sentences import WholeSentences, checked_tokens, synthesise
+from .synthesis.word_times import TimedAudio, joined
 from .text.incremental import sentences_of, sentences_to_come
 from .text.user_lexicon import Pronunciations
 from .text.words import Sentence
@@ -124,7 +125,7 @@ class Voice:
         Raises:
             TextError: The text is empty, too long, or has nothing that can be spoken.
         """
-        return self._reader.sentences(text)
+        return list(self._reader.sentences(text))
 
     def speak(
         self,
@@ -148,6 +149,23 @@ class Voice:
         """
         return np.concatenate(list(self.speak_sentences(text, options, **keywords)))
 
+    def speak_timed(
+        self,
+        text: str,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> TimedAudio:
+        """Speak a text and return the times of its words and phones with the audio.
+
+        Arguments and audio are those of `speak`. The times are exact to a semantic token: the text stage
+        decides the duration of every phone.
+
+        Raises:
+            OptionError: As in `speak`, or the text stage is autoregressive and has no durations.
+        """
+        self._check_durations()
+        return joined(self._speak_sentences(text, merge(options, keywords), times=True))
+
     def speak_sentences(
         self,
         text: str,
@@ -159,14 +177,18 @@ class Voice:
         Text and options are checked at the call, before the first sentence is asked for. Arguments, errors
         and, all sentences together, the audio are those of `speak`.
         """
-        chosen = merge(options, keywords)
-        resolved, sentences = self._resolve(chosen), self.sentences(text)
+        return (piece.audio for piece in self._speak_sentences(text, merge(options, keywords)))
+
+    def _speak_sentences(
+        self, text: str, chosen: SynthesisOptions, *, times: bool = False
+    ) -> Iterator[TimedAudio]:
+        resolved, sentences = self._resolve(chosen), self._reader.sentences(text)
         if chosen.budget_ms is not None:
             if chosen.steps is not None:
                 raise OptionError("both steps and budget_ms were given; give one of them")
             steps = self._steps_within(resolved.budget, sentences[0], resolved)
             resolved = replace(resolved, decode=replace(resolved.decode, steps=steps))
-        return self._whole_sentences.each(sentences, resolved)
+        return self._whole_sentences.each(sentences, resolved, times=times)
 
     def speak_many(
         self,
@@ -194,7 +216,7 @@ class Voice:
                 "speak_many returns all texts at once and takes no budget_ms; give steps instead"
             )
         resolved = [self._resolve(own) for own in each]
-        return self._whole_sentences.together([self.sentences(text) for text in texts], resolved)
+        return self._whole_sentences.together([self._reader.sentences(text) for text in texts], resolved)
 
     def stream(
         self,
@@ -221,8 +243,28 @@ class Voice:
             TextError: The text cannot be spoken.
             OptionError: An option is out of range, or `duration` was given.
         """
-        resolved = self._resolve(merge(options, keywords))
-        split, stream = self.sentences, self._begin_stream(resolved)
+        return (chunk.audio for chunk in self._stream(text, merge(options, keywords)))
+
+    def stream_timed(
+        self,
+        text: str | Iterable[str],
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> Iterator[TimedAudio]:
+        """Do the same as `stream`, and return with each chunk the times of the words that begin in it.
+
+        Times count from the start of the stream, spans from the start of the first fragment.
+
+        Raises:
+            OptionError: As in `stream`, or the text stage is autoregressive and has no durations.
+        """
+        self._check_durations()
+        return self._stream(text, merge(options, keywords), times=True)
+
+    def _stream(
+        self, text: str | Iterable[str], chosen: SynthesisOptions, *, times: bool = False
+    ) -> Iterator[TimedAudio]:
+        split, stream = self._reader.sentences, self._begin_stream(self._resolve(chosen), times=times)
         sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
         return chunks(stream.speak(sentences))
 
@@ -239,15 +281,15 @@ class Voice:
         """
         resolved = self._resolve(merge(options, keywords))
         await asyncio.to_thread(self.warm_up)  # measures once, and may wait for another thread that does
-        split, stream = self.sentences, self._begin_stream(resolved)
+        split, stream = self._reader.sentences, self._begin_stream(resolved)
         if not isinstance(text, AsyncIterable):
             sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
-            async for audio in chunks_in_thread(stream.speak(sentences)):
-                yield audio
+            async for chunk in chunks_in_thread(stream.speak(sentences)):
+                yield chunk.audio
             return
         async for sentence in sentences_to_come(text, split):
-            async for audio in chunks_in_thread(stream.sentence(sentence)):
-                yield audio
+            async for chunk in chunks_in_thread(stream.sentence(sentence)):
+                yield chunk.audio
 
     def speak_tokens(
         self,
@@ -329,7 +371,7 @@ class Voice:
             OptionError: The budget is not above 0, or an option is out of range.
         """
         resolved = self._resolve(merge(options, {**keywords, "budget_ms": milliseconds}))
-        return self._steps_within(resolved.budget, self.sentences(text)[0], resolved)
+        return self._steps_within(resolved.budget, self._reader.sentences(text)[0], resolved)
 
     def _steps_within(self, seconds: float, sentence: Sentence, options: ResolvedOptions) -> tuple[int, ...]:
         (parts,) = self._whole_sentences.read([sentence], options)
@@ -346,7 +388,14 @@ class Voice:
     def _resolve(self, options: SynthesisOptions) -> ResolvedOptions:
         return resolve(options, self._manifest, self._prompts)
 
-    def _begin_stream(self, options: ResolvedOptions) -> Stream:
+    def _check_durations(self) -> None:
+        if not self._reader.has_durations:
+            raise OptionError(
+                f"voice '{self._manifest.name}' has an autoregressive text stage, which has no durations: it "
+                "cannot tell when words are spoken; use a voice with a parallel one"
+            )
+
+    def _begin_stream(self, options: ResolvedOptions, *, times: bool = False) -> Stream:
         if options.duration is not None:
             raise OptionError(
                 "a stream starts before its length is known and takes no duration; give a speed"
@@ -357,7 +406,7 @@ class Voice:
                 "this codec cannot be decoded in pieces: each sentence is returned when it is finished; a "
                 "bundle that was exported before there were streams can be exported again"
             )
-        return Stream(self._reader, self._acoustics, self.warm_up(), options)
+        return Stream(self._reader, self._acoustics, self.warm_up(), options, times=times)
 
     @property
     def _reader(self) -> SentenceReader:

@@ -86,7 +86,7 @@ def test_bad_options_are_refused_before_any_work(voice, options, message):
         voice.speak_sentences(TEXT, **options)
 
 
-@pytest.mark.parametrize("text", ["", " \n\t ", "...", "!?", "\U0001f600"])
+@pytest.mark.parametrize("text", ["", " \n\t ", "...", "!?"])
 def test_text_without_a_speakable_character_is_refused(voice, text):
     with pytest.raises(TextError):
         voice.speak_sentences(text)

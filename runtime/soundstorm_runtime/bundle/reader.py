@@ -64,12 +64,12 @@ class Bundle:
         for name in self.manifest.files:
             self.file(name)
         for path in sorted(self.path.rglob("*")):
-            name = path.relative_to(self.path)
-            if not path.is_file() or any(part.startswith(".") for part in name.parts):
+            place = path.relative_to(self.path)
+            if not path.is_file() or any(part.startswith(".") for part in place.parts):
                 continue
-            added = name.parent.as_posix() == "prompts" and path.suffix == SUFFIX
-            listed = name.as_posix() in {MANIFEST_FILE, *self.manifest.files}
-            if not (listed or added or name.parts[0] == ENGINES_FOLDER):
+            added = place.parent.as_posix() == "prompts" and path.suffix == SUFFIX
+            listed = place.as_posix() in {MANIFEST_FILE, *self.manifest.files}
+            if not (listed or added or place.parts[0] == ENGINES_FOLDER):
                 raise BundleError(f"{path} is not listed in {MANIFEST_FILE}; move it out of the bundle")
 
     def graph_file(self, name: str, precision: Precision = "fp32", *, on_cpu: bool = False) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from ..bundle.prompts import Prompt
 from ..decoding.length_batching import MOST_FRAMES, buckets
 from ..decoding.maskgit import DecodeOptions, Ticks, decode_in_steps, finish
 from ..engines.base import Engine
+from ..text.words import Sentence
 from .codec_decoder import CodecDecoder, WholeDecoder, make_codec_decoder, streaming_latency
-from .sentence_reader import Part
+from .sentence_reader import Part, PartInProgress
+from .word_times import WordTime, word_times
 
 CONTEXT_SECONDS = 0.5  # of the prompt that the codec decodes before the speech; longer than its memory
 
@@ -55,6 +57,16 @@ class AcousticStage:
     def tokens(self, seconds: float) -> int:
         """Return how many tokens last so many seconds, rounded up."""
         return math.ceil(seconds * self._codec.sample_rate / self.samples(1))
+
+    def silence(self, sentence: Sentence) -> int:
+        """Return the samples of silence that a text asks for after a sentence, 0 for the usual pause."""
+        return round((sentence.silence or 0.0) * self.sample_rate)
+
+    def word_times(self, sentence: Sentence, part: Part | PartInProgress, samples: int) -> Iterator[WordTime]:
+        """Yield the times of the words in a part of a sentence that starts after so many samples."""
+        if part.counts is not None:
+            start, token = samples / self.sample_rate, self.samples(1) / self.sample_rate
+            yield from word_times(sentence.words, part.units, part.counts, start, token)
 
     def no_codes(self) -> np.ndarray:
         """Return codes of zero frames, int64 [0, levels]."""

@@ -89,7 +89,7 @@ def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Co
         acoustics: The acoustic stage.
         levels: Levels of the codec.
     """
-    seed, (sentence,) = np.random.SeedSequence(0), reader.sentences(_SENTENCE)
+    (sentence,), seed = reader.sentences(_SENTENCE), np.random.SeedSequence(0)
     arrays, reading = quickest(lambda: list(next(reader.read_as_made(sentence, seed)).tokens), _RUNS)
     one_by_one = len(arrays) > 1
     options = DecodeOptions((1,) * levels)

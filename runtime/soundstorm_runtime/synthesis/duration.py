@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import OptionError
 
 FASTEST, SLOWEST = 0.25, 4.0  # factors of the natural length; beyond these, speech is not intelligible
@@ -28,19 +30,24 @@ def stretch_for(duration: float, natural: float, silence: float) -> float:
     return stretch
 
 
-def distribute_silence(samples: int, sentences: int) -> list[tuple[int, int]]:
-    """Return the samples of silence before and after each sentence: evenly between them, the rest at the end.
+def distribute_silence(samples: int, silences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Fit the silence around sentences to a length: all of it shorter, or that between sentences longer.
 
     Args:
         samples: Samples of silence in all.
-        sentences: Number of sentences.
+        silences: Samples before and after each sentence. What cannot be shared evenly goes to the end.
 
     Raises:
         OptionError: `samples` is negative: speech of one token a phone is longer than the time there is.
     """
     if samples < 0:
         raise OptionError("the duration leaves no time for every phone; give a longer one")
-    each = samples // (sentences - 1) if sentences > 1 else 0
-    silences = [(each if place else 0, 0) for place in range(sentences)]
-    silences[-1] = (silences[-1][0], samples - each * (sentences - 1))
-    return silences
+    total = sum(map(sum, silences))
+    if samples < total:
+        silences = [(before * samples // total, after * samples // total) for before, after in silences]
+    left = samples - sum(map(sum, silences))
+    each = left // (len(silences) - 1) if len(silences) > 1 else 0
+    fitted = [(before + each if place else before, after) for place, (before, after) in enumerate(silences)]
+    before, after = fitted[-1]
+    fitted[-1] = (before, after + left - each * (len(silences) - 1))
+    return fitted

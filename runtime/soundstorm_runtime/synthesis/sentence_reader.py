@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..bundle.manifest import Manifest, ParallelTextSchema, TextSchema
 from ..engines.base import Engine
 from ..errors import TextError
-from ..text.spelling import Spelling
+from ..text.spelling import Spelling, Unit
 from ..text.words import Sentence
 from .text_stage import AutoregressiveText, ParallelText, TextStage, TooLongError
 
@@ -23,10 +23,14 @@ class Part:
     Attributes:
         tokens: Semantic tokens, int64 [tokens].
         rng: The random stream that everything in the part draws from.
+        units: Its phones and pauses.
+        counts: Tokens of each of them, int64 [units]; None where the text stage has no durations.
     """
 
     tokens: np.ndarray
     rng: np.random.Generator
+    units: Sequence[Unit] = ()
+    counts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,14 @@ class PartInProgress:
     Attributes:
         tokens: Arrays int64 [tokens], one after the other; can be iterated once.
         rng: The random stream that everything in the part draws from.
+        units: Its phones and pauses.
+        counts: Tokens of each of them, int64 [units]; None where the text stage has no durations.
     """
 
     tokens: Iterator[np.ndarray]
     rng: np.random.Generator
+    units: Sequence[Unit]
+    counts: np.ndarray | None
 
 
 class SentenceReader:
@@ -50,6 +58,9 @@ class SentenceReader:
         text: Its text stage.
         engines: The engine of each graph.
         spelling: How text becomes ids.
+
+    Attributes:
+        has_durations: Whether the times of phones are known.
     """
 
     def __init__(
@@ -57,6 +68,7 @@ class SentenceReader:
     ) -> None:
         self._stage = _text_stage(manifest, text, engines, spelling.longest_unit)
         self._spelling = spelling
+        self.has_durations = self._stage.has_durations
         self.sentences = spelling.sentences
 
     def read(
@@ -79,7 +91,7 @@ class SentenceReader:
             TextError: The sentence cannot be spoken.
         """
         found = self._begin(sentence, seed, stretch, room, whole=True)
-        return [Part(np.concatenate(list(part.tokens)), part.rng) for part in found]
+        return [Part(np.concatenate(list(part.tokens)), part.rng, part.units, part.counts) for part in found]
 
     def read_as_made(
         self, sentence: Sentence, seed: np.random.SeedSequence, *, stretch: float = 1.0
@@ -112,16 +124,16 @@ class SentenceReader:
 
     def _parts(
         self,
-        units: list[str],
+        units: list[Unit],
         streams: Iterator[np.random.Generator],
         stretch: float,
         room: int | None,
         whole: bool,
     ) -> Iterator[PartInProgress]:
         rng = next(streams)
-        tokens = self._stage.tokens_as_made(self._spelling.ids(units), rng, stretch=stretch, room=room)
         try:
-            begun = list(tokens) if whole else [next(tokens)]
+            stream = self._stage.start(self._spelling.ids(units), rng, stretch=stretch, room=room)
+            begun = list(stream.tokens) if whole else [next(stream.tokens)]
         except TooLongError:
             halves = self._spelling.halves(units)
             if not halves:
@@ -129,7 +141,7 @@ class SentenceReader:
             for half in halves:
                 yield from self._parts(half, streams, stretch, room, whole)
         else:
-            yield PartInProgress(chain(begun, tokens), rng)
+            yield PartInProgress(chain(begun, stream.tokens), rng, units, stream.counts)
 
 
 def _text_stage(

@@ -8,6 +8,7 @@ codes of the latter are discarded. Both are bounded, so that a block costs the s
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 
 import numpy as np
@@ -19,13 +20,14 @@ from .block_scheduler import BlockScheduler
 from .calibration import Costs
 from .options import ResolvedOptions
 from .sentence_reader import Part, PartInProgress, SentenceReader
+from .word_times import TimedAudio, WordTime
 
 BEFORE_SECONDS = 1.0  # of codes that a block continues
 AHEAD_SECONDS = 0.2  # of semantic tokens after a block that it is decoded with
 PROMPT_SECONDS = 3.0  # of the end of a voice's prompt, which precedes every block
 
-# Audio, float32 [samples]; None after each step of the computation in between, where it can be stopped.
-Work = Generator["np.ndarray | None", None, None]
+# Audio; None after each step of the computation in between, where it can be stopped.
+Work = Generator["TimedAudio | None", None, None]
 
 
 class Stream:
@@ -36,15 +38,25 @@ class Stream:
         acoustics: The acoustic stage.
         costs: What synthesis costs on this machine.
         options: How the text is spoken.
+        times: Whether to return the times of the words.
     """
 
     def __init__(
-        self, reader: SentenceReader, acoustics: AcousticStage, costs: Costs, options: ResolvedOptions
+        self,
+        reader: SentenceReader,
+        acoustics: AcousticStage,
+        costs: Costs,
+        options: ResolvedOptions,
+        *,
+        times: bool = False,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
         self._prompt = options.prompt and last_tokens(options.prompt, acoustics.tokens(PROMPT_SECONDS))
-        self._pause = np.zeros(options.pause, np.float32)
+        self._times = times
+        self._pause = 0  # samples before the next sentence
         self._sentences = 0
+        self._samples = 0  # that were returned
+        self._words: deque[WordTime] = deque()  # that have not begun yet
         self._scheduler = self._make_scheduler(costs)
 
     def speak(self, sentences: Iterable[Sentence]) -> Work:
@@ -52,17 +64,24 @@ class Stream:
         for sentence in sentences:
             yield from self.sentence(sentence)
 
-    def sentence(self, text: Sentence) -> Work:
-        """Synthesise one sentence, with a pause before it unless it is the first."""
+    def sentence(self, sentence: Sentence) -> Work:
+        """Synthesise one sentence, with the silence between it and the one before, and what it ends with."""
         place, self._sentences = self._sentences, self._sentences + 1
-        if place and len(self._pause):
-            yield self._counted(self._pause)
+        yield from self._silence(self._pause)
         self._scheduler.start_sentence()
         # Each sentence has a random stream of its own, as where a voice speaks whole sentences.
         seed = np.random.SeedSequence(self._options.seed, spawn_key=(place,))
-        for part in self._reader.read_as_made(text, seed, stretch=self._options.stretch):
+        for part in self._reader.read_as_made(sentence, seed, stretch=self._options.stretch):
+            if self._times:
+                self._words.extend(self._acoustics.word_times(sentence, part, self._samples))
             yield None
             yield from self._part(part)
+        self._pause = self._options.pause if sentence.silence is None else 0
+        yield from self._silence(self._acoustics.silence(sentence))
+
+    def _silence(self, samples: int) -> Work:
+        if samples:
+            yield self._returned(np.zeros(samples, np.float32))
 
     def _part(self, part: PartInProgress) -> Work:
         """Synthesise block by block; `codes` and `tokens` start where the context of the next block does."""
@@ -85,7 +104,7 @@ class Stream:
             made = made[: (end - start) * per_token]
             audio = decoder.push(made, last)
             if len(audio):
-                yield self._counted(audio)
+                yield self._returned(audio)
             codes = np.concatenate([codes, made])[-past * per_token :]
             tokens = tokens[end - len(codes) // per_token :]
 
@@ -111,9 +130,15 @@ class Stream:
             return room
         return max(1, min(room, self._scheduler.next_block() // self._acoustics.per_token))
 
-    def _counted(self, audio: np.ndarray) -> np.ndarray:
-        self._scheduler.add_audio(len(audio) / self._acoustics.sample_rate)
-        return audio
+    def _returned(self, audio: np.ndarray) -> TimedAudio:
+        """Count audio that is returned, and add the words that begin in it."""
+        rate = self._acoustics.sample_rate
+        self._samples += len(audio)
+        self._scheduler.add_audio(len(audio) / rate)
+        words = []
+        while self._words and round(self._words[0].start * rate) < self._samples:
+            words.append(self._words.popleft())
+        return TimedAudio(audio, tuple(words))
 
 
 def last_tokens(prompt: Prompt, tokens: int) -> Prompt:
@@ -132,20 +157,20 @@ def joined(prompt: Prompt | None, spoken: Prompt) -> Prompt | None:
     )
 
 
-def chunks(work: Work) -> Iterator[np.ndarray]:
+def chunks(work: Work) -> Iterator[TimedAudio]:
     """Compute as audio is asked for; closing the iterator stops the computation."""
     for audio in work:
         if audio is not None:
             yield audio
 
 
-async def chunks_in_thread(work: Work) -> AsyncIterator[np.ndarray]:
+async def chunks_in_thread(work: Work) -> AsyncIterator[TimedAudio]:
     """Compute step by step in a thread of the event loop's pool.
 
     Cancellation takes effect at once; the computation stops after the current step.
     """
     loop = asyncio.get_running_loop()
-    step: asyncio.Future[tuple[bool, np.ndarray | None]] | None = None
+    step: asyncio.Future[tuple[bool, TimedAudio | None]] | None = None
     try:
         while True:
             step = loop.run_in_executor(None, _next_step, work)
@@ -159,7 +184,7 @@ async def chunks_in_thread(work: Work) -> AsyncIterator[np.ndarray]:
             step.add_done_callback(lambda _: work.close())
 
 
-def _next_step(work: Work) -> tuple[bool, np.ndarray | None]:
+def _next_step(work: Work) -> tuple[bool, TimedAudio | None]:
     """Compute the next step; return whether there was one, since no `StopIteration` passes a future."""
     try:
         return True, next(work)

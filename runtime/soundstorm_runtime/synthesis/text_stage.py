@@ -6,6 +6,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,8 +20,31 @@ class TooLongError(TextError):
     """A sentence is longer than the voice takes at once; its parts may be spoken one by one."""
 
 
+@dataclass(frozen=True)
+class TokenStream:
+    """The semantic tokens of a sentence.
+
+    Attributes:
+        tokens: Arrays int64 [tokens] as they are made; can be iterated once.
+        counts: Tokens of each phone, int64 [phones]; None where the stage has no durations.
+    """
+
+    tokens: Iterator[np.ndarray]
+    counts: np.ndarray | None = None
+
+
 class TextStage(ABC):
-    """Phones to semantic tokens, up to `max_tokens` at once."""
+    """Phones to semantic tokens.
+
+    Args:
+        encoder: Engine of the graph `text_encoder`.
+        max_tokens: Tokens that a sentence may have at most.
+
+    Attributes:
+        has_durations: Whether the tokens of each phone are known.
+    """
+
+    has_durations: bool
 
     def __init__(self, encoder: Engine, max_tokens: int) -> None:
         self._encoder = encoder
@@ -34,30 +58,35 @@ class TextStage(ABC):
         stretch: float = 1.0,
         room: int | None = None,
     ) -> np.ndarray:
-        """Return all that `tokens_as_made` gives, int64 [tokens]."""
-        return np.concatenate(list(self.tokens_as_made(phones, rng, stretch=stretch, room=room)))
+        """Return all tokens that `start` makes, int64 [tokens]."""
+        return np.concatenate(list(self.start(phones, rng, stretch=stretch, room=room).tokens))
 
-    def tokens_as_made(
+    def start(
         self,
         phones: np.ndarray,
         rng: np.random.Generator,
         *,
         stretch: float = 1.0,
         room: int | None = None,
-    ) -> Iterator[np.ndarray]:
-        """Give the semantic tokens of phone ids, int64 [phones], as they are made: arrays int64 [tokens].
+    ) -> TokenStream:
+        """Encode phones and start to make their semantic tokens.
 
-        stretch: of all durations, above 1 is slower speech.
-        room: tokens that may be given where that is less than `max_tokens`.
+        Args:
+            phones: Ids, int64 [phones].
+            rng: Source of the random numbers.
+            stretch: Factor of all durations; above 1 is slower speech.
+            room: Tokens that may be made, where that is less than `max_tokens`.
 
-        Raises `TooLongError` for more phones or tokens than the voice takes at once.
+        Raises:
+            TooLongError: There are more phones or tokens than the voice takes at once; the tokens of an
+                autoregressive stage may raise it while they are iterated.
         """
         limit = self._encoder.axes["phones"].max
         if len(phones) > limit:
             raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
         most = self.max_tokens if room is None else min(room, self.max_tokens)
         feeds = {"phones": phones[None], "lengths": np.array([len(phones)])}
-        yield from self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
+        return self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
 
     @abstractmethod
     def _from_encoded(
@@ -67,8 +96,8 @@ class TextStage(ABC):
         rng: np.random.Generator,
         stretch: float,
         most: int,
-    ) -> Iterator[np.ndarray]:
-        """Go on from what the encoder gave for a sentence of so many phones, to `most` tokens at most."""
+    ) -> TokenStream:
+        """Make at most `most` tokens of the outputs of the encoder for so many phones."""
 
 
 def _too_long(tokens: str, most: int) -> TooLongError:
@@ -76,7 +105,15 @@ def _too_long(tokens: str, most: int) -> TooLongError:
 
 
 class ParallelText(TextStage):
-    """Durations first, then all tokens at once: no phone can be skipped or repeated."""
+    """Durations first, then all tokens at once, so that no phone is skipped or repeated.
+
+    Args:
+        encoder: Engine of the graph `text_encoder`.
+        decoder: Engine of the graph `text_decoder`.
+        max_tokens: Tokens that a sentence may have at most.
+    """
+
+    has_durations = True
 
     def __init__(self, encoder: Engine, decoder: Engine, max_tokens: int) -> None:
         super().__init__(encoder, max_tokens)
@@ -89,7 +126,7 @@ class ParallelText(TextStage):
         rng: np.random.Generator,
         stretch: float,
         most: int,
-    ) -> Iterator[np.ndarray]:
+    ) -> TokenStream:
         counts = token_counts(encoded["durations"][0] * stretch)
         total = int(counts.sum())
         if total > most:
@@ -102,19 +139,31 @@ class ParallelText(TextStage):
             "progress": progress.astype(np.float32)[None],
             "lengths": np.array([total]),
         }
+        return TokenStream(self._decode(feeds), counts)
+
+    def _decode(self, feeds: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
         yield self._decoder.run(feeds)["semantic_tokens"][0]
 
 
 class AutoregressiveText(TextStage):
-    """One token after the other, with the key/value cache as explicit state.
+    """One token after the other, with the key/value cache as inputs and outputs of the graph.
 
-    Sources: SPEAR-TTS, arXiv 2302.03540. The id `vocabulary` begins and ends a sequence. The pace is in the
-    tokens, one for each stretch of time: slower speech has some of them twice, faster speech leaves some out.
+    The id `vocabulary` starts and ends a sequence. Speed is applied to the tokens, one for each stretch of
+    time: slower speech repeats some of them, faster speech leaves some out.
+    Source: SPEAR-TTS, arXiv 2302.03540.
 
-    rate: semantic tokens a second.
-    temperature: of the sampled tokens; 0 takes the most likely one.
-    longest_phone: seconds; a sentence whose phones last longer lost its way, and is cut.
+    Args:
+        encoder: Engine of the graph `text_encoder`.
+        step: Engine of the graph `text_step`.
+        max_tokens: Tokens that a sentence may have at most.
+        vocabulary: Number of semantic tokens.
+        rate: Semantic tokens a second.
+        temperature: Sampling temperature of the tokens; 0 takes the most likely one.
+        longest_phone: Seconds; a sentence that is longer than its phones at this length has gone astray, and
+            is cut there.
     """
+
+    has_durations = False
 
     def __init__(
         self,
@@ -140,6 +189,16 @@ class AutoregressiveText(TextStage):
         rng: np.random.Generator,
         stretch: float,
         most: int,
+    ) -> TokenStream:
+        return TokenStream(self._tokens(encoded, phones, rng, stretch, most))
+
+    def _tokens(
+        self,
+        encoded: dict[str, np.ndarray],
+        phones: int,
+        rng: np.random.Generator,
+        stretch: float,
+        most: int,
     ) -> Iterator[np.ndarray]:
         layers, batch, heads, _, dim_head = encoded["cross_keys"].shape
         empty = np.zeros((layers, batch, heads, 0, dim_head), np.float32)
@@ -156,7 +215,7 @@ class AutoregressiveText(TextStage):
             logits = results["logits"][0]
             if not made:
                 logits = logits[:end]  # a sentence has one token at least
-            last = _pick(logits, self._temperature, rng)
+            last = _sample(logits, self._temperature, rng)
             if last == end:
                 return
             if more > given:
@@ -167,14 +226,23 @@ class AutoregressiveText(TextStage):
 
 
 def token_counts(durations: np.ndarray) -> np.ndarray:
-    """Round durations, float [phones] in tokens, to whole tokens, int64 [phones], each at least 1.
+    """Round durations to whole tokens, each at least 1.
 
-    The ends of the phones are rounded, not their lengths: errors carry over to the next phone
-    instead of adding up, and what a very short phone is given is taken from those after it.
+    The ends of the phones are rounded, not their lengths: errors carry over to the next phone instead of
+    adding up, and what is added to a very short phone is taken from those after it.
+
+    Args:
+        durations: float [phones] in tokens.
+
+    Returns:
+        int64 [phones].
+
+    Raises:
+        EngineError: A duration is not a positive number.
     """
     if not (np.isfinite(durations).all() and (durations > 0).all()):
         raise EngineError(
-            "the text encoder gave a duration that is not a positive number; "
+            "the text encoder returned a duration that is not a positive number; "
             "export the voice again with soundstorm-export"
         )
     ends = np.rint(np.cumsum(durations, dtype=np.float64)).astype(np.int64)
@@ -184,7 +252,7 @@ def token_counts(durations: np.ndarray) -> np.ndarray:
     return np.diff(ends, prepend=0)
 
 
-def _pick(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+def _sample(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
     """Sample a token from logits, float32 [tokens]."""
     if temperature == 0:
         return int(logits.argmax())

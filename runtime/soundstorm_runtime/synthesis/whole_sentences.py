@@ -14,16 +14,26 @@ from .acoustic_stage import AcousticStage
 from .duration import distribute_silence, stretch_for
 from .options import ResolvedOptions
 from .sentence_reader import Part, SentenceReader
+from .word_times import TimedAudio, WordTime
 
 _ATTEMPTS = 6  # to read a text so that it lasts as long as asked
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A sentence that was read: its parts, and the samples of silence before and after it."""
+    """A sentence that was read.
 
+    Attributes:
+        sentence: The sentence.
+        parts: Its parts.
+        before: Samples of silence before it.
+        after: Samples of silence after it.
+    """
+
+    sentence: Sentence
     parts: list[Part]
-    silence: tuple[int, int]
+    before: int
+    after: int
 
 
 class WholeSentences:
@@ -61,19 +71,37 @@ class WholeSentences:
         """
         if options.duration is not None:
             return iter(self._fit(options.duration, sentences, options))
-        return (
-            Utterance(parts, (options.pause if place else 0, 0))
-            for place, parts in enumerate(self.read(sentences, options))
-        )
+        return _utterances(sentences, self.read(sentences, options), self._silences(sentences, options))
 
-    def each(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> Iterator[np.ndarray]:
-        """Synthesise sentences one after the other: float32 [samples], with the silence around each."""
-        planned = self.plan(
-            sentences, options
-        )  # at the call: a duration that is out of reach is refused here
-        return (
-            _joined(utterance, synthesise(self._acoustics, utterance.parts, options)) for utterance in planned
-        )
+    def each(
+        self, sentences: Sequence[Sentence], options: ResolvedOptions, *, times: bool = False
+    ) -> Iterator[TimedAudio]:
+        """Synthesise sentences one after the other, with the silence around each.
+
+        Args:
+            sentences: The sentences of one text.
+            options: How it is spoken.
+            times: Whether to return the times of the words.
+        """
+        # At the call, where a duration that is out of reach is refused.
+        return self._each(self.plan(sentences, options), options, times)
+
+    def _each(
+        self, planned: Iterator[Utterance], options: ResolvedOptions, times: bool
+    ) -> Iterator[TimedAudio]:
+        samples = 0
+        for utterance in planned:
+            audio = _joined(utterance, synthesise(self._acoustics, utterance.parts, options))
+            words = self._word_times(utterance, samples) if times else ()
+            samples += len(audio)
+            yield TimedAudio(audio, tuple(words))
+
+    def _word_times(self, utterance: Utterance, samples: int) -> Iterator[WordTime]:
+        """Yield the times of the words of a sentence that starts after so many samples."""
+        samples += utterance.before
+        for part in utterance.parts:
+            yield from self._acoustics.word_times(utterance.sentence, part, samples)
+            samples += self._acoustics.samples(len(part.tokens))
 
     def together(
         self, texts: Sequence[Sequence[Sentence]], options: Sequence[ResolvedOptions]
@@ -94,12 +122,23 @@ class WholeSentences:
             audio |= synthesise(self._acoustics, parts, options[places[0]])
         return [np.concatenate([_joined(utterance, audio) for utterance in text]) for text in planned]
 
+    def _silences(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> list[tuple[int, int]]:
+        """Return the samples of silence before and after each sentence."""
+        return [
+            (
+                options.pause if place and sentences[place - 1].silence is None else 0,
+                self._acoustics.silence(sentence),
+            )
+            for place, sentence in enumerate(sentences)
+        ]
+
     def _fit(
         self, seconds: float, sentences: Sequence[Sentence], options: ResolvedOptions
     ) -> list[Utterance]:
         """Read sentences so that they and the silence between them last so many seconds."""
         rate, token = self._acoustics.sample_rate, self._acoustics.samples(1)
-        silence = options.pause * (len(sentences) - 1)
+        silences = self._silences(sentences, options)
+        silence = sum(map(sum, silences))
         natural = token * _count(self.read(sentences, options))
         stretch = stretch_for(seconds, natural / rate, silence / rate)
         samples = round(seconds * rate)
@@ -111,8 +150,15 @@ class WholeSentences:
             if wanted - len(sentences) <= found <= wanted:
                 break
             stretch *= wanted / found
-        silences = distribute_silence(samples - token * found, len(sentences))
-        return [Utterance(parts, around) for parts, around in zip(read, silences, strict=True)]
+        silences = distribute_silence(samples - token * found, silences)
+        return list(_utterances(sentences, read, silences))
+
+
+def _utterances(
+    sentences: Iterable[Sentence], read: Iterable[list[Part]], silences: Iterable[tuple[int, int]]
+) -> Iterator[Utterance]:
+    for sentence, parts, (before, after) in zip(sentences, read, silences, strict=True):
+        yield Utterance(sentence, parts, before, after)
 
 
 def synthesise(
@@ -154,4 +200,5 @@ def _count(read: Iterable[list[Part]]) -> int:
 
 def _joined(utterance: Utterance, audio: dict[Part, np.ndarray]) -> np.ndarray:
     """Join the audio of a sentence's parts, with the silence around it."""
-    return np.pad(np.concatenate([audio[part] for part in utterance.parts]), utterance.silence)
+    around = utterance.before, utterance.after
+    return np.pad(np.concatenate([audio[part] for part in utterance.parts]), around)

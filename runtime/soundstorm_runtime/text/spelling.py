@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from .sentences import OnDropped, check_length, log_dropped, sentences_as_writte
 from .words import Sentence
 
 PAUSE = "pau"  # what phones of silence begin with: at both ends of a sentence and at its phrase breaks
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a text stage reads as one: a phone, a pause, or a word for a tokenizer.
+
+    Attributes:
+        text: The symbol of the phone or pause, or the word.
+        word: Index of its word in the sentence; None for a pause.
+    """
+
+    text: str
+    word: int | None = None
 
 
 class Spelling(ABC):
@@ -33,15 +47,15 @@ class Spelling(ABC):
         """
 
     @abstractmethod
-    def units(self, sentence: Sentence) -> list[str]:
+    def units(self, sentence: Sentence) -> list[Unit]:
         """Spell a sentence. Raises `TextError` where nothing in it can be spoken."""
 
     @abstractmethod
-    def halves(self, units: list[str]) -> list[list[str]]:
+    def halves(self, units: list[Unit]) -> list[list[Unit]]:
         """Split where one may pause, nearest to the middle; give nothing where there is no such place."""
 
     @abstractmethod
-    def ids(self, units: list[str]) -> np.ndarray:
+    def ids(self, units: list[Unit]) -> np.ndarray:
         """Give the ids of units, int64 [phones], as the text encoder takes them."""
 
 
@@ -59,23 +73,28 @@ class Phones(Spelling):
         """Split a text, and read it as English."""
         return self._lexicon.sentences(text, on_dropped)
 
-    def units(self, sentence: Sentence) -> list[str]:
-        """Give the phones of a sentence."""
-        return self._lexicon.phones_of(sentence.words)
+    def units(self, sentence: Sentence) -> list[Unit]:
+        """Return the phones of a sentence, with the pauses between its words and at both ends."""
+        units = [Unit(PAUSE)]
+        for index, (phones, pause) in enumerate(self._lexicon.spoken(sentence.words)):
+            units += [Unit(phone, index) for phone in phones]
+            if pause:
+                units.append(Unit(pause))
+        return units
 
-    def halves(self, units: list[str]) -> list[list[str]]:
+    def halves(self, units: list[Unit]) -> list[list[Unit]]:
         """Split at a pause, which both halves have."""
         inner = range(1, len(units) - 1)
-        pauses = [place for place in inner if units[place].startswith(PAUSE)]
+        pauses = [place for place in inner if units[place].word is None]
         if not pauses:
             return []
         middle = min(pauses, key=lambda place: abs(place - len(units) / 2))
-        return [units[: middle + 1], [PAUSE, *units[middle + 1 :]]]
+        return [units[: middle + 1], [Unit(PAUSE), *units[middle + 1 :]]]
 
-    def ids(self, units: list[str]) -> np.ndarray:
+    def ids(self, units: list[Unit]) -> np.ndarray:
         """Look phones up. Raises `BundleError` for one that the text stage does not know."""
         try:
-            return np.array([self._ids[phone] for phone in units], np.int64)
+            return np.array([self._ids[unit.text] for unit in units], np.int64)
         except KeyError as error:
             raise BundleError(
                 f"the lexicon of voice '{self._name}' has the phone {error.args[0]!r}, "
@@ -109,24 +128,25 @@ class Tokens(Spelling):
             raise TextError(f"text {text.strip()[:40]!r} has no letter or digit; give some words to speak")
         return parts
 
-    def units(self, sentence: Sentence) -> list[str]:
+    def units(self, sentence: Sentence) -> list[Unit]:
         """Give the words of a sentence."""
-        return [word.text for word in sentence.words]
+        return [Unit(word.text, index) for index, word in enumerate(sentence.words)]
 
-    def halves(self, units: list[str]) -> list[list[str]]:
+    def halves(self, units: list[Unit]) -> list[list[Unit]]:
         """Split after a clause, or between words where there is none."""
         between = range(1, len(units))
-        places = [place for place in between if re.search(r"[,;:.)]$", units[place - 1])] or between
+        places = [place for place in between if re.search(r"[,;:.)]$", units[place - 1].text)] or between
         if not places:
             return []
         middle = min(places, key=lambda place: abs(place - len(units) / 2))
         return [units[:middle], units[middle:]]
 
-    def ids(self, units: list[str]) -> np.ndarray:
+    def ids(self, units: list[Unit]) -> np.ndarray:
         """Give the ids of the tokens of words, and the end after them."""
-        ids = self._tokenizer.encode(" ".join(units)).ids
+        words = " ".join(unit.text for unit in units)
+        ids = self._tokenizer.encode(words).ids
         if not ids:
-            raise TextError(f"the tokenizer makes nothing of {' '.join(units)[:40]!r}; give other words")
+            raise TextError(f"the tokenizer makes nothing of {words[:40]!r}; give other words")
         return np.array(ids if self._end is None else [*ids, self._end], np.int64)
 
 

@@ -51,20 +51,32 @@ def test_a_length_out_of_reach_is_refused_with_the_reach(voice):
 
 
 def test_phones_have_a_shortest_length(voice):
-    shortest = 0.04 * len(voice._reader._spelling.units("Good morning."))  # a token each
+    (sentence,) = voice._reader.sentences("Good morning.")
+    shortest = 0.04 * len(voice._reader._spelling.units(sentence))  # a token each
     with pytest.raises(OptionError, match="leaves no time for every phone; give a longer one"):
         voice.speak_sentences("Good morning.", duration=0.8 * shortest)
 
 
-@given(st.integers(0, 10_000), st.integers(1, 20))
-def test_silence_lies_between_sentences_and_is_used_up(samples, sentences):
-    gaps = distribute_silence(samples, sentences)
+@given(st.integers(0, 10_000), st.integers(1, 20), st.integers(0, 900))
+def test_silence_lies_between_sentences_and_is_used_up(samples, sentences, pause):
+    gaps = distribute_silence(samples, [(pause if place else 0, 0) for place in range(sentences)])
     assert len(gaps) == sentences
     assert sum(before + after for before, after in gaps) == samples
     assert gaps[0][0] == 0
     assert all(after == 0 for _, after in gaps[:-1])
     assert len({before for before, _ in gaps[1:]}) <= 1
     assert sentences == 1 or gaps[-1][1] < sentences
+
+
+@given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 900), st.integers(0, 900)), min_size=1))
+def test_silence_of_any_kind_fills_the_time_exactly(samples, silences):
+    fitted = distribute_silence(samples, silences)
+    assert sum(map(sum, fitted)) == samples
+    assert min(map(min, fitted)) >= 0
+    if samples >= sum(map(sum, silences)):
+        assert all(
+            new >= old for both in zip(fitted, silences, strict=True) for new, old in zip(*both, strict=True)
+        )
 
 
 def test_the_limits_themselves_are_allowed():

@@ -100,7 +100,7 @@ def test_a_recording_that_makes_no_prompt_is_refused(tmp_path, voice):
     with pytest.raises(AudioError, match=r"has 0\.50 s of speech"):
         voice.prompt(sound(0.5), RATE)
     with pytest.raises(
-        OptionError, match="sample_rate is 800 for a file, which tells it itself; leave it out"
+        OptionError, match="sample_rate is 800 for a file, which states its own; leave it out"
     ):
         voice.prompt(tmp_path / "a.wav", RATE)
 

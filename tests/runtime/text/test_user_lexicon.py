@@ -20,7 +20,7 @@ def spell(bundle, words, text):
     """Give the phones of a text of one sentence; in the tiny lexicon each letter has one of its own."""
     spelling = bundle.spelling(words)
     (sentence,) = spelling.sentences(text)
-    return " ".join(spelling.units(sentence))
+    return " ".join(unit.text for unit in spelling.units(sentence))
 
 
 def write(tmp_path, text):

@@ -1,0 +1,89 @@
+"""When each word and phone is spoken, from the durations of the text stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..text.spelling import Unit
+from ..text.words import Word
+
+
+@dataclass(frozen=True)
+class PhoneTime:
+    """A spoken phone.
+
+    Attributes:
+        phone: Its symbol.
+        start: Seconds from the start of the speech.
+        end: Seconds until the next phone or pause.
+    """
+
+    phone: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class WordTime:
+    """A spoken word.
+
+    Attributes:
+        word: The word as it is spoken, in lower case: "hundred".
+        start: Seconds from the start of the speech.
+        end: Seconds until the next word or pause.
+        span: Start and end in the original text of what the word was read from; `text[start:end]` is "$100"
+            for each of the words "one hundred dollars".
+        phones: Its phones.
+    """
+
+    word: str
+    start: float
+    end: float
+    span: tuple[int, int]
+    phones: tuple[PhoneTime, ...]
+
+
+@dataclass(frozen=True)
+class TimedAudio:
+    """Audio, and the words that begin in it.
+
+    Attributes:
+        audio: float32 [samples] in [-1, 1].
+        words: Their times count from the start of the whole speech, also in the chunks of a stream.
+    """
+
+    audio: np.ndarray
+    words: tuple[WordTime, ...] = ()
+
+
+def word_times(
+    words: Sequence[Word], units: Sequence[Unit], counts: np.ndarray, start: float, token: float
+) -> Iterator[WordTime]:
+    """Yield the times of the words in a part of a sentence.
+
+    Args:
+        words: The words of the sentence.
+        units: Phones and pauses of the part, in order.
+        counts: Semantic tokens of each of them, int64 [phones].
+        start: Seconds at which the part starts.
+        token: Seconds of one semantic token.
+    """
+    edges = start + token * np.concatenate([[0], np.cumsum(counts)])
+    spoken: dict[int, list[PhoneTime]] = {}
+    for place, unit in enumerate(units):
+        if unit.word is not None:
+            phone = PhoneTime(unit.text, float(edges[place]), float(edges[place + 1]))
+            spoken.setdefault(unit.word, []).append(phone)
+    for index, phones in spoken.items():
+        word = words[index]
+        yield WordTime(word.text, phones[0].start, phones[-1].end, (word.start, word.end), tuple(phones))
+
+
+def joined(pieces: Iterable[TimedAudio]) -> TimedAudio:
+    """Return consecutive pieces as one."""
+    all_pieces = list(pieces)
+    audio = np.concatenate([piece.audio for piece in all_pieces])
+    return TimedAudio(audio, tuple(word for piece in all_pieces for word in piece.words))

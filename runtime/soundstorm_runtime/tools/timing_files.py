@@ -1,0 +1,193 @@
+"""Word and phone times as files: JSON, subtitles (SubRip, WebVTT) and Praat's TextGrid."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OptionError
+from ..support.atomic import write_file
+from ..synthesis.word_times import WordTime
+
+CUE_CHARACTERS = 80  # of a subtitle, at most: two lines
+CUE_PAUSE = 0.5  # seconds without a word that end a subtitle
+
+_SENTENCE_END = re.compile(r"[.!?…]|\n\s*\n")
+
+
+@dataclass(frozen=True)
+class _Cue:
+    """A subtitle: the stretch of the original text that is spoken from `start` to `end`, in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+def write_times(path: Path, text: str, words: Sequence[WordTime], duration: float) -> None:
+    """Write the times of words to a file, in the format that its suffix names.
+
+    Args:
+        path: A name that ends in .json, .srt, .vtt or .TextGrid.
+        text: The text that was spoken; the spans of the words refer to it.
+        words: The words in order.
+        duration: Seconds of the audio.
+
+    Raises:
+        OptionError: The suffix is another, or the file cannot be written.
+    """
+    content = _format(path)(text, words, duration)
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise OptionError(
+            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+        ) from error
+
+
+def check_times_path(path: Path) -> None:
+    """Raise `OptionError` for a name whose suffix is not that of a format."""
+    _format(path)
+
+
+def _format(path: Path) -> Callable[[str, Sequence[WordTime], float], str]:
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise OptionError(f"cannot write times to {path}: expected a name that ends in {', '.join(_FORMATS)}")
+    return _FORMATS[suffix]
+
+
+def _json(text: str, words: Sequence[WordTime], duration: float) -> str:
+    data = {"duration": round(duration, 4), "words": [word_json(word, text) for word in words]}
+    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+
+
+def word_json(word: WordTime, text: str, *, phones: bool = True) -> dict[str, object]:
+    """Return a word as JSON data: spoken form, seconds, original text and its span, and phones if asked."""
+    data: dict[str, object] = {
+        "word": word.word,
+        "start": round(word.start, 4),
+        "end": round(word.end, 4),
+        "text": text[slice(*word.span)],
+        "span": list(word.span),
+    }
+    if phones:
+        data["phones"] = [
+            {"phone": phone.phone, "start": round(phone.start, 4), "end": round(phone.end, 4)}
+            for phone in word.phones
+        ]
+    return data
+
+
+def _srt(text: str, words: Sequence[WordTime], duration: float) -> str:
+    return "".join(
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
+        for number, cue in enumerate(_cues(text, words), 1)
+    )
+
+
+def _vtt(text: str, words: Sequence[WordTime], duration: float) -> str:
+    escaped = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+    cues = (
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{cue.text.translate(escaped)}\n\n"
+        for cue in _cues(text, words)
+    )
+    return "WEBVTT\n\n" + "".join(cues)
+
+
+def _cues(text: str, words: Sequence[WordTime]) -> Iterator[_Cue]:
+    """Group words into subtitles: one ends with a sentence, before a long pause, or when it is full."""
+    group: list[WordTime] = []
+    for word in words:
+        if group and _starts_cue(text, group, word):
+            yield _cue(text, group, word.span[0])
+            group = []
+        group.append(word)
+    if group:
+        yield _cue(text, group, len(text))
+
+
+def _starts_cue(text: str, group: Sequence[WordTime], word: WordTime) -> bool:
+    last = group[-1]
+    if word.span[0] < last.span[1]:  # both were read from the same stretch of text, which is not cut
+        return False
+    full = word.span[1] - group[0].span[0] > CUE_CHARACTERS
+    between = text[last.span[1] : word.span[0]]
+    return full or word.start - last.end >= CUE_PAUSE or bool(_SENTENCE_END.search(between))
+
+
+def _cue(text: str, group: Sequence[WordTime], following: int) -> _Cue:
+    """Return the subtitle of some words with the marks around them, up to the next word at `following`."""
+    start, end = group[0].span[0], max(word.span[1] for word in group)
+    while start > 0 and not text[start - 1].isspace() and not text[start - 1].isalnum():
+        start -= 1
+    while end < following and not text[end].isspace():
+        end += 1
+    return _Cue(group[0].start, group[-1].end, " ".join(text[start:end].split()))
+
+
+def _clock(seconds: float, point: str) -> str:
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"
+
+
+def _text_grid(text: str, words: Sequence[WordTime], duration: float) -> str:
+    """Write two interval tiers, `words` and `phones`, in Praat's long format; silence has an empty label."""
+    tiers = {
+        "words": [(word.start, word.end, word.word) for word in words],
+        "phones": [(phone.start, phone.end, phone.phone) for word in words for phone in word.phones],
+    }
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        f"xmax = {duration:.4f}",
+        "tiers? <exists>",
+        f"size = {len(tiers)}",
+        "item []:",
+    ]
+    for number, (name, labels) in enumerate(tiers.items(), 1):
+        intervals = list(_with_silence(labels, duration))
+        lines += [
+            f"    item [{number}]:",
+            '        class = "IntervalTier"',
+            f'        name = "{name}"',
+            "        xmin = 0",
+            f"        xmax = {duration:.4f}",
+            f"        intervals: size = {len(intervals)}",
+        ]
+        for place, (start, end, label) in enumerate(intervals, 1):
+            quoted = label.replace('"', '""')
+            lines += [
+                f"        intervals [{place}]:",
+                f"            xmin = {start:.4f}",
+                f"            xmax = {end:.4f}",
+                f'            text = "{quoted}"',
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _with_silence(
+    labels: Sequence[tuple[float, float, str]], duration: float
+) -> Iterator[tuple[float, float, str]]:
+    """Fill what lies between labelled intervals, so that they cover all of the audio."""
+    last = 0.0
+    for start, end, label in [*labels, (duration, duration, "")]:
+        if start - last > 5e-5:  # what four digits show
+            yield last, start, ""
+        if end > start:
+            yield start, end, label
+        last = end
+
+
+_FORMATS: dict[str, Callable[[str, Sequence[WordTime], float], str]] = {
+    ".json": _json,
+    ".srt": _srt,
+    ".vtt": _vtt,
+    ".textgrid": _text_grid,
+}
