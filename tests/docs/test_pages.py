@@ -32,6 +32,7 @@ from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 from tests.docs.pages import PAGES, README, ROOT, Block, blocks, code_spans, links
+from tests.packaging.test_rooms import ROOMS
 
 COMMANDS: dict[str, click.Command] = {
     "soundstorm": soundstorm_runtime.cli.main_group,
@@ -208,6 +209,14 @@ def test_the_readme_begins_with_the_two_commands_and_is_short():
     text = TEXTS[README]
     assert re.findall(r"^make \w+", blocks(text)[0].text, re.MULTILINE) == ["make demo", "make test"]
     assert len(text.split()) <= 1200
+
+
+def test_the_architecture_has_the_rooms_and_their_arrows():
+    text = TEXTS[ROOT / "docs" / "architecture.md"]
+    rooms = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*)\|$", text, re.MULTILINE)
+    shown = [(room, re.findall(r"`(\w+)`", arrows)) for room, arrows in rooms]
+    tables = [(room, table.split()) for package in ROOMS.values() for room, table in package.items()]
+    assert shown == [(room, [name for name in names if name != "errors"]) for room, names in tables]
 
 
 def test_every_training_stage_is_shown():
