@@ -31,6 +31,7 @@ from soundstorm_export.third_party import read_facts
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
+from soundstorm_runtime.text.sentences import split_sentences
 from tests.docs.pages import PAGES, README, ROOT, Block, blocks, code_spans, links
 from tests.packaging.test_rooms import ROOMS
 
@@ -209,6 +210,15 @@ def test_the_readme_begins_with_the_two_commands_and_is_short():
     text = TEXTS[README]
     assert re.findall(r"^make \w+", blocks(text)[0].text, re.MULTILINE) == ["make demo", "make test"]
     assert len(text.split()) <= 1200
+
+
+def test_examples_of_reading_are_read_so():
+    rows = re.findall(r"^\| [a-z ]+ \| (`.+`) \| (.+) \|$", TEXTS[ROOT / "docs" / "text.md"], re.MULTILINE)
+    assert rows
+    for written, spoken in rows:
+        for text, expected in zip(re.findall(r"`([^`]+)`", written), spoken.split("; "), strict=True):
+            (sentence,) = split_sentences(text)
+            assert " ".join(word.text for word in sentence.words) == expected
 
 
 def test_the_architecture_has_the_rooms_and_their_arrows():
