@@ -49,7 +49,7 @@ _MONTH_OR_ABBREVIATION = (
 _PLAIN = rf"(?<![\w'@#.])(?!{_MONTH_OR_ABBREVIATION})[a-z]{{1,60}}(?:'[a-z]{{1,20}})?(?=[ \n]|[,;:]?$|[,;:] )"
 _WORD = r"[A-Za-z]{1,60}(?:'[A-Za-z]{1,20}){0,3}"
 _MARK = r"""[.,;:!?"')\]}`]+"""
-_DASH = r"--|(?<= )-(?= )"
+_DASH = "--"
 _INVISIBLE_GROUPS = re.compile(r"(?<!\\)\((?!\?)|\(\?P<\w+>")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*")
 _SOUNDS = {
@@ -88,8 +88,8 @@ def _compile() -> re.Pattern[str]:
     names = "|".join(_branch(f"c{place}", c.pattern) for place, c in enumerate(_CLASSES))
     signs = "|".join(_branch(f"s{place}", c.pattern) for place, c in enumerate(_SIGN_CLASSES))
     return re.compile(
-        rf"(?P<plain>{_PLAIN})|(?P<dash>{_DASH})|(?<![\w])(?:{names})|(?P<word>{_WORD})|(?P<break>\n)"
-        rf"|(?P<mark>{_MARK})|{signs}|(?P<digits>\d{{1,60}})"
+        rf"(?P<plain>{_PLAIN})|(?<![\w])(?:{names})|(?P<word>{_WORD})|(?P<break>\n)|{signs}"
+        rf"|(?P<dash>{_DASH})|(?P<mark>{_MARK})|(?P<digits>\d{{1,60}})"
     )
 
 

@@ -74,5 +74,5 @@ CLASSES = [
         _street,
     ),
     TokenClass("state_and_zip", rf"{_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)", _state_and_zip),
-    TokenClass("state", rf"(?<=[a-z], ){_STATE}(?=[,.;:!?)]|$|\n)", _state),
+    TokenClass("state", rf"(?<=[a-z], ){_STATE}(?=[,.;:!?)]|$|\n| [a-z])", _state),
 ]

@@ -9,7 +9,7 @@ from ..token_class import NUMBER, Match, TokenClass, after, alternatives, before
 from .units import UNITS, per
 
 _UNIT = alternatives(UNITS)
-_POWER = r"(?:\^?[23](?![\d.,]))?"
+_POWER = r"(?:\^?[23](?!\d|[.,]\d))?"
 _ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^)"  # after a space they are rather a letter or a word
 _WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:\^-[12])?(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
 _MIXED = r"(?:\d{1,4} )?\d{1,3}/\d{1,3}"
@@ -201,7 +201,7 @@ CLASSES = [
         "dimensions",
         rf"{NUMBER}[\"']?(?: ?[xX] ?{NUMBER}[\"']?"
         rf"| [×] {NUMBER}[\"']?(?= ?(?:{_UNIT})(?!\w))"
-        rf"|×{NUMBER}){{1,3}}(?: ?(?:{_WITH_UNIT}))?(?!\w| ?[=])",
+        rf"|×{NUMBER}){{1,3}}(?: ?(?:{_WITH_UNIT}))?(?!\w| ?[=^])",
         _dimensions,
     ),
     TokenClass(

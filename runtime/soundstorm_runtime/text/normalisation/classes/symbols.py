@@ -87,12 +87,12 @@ def _operator(match: Match) -> str | None:
     return _OPERATORS[sign] if spaced or glued else ""
 
 
-def _minus(match: Match) -> str | None:
+def _minus(match: Match) -> str:
     """Read `y = x - 1` and `a - b = c`; between other words a dash is a pause."""
     near = before(match, 12) + after(match, 12)
     terms = match.string[match.start() - 2 : match.start()].strip(), after(match, 2).strip()
     mathematical = any(sign in near for sign in "=+*×÷^√<>≤≥≠") and all(terms)
-    return "minus" if mathematical else None
+    return "minus" if mathematical else "," if before(match, 1) == " " else ""
 
 
 def _root(match: Match) -> str:

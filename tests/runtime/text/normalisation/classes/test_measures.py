@@ -1,0 +1,43 @@
+"""Numbers with units as they are read."""
+
+import pytest
+
+from soundstorm_runtime.text.sentences import normalise
+
+CASES = [
+    ("5 µm, 5 µg, 10 µs, 3 Ω", "five micrometers, five micrograms, ten microseconds, three ohms"),
+    ("10 kWh, 1013 hPa, 50mL", "ten kilowatt hours, one thousand thirteen hectopascals, fifty milliliters"),
+    (
+        "12 µg/m³, 9.8 m/s², 15 m/s",
+        "twelve micrograms per cubic meter, nine point eight meters per second squared, "
+        "fifteen meters per second",
+    ),
+    ("1/2 lb, 2½ kg, 3/4 cup", "half a pound, two and a half kilograms, three quarters of a cup"),
+    (
+        "3h 20m, 5m 3s, 1h30",
+        "three hours twenty minutes, five minutes three seconds, one hour thirty minutes",
+    ),
+    ('6\'2", 5′10″, a 12" pizza', "six feet two inches, five feet ten inches, a twelve inch pizza"),
+    ("2m views, 120k miles, 2 m", "two million views, one hundred twenty thousand miles, two meters"),
+    (
+        "1920x1080, 2 x 4 x 6 m",
+        "one thousand nine hundred twenty by one thousand eighty, two by four by six meters",
+    ),
+    ("20°C, -5°F, 45°N", "twenty degrees celsius, minus five degrees fahrenheit, forty five degrees north"),
+    (
+        "2-5lb, 5–10%, 20-25°C",
+        "two to five pounds, five to ten percent, twenty to twenty five degrees celsius",
+    ),
+    ("a 7.2-millimeter bullet, a 6-ft board", "a seven point two millimeter bullet, a six foot board"),
+    ("12V battery, 12 V", "twelve volt battery, twelve volts"),
+    ("5 in the morning, 5 in", "five in the morning, five inches"),
+    ("1 kg, 1 mbps, 60 mph", "one kilogram, one megabit per second, sixty miles per hour"),
+    ("200 mg/day, 12/kg, km/h", "two hundred milligrams per day, twelve per kilogram, kilometers per hour"),
+    ("4.4x and 10x", "four point four x and ten x"),
+    ("8 GB, 1.5 TB, 100 Mbps", "eight gigabytes, one point five terabytes, one hundred megabits per second"),
+]
+
+
+@pytest.mark.parametrize(("written", "spoken"), CASES)
+def test_reads_measures(written: str, spoken: str) -> None:
+    assert normalise(written) == spoken

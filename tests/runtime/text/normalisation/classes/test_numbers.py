@@ -1,0 +1,32 @@
+"""Numbers by themselves as they are read."""
+
+import pytest
+
+from soundstorm_runtime.text.sentences import normalise
+
+CASES = [
+    ("-5, 0.5, .5, 007", "minus five, zero point five, point five, zero zero seven"),
+    ("1,234.5 and 1066", "one thousand two hundred thirty four point five and one thousand sixty six"),
+    ("5 - 3 = 2, 5-3", "five minus three equals two, five to three"),
+    ("pages 10-20, 10 - 20 people", "pages ten to twenty, ten to twenty people"),
+    ("1/2, 3/4, 31/32, 3 2/4", "one half, three quarters, thirty one thirty seconds, three and two quarters"),
+    ("24/7, 50/50, 120/80", "twenty four seven, fifty fifty, one hundred twenty over eighty"),
+    ("the 1st, 22nd, 1,000th, 11st", "the first, twenty second, one thousandth, eleven s t"),
+    (
+        "2^8, 10⁻⁶, 3.5e-4, 6.02 x 10^23",
+        "two to the power of eight, ten to the power of minus six, three point five "
+        "times ten to the power of minus four, six point zero two times ten to the power of twenty three",
+    ),
+    ("#5, No. 5, Nos. 5", "number five, number five, numbers five"),
+    ("401(k), 501(c)(3)", "four oh one k, five oh one c three"),
+    ("10 / 2 = 5", "ten divided by two equals five"),
+    ("in '93, 1.5bn", "in ninety three, one point five billion"),
+    ("9.5/10", "nine point five out of ten"),
+    ("3,5", "three, five"),
+    ("1234567890123", "one two three four five six seven eight nine zero one two three"),
+]
+
+
+@pytest.mark.parametrize(("written", "spoken"), CASES)
+def test_reads_numbers(written: str, spoken: str) -> None:
+    assert normalise(written) == spoken
