@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from .codec.spectral_codec import SpectralCodec, SpectralCodecConfig
 from .errors import CheckpointError, ConfigError
 from .soundstorm.model import SoundStorm, SoundStormConfig
 from .support.config import from_dict, to_dict
-from .support.tensor_files import load_tensors, save_tensors
+from .support.tensor_files import check_content, read_tensors, save_tensors
 from .text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
 from .text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
 from .units.semantic_units import SemanticTokenizer, UnitsConfig, build_units
@@ -140,10 +140,16 @@ def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"
 def load_voice(path: Path) -> VoiceModels:
     """Read a voice, on the CPU, in single precision and evaluation mode.
 
-    Raises `CheckpointError` for a file that is missing, truncated, foreign, of another version, or
-    whose configuration and weights do not fit each other.
+    Raises:
+        CheckpointError: the file is missing, truncated, foreign, of another version, or its configuration
+            and weights do not fit each other.
     """
-    content = load_tensors(path, KIND, ("config", *PARTS, "lexicon"))
+    return voice_from_content(read_tensors(path, KIND), path)
+
+
+def voice_from_content(content: Any, path: Path) -> VoiceModels:
+    """Build a voice from what `read_tensors` read from `path`, which errors name, as `load_voice` does."""
+    content = check_content(content, path, KIND, ("config", *PARTS, "lexicon"))
     try:
         config = from_dict(VoiceConfig, content["config"], "config")
         lexicon = _lexicon(content["lexicon"], config.text.symbols)

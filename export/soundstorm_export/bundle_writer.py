@@ -1,4 +1,4 @@
-"""Write a bundle: all or nothing."""
+"""Write a bundle: every graph traced, rewritten and checked, then moved into place as a whole."""
 
 from __future__ import annotations
 
@@ -11,24 +11,14 @@ import onnx_ir as ir
 
 import soundstorm_runtime
 from soundstorm_edge.checkpoint import VoiceModels
-from soundstorm_edge.codec.soundstream import SoundStream
-from soundstorm_edge.codec.spectral_codec import ConvNeXtBlock, SpectralCodec
-from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
-from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
-from soundstorm_edge.units.semantic_units import HubertUnits, PhoneticUnits, SpectralUnits
 from soundstorm_runtime.bundle.manifest import (
     LEXICON_FILE,
     TOKENIZER_FILE,
-    AudioSchema,
-    AutoregressiveTextSchema,
     FileRecord,
     GraphSchema,
     Manifest,
-    ParallelTextSchema,
     ParityReport,
     Precision,
-    SemanticSchema,
-    TextSchema,
     Variant,
     VariantSchema,
     voice_graphs,
@@ -41,16 +31,17 @@ from soundstorm_runtime.support.atomic import atomic_folder
 from .errors import ExportError
 from .rewrite.cpu import to_cpu
 from .rewrite.simplify import simplify
-from .tracing.networks import Network, networks
-from .tracing.prompt_graphs import UNMEASURED, hearing_networks, measure_hearing, without_fourier
+from .schemas import audio_schema, semantic_schema, text_schema
+from .tracing.networks import Network, networks, prompt_encoder_networks
 from .tracing.trace import trace
 from .variants import write_variant
-from .verify.checked_write import write_proven
+from .verify.checked_write import write_checked
 from .verify.operators import check_operators
+from .verify.prompt_parity import UNMEASURED, compare_prompt_encoder
 from .verify.speech_comparison import compare_speech
 from .voice_parts import Parts
 
-CPU_GRAPHS = ("step",)
+CPU_GRAPHS = ("step",)  # which have a second form for ONNX Runtime on CPUs, with the same weights
 
 Report = Callable[[str], None]
 
@@ -61,11 +52,18 @@ def export_bundle(
     report: Report = lambda line: None,
     precisions: Sequence[Precision] = ("fp32",),
 ) -> Bundle:
-    """Export every graph, prove each, and put the bundle at `folder`.
+    """Export a voice: trace every graph, check it, and put the bundle at `folder`.
 
-    precisions: beside fp32, which every bundle has. An older bundle at `folder` is replaced once the new
-    one is complete; any other folder is refused. `report` is told what is being done. Raises
-    `ExportError`.
+    Args:
+        voice: a voice of this package, or the parts of one from third-party checkpoints.
+        folder: where the bundle goes. An older bundle there is replaced once the new one is complete; any
+            other folder that is not empty is refused.
+        report: called with a line of progress before each piece of work.
+        precisions: what to export beside fp32, which every bundle has.
+
+    Raises:
+        ExportError: a graph cannot be exported or differs from PyTorch, a precision changes speech too much,
+            or `folder` cannot be written. Nothing is left behind then.
     """
     if folder.exists() and not (folder / MANIFEST_FILE).is_file() and not _is_empty(folder):
         raise ExportError(f"{folder} exists and is no bundle; give another folder, or remove it")
@@ -75,39 +73,32 @@ def export_bundle(
             work = stack.enter_context(atomic_folder(folder))
         except OSError as error:
             raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
-        bundle = _write_manifest(_write_graphs(parts, work, report), work)
-        bundle.prompts()  # read_bundle has looked at their bytes alone
-        bundle.spelling()
-        if bundle.manifest.hearing is not None:
-            report("making prompts of the voice's own speech")
-            hearing = measure_hearing(bundle, parts)
-            bundle = _write_manifest(replace(bundle.manifest, hearing=hearing), work)
+        manifest = _write_voice(parts, work, report)
+        if manifest.hearing is not None:
+            report("comparing prompts made of the voice's own speech")
+            manifest = replace(manifest, hearing=compare_prompt_encoder(Bundle(work, manifest), parts))
         for variant in dict.fromkeys(precisions):
             if variant != "fp32":
-                bundle = _add_variant(variant, bundle, parts, report)
-    return read_bundle(folder)
+                manifest = _add_variant(variant, Bundle(work, manifest), parts, report)
+        (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        bundle = read_bundle(work)  # the checks that a device makes
+        bundle.prompts()
+        bundle.spelling()
+    return replace(bundle, path=folder)
 
 
-def _write_graphs(parts: Parts, folder: Path, report: Report) -> Manifest:
-    audio, text = _audio_facts(parts), _text_facts(parts)
-    semantic = _semantic_facts(parts)
-    graphs = voice_graphs(audio, semantic, text)
-    pairs = networks(parts, graphs)
-    hearing = hearing_networks(parts, audio, semantic, report)
-    parity: dict[str, ParityReport] = {}
-    for name, network in {**pairs, **hearing}.items():
-        report(f"exporting {name}")
-        model = without_fourier(simplify(trace(network, parts)))
-        check_operators(name, model)
-        weights = f"{name}.weights" if name in CPU_GRAPHS else None  # shared with the form for CPUs
-        parity[name] = write_proven(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
-    cpu = _write_cpu(pairs, parts, folder, report)
-    graphs |= {name: network.graph for name, network in hearing.items()}
+def _write_voice(parts: Parts, folder: Path, report: Report) -> Manifest:
+    """Write all files of a voice in fp32, and return the manifest that lists them."""
+    audio, semantic, text = audio_schema(parts), semantic_schema(parts), text_schema(parts)
+    pairs = networks(parts, voice_graphs(audio, semantic, text))
+    prompt_pairs = prompt_encoder_networks(parts, audio, semantic, report)
+    graphs, parity = _write_graphs({**pairs, **prompt_pairs}, parts, folder, report)
+    cpu = _write_cpu_graphs(pairs, parts, folder, report)
     prompts = {name: f"prompts/{name}.npz" for name in parts.prompts}
-    files = [f"{name}.onnx" for name in graphs] + [f"{name}.weights" for name in CPU_GRAPHS]
-    files += [*cpu.graphs.values(), *prompts.values(), *_write_spelling(parts, folder)]
     for name, file in prompts.items():
         write_prompt(folder / file, replace(parts.prompts[name], fingerprint=parts.fingerprint))
+    files = [file for graph in graphs.values() for file in (graph.file, graph.weights) if file is not None]
+    files += [*cpu.graphs.values(), *prompts.values(), *_write_spelling(parts, folder)]
     return Manifest(
         format="soundstorm-bundle",
         version=1,
@@ -118,25 +109,49 @@ def _write_graphs(parts: Parts, folder: Path, report: Report) -> Manifest:
         decode=parts.decode,
         text=text,
         axes=AXES,
-        graphs={
-            n: GraphSchema(
-                f"{n}.onnx", graph.inputs, graph.outputs, f"{n}.weights" if n in CPU_GRAPHS else None
-            )
-            for n, graph in graphs.items()
-        },
+        graphs=graphs,
         files={file: FileRecord.of(folder / file) for file in files},
         parity=parity,
         prompts=prompts,
         speaker=parts.speaker,
         fingerprint=parts.fingerprint,
-        hearing=UNMEASURED if hearing else None,
+        hearing=UNMEASURED if prompt_pairs else None,
         cpu=cpu,
         notice=parts.notice,
     )
 
 
+def _write_graphs(
+    pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report
+) -> tuple[dict[str, GraphSchema], dict[str, ParityReport]]:
+    """Trace, simplify, write and check each graph in fp32."""
+    schemas: dict[str, GraphSchema] = {}
+    parity: dict[str, ParityReport] = {}
+    for name, network in pairs.items():
+        report(f"exporting {name}")
+        model = simplify(trace(network, parts))
+        check_operators(name, model)
+        weights = f"{name}.weights" if name in CPU_GRAPHS else None
+        parity[name] = write_checked(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
+        schemas[name] = GraphSchema(f"{name}.onnx", network.graph.inputs, network.graph.outputs, weights)
+    return schemas, parity
+
+
+def _write_cpu_graphs(
+    pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report
+) -> VariantSchema:
+    """Write the fp32 graphs for ONNX Runtime on CPUs; they share the weights of the others."""
+    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
+    parity: dict[str, ParityReport] = {}
+    for name, file in files.items():
+        report(f"exporting {name} for CPUs")
+        model = to_cpu(ir.load(folder / f"{name}.onnx"))
+        parity[name] = write_checked(model, pairs[name], parts, folder / file, "fp32")
+    return VariantSchema(files, parity)
+
+
 def _write_spelling(parts: Parts, folder: Path) -> list[str]:
-    """Write what tells how text is spelled for the text stage; gives the names of the files."""
+    """Write the lexicon or the tokenizer that spells text for the text stage; return the file names."""
     files = []
     if parts.lexicon is not None:
         parts.lexicon.save(folder / LEXICON_FILE)
@@ -147,82 +162,19 @@ def _write_spelling(parts: Parts, folder: Path) -> list[str]:
     return files
 
 
-def _write_cpu(pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report) -> VariantSchema:
-    """Write the form for CPUs of fp32: graphs alone, for it has the weights of the others."""
-    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
-    parity: dict[str, ParityReport] = {}
-    for name, file in files.items():
-        report(f"exporting {name} for CPUs")
-        model = to_cpu(ir.load(folder / f"{name}.onnx"))
-        parity[name] = write_proven(model, pairs[name], parts, folder / file, "fp32")
-    return VariantSchema(files, parity)
-
-
-def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report) -> Bundle:
-    """Write a variant into a bundle that has fp32, and compare how both speak."""
+def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report) -> Manifest:
+    """Write the graphs of a precision, compare its speech with that of fp32, and extend the manifest."""
     manifest = bundle.manifest
-    pairs = networks(parts, manifest.expected_graphs())
-    facts = write_variant(variant, bundle, pairs, parts, report)
-    files = {file: FileRecord.of(bundle.path / file) for file in facts.graphs.values()}
+    schema = write_variant(variant, bundle, networks(parts, manifest.expected_graphs()), parts, report)
+    files = {file: FileRecord.of(bundle.path / file) for file in schema.graphs.values()}
     manifest = replace(
-        manifest, variants={**manifest.variants, variant: facts}, files={**manifest.files, **files}
+        manifest, variants={**manifest.variants, variant: schema}, files={**manifest.files, **files}
     )
-    bundle = _write_manifest(manifest, bundle.path)
     if parts.text is None:
-        return bundle
+        return manifest
     report(f"comparing the speech of {variant} with that of fp32")
-    facts = replace(facts, speech=compare_speech(bundle, variant))
-    return _write_manifest(replace(manifest, variants={**manifest.variants, variant: facts}), bundle.path)
-
-
-def _write_manifest(manifest: Manifest, folder: Path) -> Bundle:
-    (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-    return read_bundle(folder)  # what has just been written must pass what the device will check
-
-
-def _audio_facts(parts: Parts) -> AudioSchema:
-    codec, own = parts.codec, parts.soundstorm
-    rate, hop, groups = codec.sample_rate, codec.hop, own.config.groups
-    if not isinstance(codec, SpectralCodec):
-        state: tuple[tuple[int, ...], ...] = ()
-        if isinstance(codec, SoundStream) and codec.config.pad_mode != "circular":
-            state = StreamingDecoder(codec).state
-        return AudioSchema("soundstream", rate, hop, 0, own.levels, own.codebook_size, groups, state=state)
-    context, lookahead = reach(codec)
-    return AudioSchema(
-        "spectral", rate, hop, codec.window, own.levels, own.codebook_size, groups, context, lookahead,
-        transforms=codec.config.transforms,
-    )  # fmt: skip
-
-
-def reach(codec: SpectralCodec) -> tuple[int, int]:
-    """Return the frames before and after one that the decoder's spectrum of it depends on."""
-    blocks = [block for block in codec.decoder if isinstance(block, ConvNeXtBlock)]
-    return sum(block.padding[0] for block in blocks), sum(block.padding[1] for block in blocks)
-
-
-def _semantic_facts(parts: Parts) -> SemanticSchema:
-    units = parts.units
-    kind = units.config.kind if isinstance(units, SpectralUnits | PhoneticUnits | HubertUnits) else "unknown"
-    return SemanticSchema(parts.vocabulary, parts.rate, kind)
-
-
-def _text_facts(parts: Parts) -> TextSchema | None:
-    if parts.text is None:
-        return None
-    if isinstance(parts.text, ParallelTextToSemantic):
-        config = parts.text.config
-        return ParallelTextSchema("parallel", config.symbols, config.encoder.dim)
-    own, text = parts.text.config, parts.text.alphabets["text"]
-    return AutoregressiveTextSchema(
-        "autoregressive",
-        own.symbols,
-        own.target_depth,
-        own.heads,
-        own.dim_head,
-        text_tokens=None if own.symbols else text.size,
-        end=text.end if text.has_end else None,
-    )
+    schema = replace(schema, speech=compare_speech(replace(bundle, manifest=manifest), variant))
+    return replace(manifest, variants={**manifest.variants, variant: schema})
 
 
 def _is_empty(folder: Path) -> bool:

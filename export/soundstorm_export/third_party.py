@@ -1,16 +1,16 @@
-"""Checkpoints of other packages, and what their files do not say."""
+"""Read checkpoints: one of this package, or those of third-party packages that make a voice together."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from soundstorm_edge.checkpoint import load_voice
+from soundstorm_edge.checkpoint import voice_from_content
 from soundstorm_edge.codec.soundstream import SoundStream
 from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.interop import from_audiolm_pytorch, from_soundstorm_pytorch, from_spear_tts_pytorch
@@ -30,23 +30,29 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# A weight that every model of a package has; SoundStorm's file may hold the other two as well.
-SIGNS = {
+Model = TypeVar("Model", bound=nn.Module)
+
+# A weight that every model of a package has. A file with a SoundStorm may hold the other two as well.
+MARKERS = {
     "net.code_embeds.weight": "soundstorm",
     "encoder.0.conv.weight": "soundstream",
     "start_token.speech": "text",
 }
-INSIDE = {"soundstream": "soundstream.", "text": "text_to_semantic."}
+PREFIXES = {"soundstream": "soundstream.", "text": "text_to_semantic."}  # of their weights in such a file
 
 
 @dataclass(frozen=True)
 class ThirdPartyConfig:
-    """What `--config` says: a TOML file.
+    """The TOML file of `--config`: what checkpoints of third-party packages do not store.
 
-    name: of the voice. soundstorm, soundstream, text: facts that a file does not carry, by the names that
-    `soundstorm_edge.interop` knows. tokenizer: a file of the library tokenizers, beside the TOML file, that
-    turns text into the ids of a text stage without CLIP's. decode: fields of `DecodeOptions` in the place
-    of the model's own.
+    Attributes:
+        name: of the voice.
+        soundstorm: arguments of `from_soundstorm_pytorch` that its file does not store.
+        soundstream: those of `from_audiolm_pytorch`.
+        text: those of `from_spear_tts_pytorch`.
+        tokenizer: a file of the library tokenizers, relative to the TOML file, that turns text into the ids
+            of a text stage; not needed with CLIP's tokenizer.
+        decode: fields of `DecodeOptions` that replace the model's own.
     """
 
     name: str = "voice"
@@ -57,89 +63,122 @@ class ThirdPartyConfig:
     decode: dict[str, Any] = field(default_factory=dict)
 
 
-def read_parts(paths: Sequence[Path], config: Path | None) -> Parts:
-    """Read a checkpoint of ours, or those of other packages that make a voice together.
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint that has been read, so that none is read twice."""
 
-    Raises `CheckpointError` or `ExportError`, naming what is missing or in the way.
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """The state dict of a third-party file, with or without what its trainer saved beside it."""
+        model = self.content.get("model", self.content)
+        return model if isinstance(model, Mapping) else {}
+
+    @property
+    def kind(self) -> str | None:
+        """What the file holds: `voice` (of this package), a value of `MARKERS`, or None."""
+        if self.content.get("format") == FORMAT:
+            return "voice"
+        for name, kind in MARKERS.items():
+            if name in self.weights or f"ema_model.{name}" in self.weights:
+                return kind
+        return None
+
+    def load(self, loader: Callable[..., Model], **options: Any) -> Model:
+        """Call one of `soundstorm_edge.interop` with the content; its errors name the file."""
+        try:
+            return loader(self.content, **options)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path}: {error}") from error
+
+
+def read_parts(paths: Sequence[Path], config: Path | None) -> Parts:
+    """Read a voice of this package, or the third-party checkpoints that make one together.
+
+    Args:
+        paths: one file of soundstorm-train; or a SoundStorm of soundstorm-pytorch and, where they are not
+            inside it, its SoundStream (audiolm-pytorch) and TextToSemantic (spear-tts-pytorch), in any order.
+        config: the TOML file of `ThirdPartyConfig`.
+
+    Raises:
+        CheckpointError: a file cannot be read or used.
+        ExportError: a file is missing, superfluous or ambiguous.
     """
-    files: dict[str, Path] = {}
+    files: dict[str, CheckpointFile] = {}
     for path in paths:
-        kind = _kind(path)
+        file = _read_file(path)
+        kind = str(file.kind)
         if kind in files:
-            raise ExportError(f"{files[kind]} and {path} both hold a {kind}, expected one; leave one out")
-        files[kind] = path
+            raise ExportError(f"{files[kind].path} and {path} both hold a {kind}; leave one out")
+        files[kind] = file
     if "voice" not in files:
-        return _foreign(files, read_facts(config), config)
+        return _third_party_parts(files, read_config(config), config)
+    voice = files["voice"]
     if config is not None or len(files) > 1:
         other = "--config" if config is not None else "the other files"
-        raise ExportError(
-            f"{files['voice']} is a checkpoint of soundstorm-edge and says all; leave {other} out"
-        )
-    return Parts.of(load_voice(files["voice"]))
+        raise ExportError(f"{voice.path} is a whole voice of soundstorm-edge; leave {other} out")
+    return Parts.of(voice_from_content(voice.content, voice.path))
 
 
-def _kind(path: Path) -> str:
+def _read_file(path: Path) -> CheckpointFile:
     content = read_tensors(path, "voice")
-    if isinstance(content, Mapping):
-        if content.get("format") == FORMAT:
-            return "voice"
-        state = content.get("model", content)
-        for sign, kind in SIGNS.items():
-            if isinstance(state, Mapping) and (sign in state or f"ema_model.{sign}" in state):
-                return kind
-    raise CheckpointError(
-        f"{path} was not written by soundstorm-edge, and is no SoundStorm of soundstorm-pytorch, "
-        "SoundStream of audiolm-pytorch or TextToSemantic of spear-tts-pytorch; give one of those"
-    )
-
-
-def _foreign(files: Mapping[str, Path], facts: ThirdPartyConfig, config: Path | None) -> Parts:
-    if "soundstorm" not in files:
-        raise ExportError(
-            f"{', '.join(map(str, files.values()))}: no SoundStorm among them, and without one nothing "
-            "speaks; give its file, too"
+    file = CheckpointFile(path, content if isinstance(content, Mapping) else {})
+    if file.kind is None:
+        raise CheckpointError(
+            f"{path} was not written by soundstorm-edge, and is no SoundStorm of soundstorm-pytorch, "
+            "SoundStream of audiolm-pytorch or TextToSemantic of spear-tts-pytorch; give one of those"
         )
-    state = read_tensors(files["soundstorm"], "SoundStorm")
-    state = state.get("model", state)
-    for kind, prefix in INSIDE.items():
-        if kind in files and any(name.startswith(prefix) for name in state):
-            raise ExportError(f"{files['soundstorm']} has its {kind} inside; leave {files[kind]} out")
+    return file
+
+
+def _third_party_parts(
+    files: Mapping[str, CheckpointFile], settings: ThirdPartyConfig, config: Path | None
+) -> Parts:
+    if "soundstorm" not in files:
+        names = ", ".join(str(file.path) for file in files.values())
+        raise ExportError(f"{names}: no SoundStorm among them, which every voice needs; give its file, too")
+    soundstorm = files["soundstorm"]
+    for kind, prefix in PREFIXES.items():
+        if kind in files and any(name.startswith(prefix) for name in soundstorm.weights):
+            raise ExportError(f"{soundstorm.path} has its {kind} inside; leave {files[kind].path} out")
     codec: nn.Module | None = None
     rates: dict[str, int] = {}
     if "soundstream" in files:
-        codec = own = from_audiolm_pytorch(files["soundstream"], **facts.soundstream)
+        codec = own = files["soundstream"].load(from_audiolm_pytorch, **settings.soundstream)
         rates = {"codec_target_sample_hz": own.sample_rate, "codec_downsample_factor": own.hop}
-    model = from_soundstorm_pytorch(
-        state,
-        soundstream=facts.soundstream,
-        spear_tts_text_to_semantic=facts.text,
-        **rates | facts.soundstorm,
+    model = soundstorm.load(
+        from_soundstorm_pytorch,
+        soundstream=settings.soundstream,
+        spear_tts_text_to_semantic=settings.text,
+        **rates | settings.soundstorm,
     )
     text = model.text_to_semantic
     codec = model.soundstream if codec is None else codec
     if codec is None:
-        raise ExportError(f"{files['soundstorm']} has no codec inside; give the file of its SoundStream, too")
+        raise ExportError(f"{soundstorm.path} has no codec inside; give the file of its SoundStream, too")
     if not isinstance(codec, SoundStream):
         raise ExportError(f"the codec is a {type(codec).__name__}, expected a SoundStream")
     if "text" in files:
-        text = from_spear_tts_pytorch(files["text"], **facts.text)
+        text = files["text"].load(from_spear_tts_pytorch, **settings.text)
     try:
-        decode = replace(model.decode_options(), **_options(facts.decode))
+        decode = replace(model.decode_options(), **_with_tuples(settings.decode))
     except TypeError as error:
         raise ExportError(f"--config: decode: {error}") from error
     return Parts(
-        facts.name,
+        settings.name,
         codec.eval(),
-        _alone(model),
+        _without_companions(model),
         codec.sample_rate // codec.hop,
         decode,
         text,
-        tokenizer=None if text is None else _tokenizer(text, facts, config),
+        tokenizer=None if text is None else _tokenizer(text, settings, config),
     )
 
 
-def _alone(model: SoundStorm) -> SoundStorm:
-    """Return SoundStorm without attached models; an unconditional one gets a single silent token."""
+def _without_companions(model: SoundStorm) -> SoundStorm:
+    """Return SoundStorm without codec and text stage; an unconditional one gets a single, zero token."""
     alone = model.standalone()
     if alone.condition is None:
         alone.condition = SemanticCondition(1, alone.net.dim)
@@ -147,29 +186,33 @@ def _alone(model: SoundStorm) -> SoundStorm:
     return alone.eval()
 
 
-def _tokenizer(text: TextToSemantic, facts: ThirdPartyConfig, config: Path | None) -> str:
-    """Give the tokenizer of a text stage as JSON of the library tokenizers."""
+def _tokenizer(text: TextToSemantic, settings: ThirdPartyConfig, config: Path | None) -> str:
+    """Return the tokenizer of a text stage as JSON of the library tokenizers."""
     if text.config.use_openai_tokenizer:
         return str(clip_tokenizer().to_str())
-    if facts.tokenizer is None or config is None:
+    if settings.tokenizer is None or config is None:
         raise ExportError(
-            "the text stage reads ids, and nothing tells which tokenizer makes them; give "
-            "use_openai_tokenizer = true in [text] of --config for CLIP's, or tokenizer = 'tokenizer.json' "
-            "at its top for a file of the library tokenizers"
+            "the text stage reads the ids of a tokenizer, and none is named; set use_openai_tokenizer = true "
+            "in [text] of --config for CLIP's, or tokenizer = 'tokenizer.json' at its top for a file of the "
+            "library tokenizers"
         )
-    path = config.parent / facts.tokenizer
+    path = config.parent / settings.tokenizer
     if not path.is_file():
-        raise ExportError(f"tokenizer is {facts.tokenizer!r}, but there is no file {path}; check the path")
-    Tokens(path, text.config.text_tokens, None)  # it is what the device can read, or says what is wrong
+        raise ExportError(f"tokenizer is {settings.tokenizer!r}, but there is no file {path}; check the path")
+    Tokens(path, text.config.text_tokens, None)  # raises what a device would raise
     return path.read_text(encoding="utf-8")
 
 
-def _options(table: Mapping[str, Any]) -> dict[str, Any]:
+def _with_tuples(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
 
 
-def read_facts(config: Path | None) -> ThirdPartyConfig:
-    """Read what `--config` says. Raises `ExportError` for a file that is none, naming its unknown keys."""
+def read_config(config: Path | None) -> ThirdPartyConfig:
+    """Read the TOML file of `--config`.
+
+    Raises:
+        ExportError: it cannot be read, is not TOML, or has an unknown key, which the message names.
+    """
     if config is None:
         return ThirdPartyConfig()
     try:

@@ -1,4 +1,4 @@
-"""The other precisions of a voice: converted from fp32, and proven."""
+"""The other precisions of a voice: converted from fp32, and compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from .rewrite.cpu import to_int8
 from .rewrite.half import HALVES, to_half
 from .rewrite.qdq import EIGHTS, to_qdq
 from .tracing.networks import Network
-from .verify.checked_write import write_proven
+from .verify.checked_write import write_checked
 from .verify.operators import check_operators
 from .voice_parts import Parts
 
-# The step runs dozens of times for every sentence, the others once: they are not worth a change of sound.
+# The step runs dozens of times a sentence, the other graphs once: 8 bits would save little there.
 EIGHT_BIT_GRAPHS = ("step",)
-FLOAT_IN_BF16 = "decoder"  # phases of a spectrum are sums that seven bits tell too coarsely
+# The spectral decoder sums phases, for which the 8 significant bits of bfloat16 are too coarse.
+FLOAT_IN_BF16 = "decoder"
 
 
 def write_variant(
@@ -30,23 +31,34 @@ def write_variant(
     parts: Parts,
     report: Callable[[str], None],
 ) -> VariantSchema:
-    """Write the graphs of a precision into a bundle that has fp32. Raises `ExportError`."""
+    """Write the graphs of one precision into a bundle that has fp32.
+
+    Args:
+        variant: the precision.
+        bundle: where the graphs in fp32 are read from, and the converted ones are written to.
+        pairs: the PyTorch networks of the graphs, by name.
+        parts: the voice.
+        report: called with a line of progress before each graph.
+
+    Raises:
+        ExportError: a graph cannot be converted, or differs too much from PyTorch.
+    """
     files: dict[str, str] = {}
     parity: dict[str, ParityReport] = {}
     convert = _converter(variant, bundle, report)
     (bundle.path / variant).mkdir()
-    for name in _converted(variant, pairs):
+    for name in _converted_graphs(variant, pairs):
         report(f"exporting {name} in {variant}")
         model = convert(ir.external_data.load_to_model(ir.load(bundle.graph_file(name))))
-        if variant != "int8":  # which is for CPUs
+        if variant != "int8":  # which runs on CPUs alone
             check_operators(name, model)
         files[name] = f"{variant}/{name}.onnx"
-        parity[name] = write_proven(model, pairs[name], parts, bundle.path / files[name], variant)
+        parity[name] = write_checked(model, pairs[name], parts, bundle.path / files[name], variant)
     return VariantSchema(files, parity)
 
 
-def _converted(variant: Variant, names: Iterable[str]) -> tuple[str, ...]:
-    """Name the graphs that a precision changes: the others are taken in float32."""
+def _converted_graphs(variant: Variant, names: Iterable[str]) -> tuple[str, ...]:
+    """List the graphs that a precision converts; the others run in float32."""
     if variant not in HALVES:
         return EIGHT_BIT_GRAPHS
     return tuple(name for name in names if variant != "bf16" or name != FLOAT_IN_BF16)
@@ -55,11 +67,11 @@ def _converted(variant: Variant, names: Iterable[str]) -> tuple[str, ...]:
 def _converter(
     variant: Variant, bundle: Bundle, report: Callable[[str], None]
 ) -> Callable[[ir.Model], ir.Model]:
-    """Choose how a simplified model in float32 becomes one in another precision."""
+    """Return the function that converts a simplified model in float32 to a precision."""
     if variant in HALVES:
         return lambda model: to_half(model, HALVES[variant])
     if variant in EIGHTS:
-        report(f"measuring what the voice says for {variant}")
+        report(f"measuring the ranges of activations for {variant}")
         largest = calibrate(bundle)
         return lambda model: to_half(to_qdq(model, EIGHTS[variant], largest), HALVES["fp16"])
     return to_int8

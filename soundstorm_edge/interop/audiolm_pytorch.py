@@ -52,12 +52,13 @@ NAMES = [
 ]  # fmt: skip
 
 
-def from_audiolm_pytorch(source: str | Path | nn.Module, **facts: Any) -> SoundStream:
+def from_audiolm_pytorch(source: str | Path | Mapping[str, Any] | nn.Module, **facts: Any) -> SoundStream:
     """Make a SoundStream of one that audiolm-pytorch trained, in evaluation mode.
 
     source: a file that its SoundStream saved, or its trainer (of whose weights the averaged ones are
-    taken), or a bare state dict; or an instance. facts: fields of `SoundStreamConfig` that the source
-    does not carry, or that shall be otherwise (`discriminators=False` leaves those out).
+    taken), or a bare state dict; what such a file holds; or an instance. facts: fields of
+    `SoundStreamConfig` that the source does not carry, or that replace its own (`discriminators=False`
+    leaves those out).
 
     Raises `CheckpointError` for a file that cannot be used, naming the fact that is missing or the feature
     that is in the way.
@@ -66,6 +67,9 @@ def from_audiolm_pytorch(source: str | Path | nn.Module, **facts: Any) -> SoundS
     if isinstance(source, nn.Module):
         pickled, state = getattr(source, "_configs", None), source.state_dict()
         where = f"this {type(source).__name__}"
+    elif isinstance(source, Mapping):
+        where = "this checkpoint"
+        pickled, state = _parts(source, where)
     else:
         where = str(source)
         pickled, state = _parts(read_tensors(Path(source), "SoundStream of audiolm-pytorch"), where)

@@ -23,7 +23,7 @@ ELSEWHERE = ("semantic_token_emb.", "to_logits.", "wav2vec.")
 
 
 def from_spear_tts_pytorch(
-    path: str | Path,
+    source: str | Path | Mapping[str, Any],
     *,
     wav2vec: SemanticTokenizer | None = None,
     tokenizer_encode: Callable[[Sequence[str]], Tensor] | None = None,
@@ -31,6 +31,7 @@ def from_spear_tts_pytorch(
 ) -> TextToSemantic:
     """Load a state dict, or what a trainer of the reference wrote; gives a model in evaluation mode.
 
+    `source` is the path of such a file, or what it holds.
     `facts` are fields of `TextToSemanticConfig`. Sizes are read from the weights. What they do not tell
     is the reference's default unless given: whether sequences have ends (`num_text_token_ids` and
     `num_semantic_token_ids` tell it, too), padding ids, `cond_drop_prob` and `use_openai_tokenizer`.
@@ -39,10 +40,11 @@ def from_spear_tts_pytorch(
 
     Raises `CheckpointError` for a file that cannot be read, or that is of another model.
     """
-    content = read_tensors(Path(path), WHAT)
+    content = source if isinstance(source, Mapping) else read_tensors(Path(source), WHAT)
+    where = "this checkpoint" if isinstance(source, Mapping) else str(source)
     state = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds no tensors by name, expected the weights of a {WHAT}")
+        raise CheckpointError(f"{where} holds no tensors by name, expected the weights of a {WHAT}")
     return text_to_semantic_from_state(state, wav2vec=wav2vec, tokenizer_encode=tokenizer_encode, **facts)
 
 

@@ -30,12 +30,20 @@ def save_tensors(path: Path, kind: str, content: Mapping[str, Any]) -> None:
 
 
 def load_tensors(path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Read what `save_tensors` wrote, on the CPU.
+    """Read what `save_tensors` wrote, on the CPU; only tensors and plain data are read, never code.
 
-    Raises `CheckpointError` where the file is missing, truncated, foreign, of another version or
-    kind, or lacks one of `keys`. Only tensors and plain data are read, never code.
+    Raises:
+        CheckpointError: the file is missing or truncated, or `check_content` refuses it.
     """
-    content = read_tensors(path, kind)
+    return check_content(read_tensors(path, kind), path, kind, keys)
+
+
+def check_content(content: Any, path: Path, kind: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return what `read_tensors` read from `path` if `save_tensors` wrote it.
+
+    Raises:
+        CheckpointError: another program wrote it, it has another version or kind, or lacks one of `keys`.
+    """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by soundstorm-edge; expected a {kind}")
     if content.get("version") != VERSION:

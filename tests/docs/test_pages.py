@@ -27,7 +27,7 @@ import soundstorm_export.cli.export
 import soundstorm_runtime.cli
 from soundstorm_edge.checkpoint import save_voice
 from soundstorm_edge.training.recipe import load_recipe
-from soundstorm_export.third_party import read_facts
+from soundstorm_export.third_party import read_config
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
@@ -154,7 +154,7 @@ def test_data_in_a_page_is_valid(page, block, tmp_path):
         return
     file = tmp_path / "file.toml"
     file.write_text(block.text, encoding="utf-8")
-    check = {"recipe": lambda: load_recipe(str(file)), "export config": lambda: read_facts(file)}
+    check = {"recipe": lambda: load_recipe(str(file)), "export config": lambda: read_config(file)}
     assert block.note in check, "say above the block what it is: <!-- recipe --> or <!-- export config -->"
     check[block.note]()
 

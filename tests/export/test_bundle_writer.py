@@ -16,7 +16,7 @@ from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
 from soundstorm_export import bundle_writer as bundle_module
 from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_export.errors import ExportError
-from soundstorm_export.verify import checked_write as proof
+from soundstorm_export.verify import checked_write
 from soundstorm_export.verify.operators import check_operators
 from soundstorm_export.verify.parity import BOUNDS, Bound
 from soundstorm_export.verify.speech_comparison import SENTENCES
@@ -208,7 +208,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
     tiny_bundle.rename(folder)
     try:
         before = contents(folder)
-        monkeypatch.setattr(proof, "check_parity", fail)
+        monkeypatch.setattr(checked_write, "check_parity", fail)
         with pytest.raises(ExportError, match="on purpose"):
             export_bundle(tiny_voice, folder)
         assert contents(folder) == before

@@ -126,7 +126,7 @@ def test_the_codec_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     result = run(inside, tmp_path / "soundstream.pt", "-o", tmp_path / "other")
     assert "inside.pt has its soundstream inside; leave" in str(result.exception)
     result = run(path, inside, "-o", tmp_path / "other")
-    assert "both hold a soundstorm, expected one" in str(result.exception)
+    assert "both hold a soundstorm; leave one out" in str(result.exception)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_what_is_in_the_way_is_named(
 def test_a_codec_alone_is_no_voice(tmp_path: Path) -> None:
     codec().save(tmp_path / "soundstream.pt")
     result = run(tmp_path / "soundstream.pt", "-o", tmp_path / "voice")
-    assert "no SoundStorm among them, and without one nothing speaks" in str(result.exception)
+    assert "no SoundStorm among them, which every voice needs; give its file" in str(result.exception)
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
     result = run(tmp_path / "other.pt", "-o", tmp_path / "voice")
     assert "and is no SoundStorm of soundstorm-pytorch, SoundStream of" in str(result.exception)
@@ -246,7 +246,7 @@ def test_a_text_stage_without_its_tokenizer_is_asked_for_it(tmp_path: Path) -> N
         tmp_path / "facts.toml",
     ]
     result = run(*command)
-    assert "nothing tells which tokenizer makes them; give use_openai_tokenizer" in str(result.exception)
+    assert "and none is named; set use_openai_tokenizer" in str(result.exception)
     (tmp_path / "facts.toml").write_text("tokenizer = 'words.json'\n" + TEXT_FACTS)
     assert "but there is no file" in str(run(*command).exception)
     words = tokenizers.models.WordLevel({"no": 0, "one": 1, "two": 2, "three": 3, "four": 4}, unk_token="no")

@@ -12,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule
 
+from .constants import constant, keep
 from .products import quantised, weight_of_product
-from .simplify import BY_HEAD, apply, constant, keep
+from .simplify import BY_HEAD, apply
 
 DOMAIN = "com.microsoft"
 

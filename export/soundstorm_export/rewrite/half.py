@@ -1,7 +1,7 @@
-"""The fp16 and bf16 forms of a graph: 16 bits, with float32 where the range or the sum needs it.
+"""The fp16 and bf16 forms of a graph: 16 bits, with float32 where the range or a sum needs it.
 
-Written by hand, for the converters at hand do not keep such places whole: `onnxruntime.transformers.float16`
-rounds to half precision between two operators that it was told to leave alone, and gives nodes out of order.
+The available converters do not keep such operators whole: `onnxruntime.transformers.float16` rounds to half
+precision between two operators that it was told to leave in float32, and returns nodes out of order.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 from soundstorm_runtime.bundle.manifest import Precision
 
 from ..errors import ExportError
+from .constants import constant
+from .products import is_cumulative_sum
 
 FLOAT = ir.DataType.FLOAT
 HALVES: Mapping[Precision, ir.DataType] = MappingProxyType(
     {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 )
-FILLER = 1e30  # what masks put in the place of a score; the farthest number of half precision serves as well
+FILLER = 1e30  # masks replace scores by numbers beyond this, for which the limit of half precision will do
 
-# Sums over many values, exponentials, and what divides by small numbers: the statistics of norms, softmax,
-# cumulative sums.
+# Operators that stay in float32: sums over many values, exponentials, and divisions by what may be small
+# (the statistics of norms, softmax, cumulative sums).
 WHOLE = frozenset(
     "LayerNormalization GroupNormalization InstanceNormalization Softmax LogSoftmax CumSum Exp Log Sqrt "
     "Reciprocal Pow ReduceMean ReduceSum ReduceSumSquare ReduceL2 Sin Cos Div".split()
@@ -34,15 +36,26 @@ PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose"))
 
 
 def to_half(model: ir.Model, dtype: ir.DataType) -> ir.Model:
-    """Convert a simplified model in place to one of `HALVES`; inputs and outputs stay float32.
+    """Convert a simplified model in place to one of `HALVES`; its inputs and outputs stay float32.
 
-    Float32 stay the operators of `WHOLE`, those that ONNX does not define for the type (convolutions take no
-    bfloat16 before opset 22), and all from the last products to the outputs: logits, probabilities and
-    confidences. Raises `ExportError` for a weight that half precision cannot hold.
+    These nodes stay in float32: operators of `WHOLE`; operators that ONNX does not define for the type
+    (convolutions take no bfloat16 before opset 22); nodes with a constant that the type rounds to 0, such as
+    the bound 1e-12 of a norm in fp16; cumulative sums; and all nodes from the last products to the outputs,
+    which compute logits, probabilities and confidences.
+
+    Raises:
+        ExportError: half precision cannot hold a weight.
     """
     model = ShapeInferencePass()(model).model
     opset = model.graph.opset_imports[""]
-    whole = {node for node in model.graph if node.op_type in WHOLE or not _takes(node, dtype, opset)}
+    whole = {
+        node
+        for node in model.graph
+        if node.op_type in WHOLE
+        or not _takes(node, dtype, opset)
+        or is_cumulative_sum(node)
+        or any(_vanishes(value, dtype) for value in node.inputs)
+    }
     whole |= _last_nodes(model.graph)
     casts = _Casts(model.graph, dtype)
     for node in list(model.graph):
@@ -59,13 +72,24 @@ def to_half(model: ir.Model, dtype: ir.DataType) -> ir.Model:
 
 
 def _takes(node: ir.Node, dtype: ir.DataType, opset: int) -> bool:
-    """Tell whether ONNX defines an operator for a type."""
+    """Whether ONNX defines an operator for a type."""
     constraints = onnx.defs.get_schema(node.op_type, opset, node.domain).type_constraints
     return any(f"tensor({dtype.name.lower()})" in constraint.allowed_type_strs for constraint in constraints)
 
 
+def _vanishes(value: ir.Value | None, dtype: ir.DataType) -> bool:
+    """Whether a value is a constant scalar that is 0 in a type, and is not in float32."""
+    if value is None or value.dtype != FLOAT:
+        return False
+    array = constant(value)
+    if array is None or array.size != 1:
+        return False
+    with np.errstate(over="ignore"):
+        return bool(array.any() and not array.astype(dtype.numpy()).any())
+
+
 def _last_nodes(graph: ir.Graph) -> set[ir.Node]:
-    """Collect the nodes that lead from the last products to the outputs, the products among them."""
+    """Collect the last products of trained weights before the outputs, and all nodes after them."""
     found: set[ir.Node] = set()
     waiting = [value.producer() for value in graph.outputs]
     while waiting:
@@ -73,13 +97,13 @@ def _last_nodes(graph: ir.Graph) -> set[ir.Node]:
         if node is None or node in found:
             continue
         found.add(node)
-        if node.op_type not in PRODUCTS:
+        if node.op_type not in PRODUCTS or is_cumulative_sum(node):
             waiting += [value.producer() for value in node.inputs if value is not None]
     return found
 
 
 class _Casts:
-    """Puts casts between half and single precision where they are needed, each once."""
+    """Inserts casts between half and single precision where they are needed, each once."""
 
     def __init__(self, graph: ir.Graph, half: ir.DataType) -> None:
         self.graph = graph
@@ -87,7 +111,7 @@ class _Casts:
         self.made: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def cast(self, value: ir.Value, dtype: ir.DataType, before: ir.Node) -> ir.Value:
-        """Give `value` in another precision; a weight is cast here, all else in the graph."""
+        """Return `value` in another precision; a weight is converted now, all else by the graph."""
         if value.dtype == dtype:
             return value
         if (value, dtype) not in self.made:

@@ -20,8 +20,9 @@ from onnxscript.rewriter import RewriteRule
 
 from soundstorm_runtime.bundle.manifest import Precision
 
+from .constants import keep
 from .products import quantised, weight_of_product
-from .simplify import apply, keep
+from .simplify import apply
 
 EIGHTS: Mapping[Precision, ir.DataType] = MappingProxyType(
     {"int8-qdq": ir.DataType.INT8, "fp8-qdq": ir.DataType.FLOAT8E4M3FN}

@@ -1,7 +1,7 @@
-"""Make a traced graph cheaper to run, with standard operators alone: every engine gains.
+"""Make a traced graph cheaper to run on every engine, with standard ONNX operators alone.
 
-Each rule is a pattern of the trace and what takes its place; a graph that has no such place is left as it
-is, and the parity check follows either way.
+Each rule is a pattern in the trace and its replacement. A graph without the pattern is left as it is; the
+parity check with PyTorch follows in either case.
 """
 
 from __future__ import annotations
@@ -13,35 +13,25 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 from onnxscript.rewriter import RewriteRule, rewrite
 
+from .constants import constant, keep
+from .unsupported import UNSUPPORTED
+
 BY_HEAD = [0, 2, 1, 3]  # [batch, frames, heads, dim_head] to [batch, heads, frames, dim_head], and back
 
 
 def simplify(model: ir.Model) -> ir.Model:
-    """Apply all rules to a traced model."""
-    model = apply(model, [SCALED_PRODUCT, SPLIT_PRODUCT, HEADS_OF_PRODUCT, SCORES, DEPTHWISE, CLIP])
-    return apply(model, [MIX])  # of values that are products by head by now
+    """Apply all rules to a traced model, those of `unsupported` last."""
+    model = apply(model, [SCALED_PRODUCT, SPLIT_PRODUCT, HEADS_OF_PRODUCT, SCORES, DEPTHWISE, DIVISOR])
+    model = apply(model, [MIX])  # needs the products by head that the first pass makes
+    return apply(model, UNSUPPORTED)
 
 
 def apply(model: ir.Model, rules: list[RewriteRule]) -> ir.Model:
-    """Apply rules, and leave neither unused nor repeated nodes behind."""
+    """Apply rules, then remove unused and repeated nodes."""
     model = rewrite(model, rules)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     return model
-
-
-def constant(value: ir.Value | None) -> np.ndarray | None:
-    """Give the array that a value always is, if it is one."""
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    return None if tensor is None else tensor.numpy()
-
-
-def keep(op: Any, like: ir.Value, name: str, array: np.ndarray) -> ir.Value:
-    """Add a weight made of `like`; what was made of it before, under the same name, is taken again."""
-    full, graph = f"{like.name}.{name}", like.graph
-    if graph is not None and full in graph.initializers:
-        return graph.initializers[full]
-    return op.initializer(ir.tensor(array.copy(order="C")), name=full)
 
 
 # A layer whose output is halved (the feed-forwards of a Conformer) has smaller weights in its place.
@@ -163,17 +153,17 @@ def _depthwise_on_a_row(
     return op.Squeeze(op.Transpose(row, perm=[0, 2, 3, 1]), op.Constant(value_ints=[1]))
 
 
-# TensorRT clips no integers (the distances of T5's relative bias).
+# A divisor is broadcast anyway (the norms of `torch.nn.functional.normalize`).
 
 
-def _clip(op: Any, x: Any, low: Any, high: Any) -> Any:
-    return op.Clip(x, low, high)
+def _expanded_divisor(op: Any, x: Any, divisor: Any, shape: Any) -> Any:
+    return op.Div(x, op.Expand(divisor, shape, _outputs=["expanded"]))
 
 
-def _clipped_integers(op: Any, x: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value | None:
-    if x.dtype not in (ir.DataType.INT32, ir.DataType.INT64):
-        return None
-    return op.Min(op.Max(x, low), high)
+def _broadcast_divisor(
+    op: Any, x: ir.Value, divisor: ir.Value, expanded: ir.Value, **_: Any
+) -> ir.Value | None:
+    return op.Div(x, divisor) if x.shape is not None and x.shape == expanded.shape else None
 
 
 SCALED_PRODUCT = RewriteRule(_scaled_product, _product_of_scaled)
@@ -182,4 +172,4 @@ HEADS_OF_PRODUCT = RewriteRule(_heads_of_product, _product_by_heads, remove_node
 MIX = RewriteRule(_mixture, _short_mixture, remove_nodes=False)
 SCORES = RewriteRule(_scores, _short_scores)
 DEPTHWISE = RewriteRule(_depthwise, _depthwise_on_a_row)
-CLIP = RewriteRule(_clip, _clipped_integers)
+DIVISOR = RewriteRule(_expanded_divisor, _broadcast_divisor)

@@ -1,8 +1,9 @@
-"""Which function of which network each graph of a voice is, and what numbers may be fed to it."""
+"""Which function of which PyTorch network each graph of a voice is, and example inputs of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from soundstorm_edge.checkpoint import load_voice
+from soundstorm_edge.codec.interface import Codec
 from soundstorm_edge.codec.soundstream import SoundStream
 from soundstorm_edge.codec.spectral_codec import SpectralCodec
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
+from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
+from soundstorm_runtime.bundle.manifest import AudioSchema, SemanticSchema, prompt_graphs
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.example_feeds import FeedLimits
 from soundstorm_runtime.engines.graphs import Graph
@@ -46,6 +50,42 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
     if "decoder_stream" in graphs and isinstance(codec, SoundStream):
         functions["decoder_stream"] = (codec, StreamingDecoder(codec).decode)
     return {name: Network(graph, *functions[name]) for name, graph in graphs.items()}
+
+
+def prompt_encoder_networks(
+    parts: Parts, audio: AudioSchema, semantic: SemanticSchema, report: Callable[[str], None]
+) -> dict[str, Network]:
+    """Pair the graphs that encode recordings as prompts with their networks.
+
+    Returns nothing for a voice without units or text stage, or with HuBERT units whose HuBERT is not on
+    this machine, which `report` is told.
+    """
+    units = parts.units
+    if units is None or parts.text is None:
+        return {}
+    try:
+        units.features(torch.zeros(1, units.sample_rate))  # loads HuBERT
+    except CheckpointError as error:
+        report(f"the bundle will make no prompts of recordings: {error}")
+        return {}
+    codec, graphs = _traceable(parts.codec), prompt_graphs(audio, semantic)
+    return {
+        "encoder": Network(graphs["encoder"], codec, lambda frames: codec._encode(frames.flatten(1))),
+        "units": Network(graphs["units"], units, lambda frames: units.tokenize(frames.flatten(1))),
+    }
+
+
+def _traceable(codec: Codec) -> Codec:
+    """Copy a codec whose codebooks are initialised; the flag `initted`, a tensor, becomes a plain True.
+
+    The encoder branches on it, which a trace cannot follow.
+    """
+    codec = deepcopy(codec)
+    for module in codec.modules():
+        if "initted" in module._buffers:
+            del module._buffers["initted"]
+            module.initted = True  # type: ignore[assignment]
+    return codec
 
 
 def feed_limits(parts: Parts) -> FeedLimits:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import onnx_ir as ir
 
 from ..errors import ExportError
-from ..rewrite.simplify import constant
+from ..rewrite.constants import constant
 
 NEWEST_OPSET = 20
 

@@ -1,4 +1,4 @@
-"""What a precision does to speech: the same sentences and seeds, beside fp32."""
+"""Compare the speech of a precision with that of fp32: the same sentences and seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from soundstorm_runtime.voice import Voice
 from ..errors import ExportError
 from .parity import cpu_engine
 
-# Heard in no training, and made of words that the recogniser knows.
+# In no training corpus, and made of words that the recogniser has.
 SENTENCES = (
     "The train to the coast was late again this morning.",
     "She put the letters into a wooden box under the stairs.",
@@ -28,51 +28,59 @@ SENTENCES = (
     "He bought bread, apples and a bottle of milk for the children.",
 )
 
-# How far a variant may move spectra: so much of what another seed does, or what nobody hears. How many
-# percent points of words it may cost: three of the sixty-three above.
+# The largest spectral distance allowed: this many times the distance between two seeds in fp32, or this many
+# dB, which are inaudible, whichever is larger.
 MOST_OF_SEED = 1.25
 INAUDIBLE = 1.0
-MOST_WORD_ERRORS = 5.0
+MOST_WORD_ERRORS = 5.0  # percentage points above fp32: three of the sixty-three words above
 
 TEXT_GRAPHS = ("text_encoder", "text_decoder", "text_step")
-DECIBELS = 20 / math.log(10)
+DECIBELS = 20 / math.log(10)  # per neper
 
 
 def compare_speech(bundle: Bundle, precision: Variant) -> SpeechReport:
-    """Speak with a bundle in `precision` and in fp32, and compare.
+    """Speak `SENTENCES` with a bundle in `precision` and in fp32, and compare.
 
-    The decode loop feeds on its own draws: one code drawn otherwise, and the rest of the sentence may
-    differ as it does with another seed. So the spectral distance is held against that of another seed.
-    For it both speak the semantic tokens of fp32, lest a phone that lasts a frame longer shifts the rest;
-    words are recognised from all stages. Raises `ExportError` where too much changes.
+    The decode loop feeds its samples back: after one different code the rest of a sentence may differ as
+    much as with another seed, so the spectral distance is compared with that of another seed. For this
+    distance both speak the semantic tokens of fp32, since a phone that lasts one frame longer would shift
+    everything after it. Word errors are counted with all graphs in `precision`.
+
+    Raises:
+        ExportError: the spectral distance or the word error rate is too large.
     """
-    plain = _Speaker(bundle, open_engines(bundle, provider="cpu", precision="fp32").by_name)
-    changes = {
+    reference = _Speaker(bundle, open_engines(bundle, provider="cpu", precision="fp32").by_name)
+    converted = {
         name: cpu_engine(graph, bundle.graph_file(name, precision), precision)
         for name, graph in bundle.manifest.expected_graphs().items()
         if name in bundle.manifest.variants[precision].graphs
     }
-    engines: dict[str, Engine] = {**plain.engines, **changes}
-    same_text = {name: plain.engines[name] for name in TEXT_GRAPHS if name in engines}
-    spoken, changed = plain.speak(), _Speaker(bundle, {**engines, **same_text}).speak()
+    engines: dict[str, Engine] = {**reference.engines, **converted}
+    same_text = {name: reference.engines[name] for name in TEXT_GRAPHS if name in engines}
+    expected, found = reference.speak(), _Speaker(bundle, {**engines, **same_text}).speak()
     rate = bundle.manifest.audio.sample_rate
-    distance = spectral_distance(spoken, changed, rate)
-    allowed = max(INAUDIBLE, MOST_OF_SEED * spectral_distance(spoken, plain.speak(seed=1), rate))
+    distance = spectral_distance(expected, found, rate)
+    _check_distance(precision, distance, spectral_distance(expected, reference.speak(seed=1), rate))
+    if not converted.keys().isdisjoint(TEXT_GRAPHS):
+        found = _Speaker(bundle, engines).speak()
+    errors, errors_fp32 = word_error_rate(found, rate), word_error_rate(expected, rate)
+    if errors is not None and errors_fp32 is not None and errors > errors_fp32 + MOST_WORD_ERRORS:
+        raise ExportError(
+            f"the word error rate in {precision} is {errors:.1f} %, in fp32 {errors_fp32:.1f} %, expected at "
+            f"most {MOST_WORD_ERRORS:.0f} points more; nothing was written; export without --precision "
+            f"{precision}"
+        )
+    return SpeechReport(len(SENTENCES), round(distance, 3), errors, errors_fp32)
+
+
+def _check_distance(precision: Variant, distance: float, of_seed: float) -> None:
+    allowed = max(INAUDIBLE, MOST_OF_SEED * of_seed)
     if distance > allowed:
         raise ExportError(
-            f"{precision} moves spectra of speech by {distance:.2f} dB, expected at most {allowed:.2f} dB "
-            f"({MOST_OF_SEED} times what another seed does); nothing was written; export without "
-            f"--precision {precision}"
+            f"the spectral distance between {precision} and fp32 is {distance:.2f} dB, expected at most "
+            f"{allowed:.2f} dB, the larger of {INAUDIBLE:.0f} dB and {MOST_OF_SEED} times the {of_seed:.2f} "
+            f"dB between two seeds; nothing was written; export without --precision {precision}"
         )
-    if not bundle.manifest.variants[precision].graphs.keys().isdisjoint(TEXT_GRAPHS):
-        changed = _Speaker(bundle, engines).speak()
-    lost, lost_by_fp32 = word_error_rate(changed, rate), word_error_rate(spoken, rate)
-    if lost is not None and lost_by_fp32 is not None and lost > lost_by_fp32 + MOST_WORD_ERRORS:
-        raise ExportError(
-            f"{precision} loses {lost:.1f} % of the words, fp32 {lost_by_fp32:.1f} %, expected at most "
-            f"{MOST_WORD_ERRORS:.0f} points more; nothing was written; export with --precision fp32 alone"
-        )
-    return SpeechReport(len(SENTENCES), round(distance, 3), lost, lost_by_fp32)
 
 
 class _Speaker:
@@ -87,8 +95,11 @@ class _Speaker:
 
 
 def spectral_distance(one: Sequence[np.ndarray], other: Sequence[np.ndarray], sample_rate: int) -> float:
-    """Compare audio float32 `[samples]`, pair by pair: the mean over frames of the root mean square
-    difference of log-mel spectra, in dB. Of two lengths, the part that both have counts.
+    """Compare audio, float32 `[samples]`, pair by pair.
+
+    Returns:
+        The mean over frames of the root mean square difference of log-mel spectra, in dB. Where the lengths
+        of a pair differ, the end of the longer one is ignored.
     """
     mel = LogMel(sample_rate, hop=sample_rate // 100, window=sample_rate // 25, mels=40)
     distances = []
@@ -101,26 +112,28 @@ def spectral_distance(one: Sequence[np.ndarray], other: Sequence[np.ndarray], sa
 
 
 def word_error_rate(audio: Sequence[np.ndarray], sample_rate: int) -> float | None:
-    """Recognise `SENTENCES` in audio float32 `[samples]`; in percent, or None where that cannot be done.
+    """Recognise `SENTENCES` in audio, float32 `[samples]`.
 
-    It needs pocketsphinx and jiwer, and a voice of 16 kHz.
+    Returns:
+        The word error rate in percent; None without pocketsphinx and jiwer, or at a rate other than 16 kHz,
+        the only one that the recogniser's model takes.
     """
     try:
         import jiwer
         import pocketsphinx  # type: ignore[import-untyped]
     except ImportError:
         return None
-    decoder = pocketsphinx.Decoder(samprate=16_000, loglevel="FATAL")
     if sample_rate != 16_000:
         return None
-    heard = []
+    decoder = pocketsphinx.Decoder(samprate=16_000, loglevel="FATAL")
+    recognised = []
     for samples in audio:
-        decoder.reinit_feat()  # what it adapted to in one sentence must not colour the next
+        decoder.reinit_feat()  # forget the adaptation to the sentence before
         decoder.start_utt()
         decoder.process_raw(np.rint(samples * 32767).astype("<i2").tobytes(), full_utt=True)
         decoder.end_utt()
-        heard.append(decoder.hyp().hypstr if decoder.hyp() else "")
-    return round(100 * jiwer.wer([_words(text) for text in SENTENCES], heard), 2)
+        recognised.append(decoder.hyp().hypstr if decoder.hyp() else "")
+    return round(100 * jiwer.wer([_words(text) for text in SENTENCES], recognised), 2)
 
 
 def _words(sentence: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from soundstorm_export.errors import ExportError
 from soundstorm_export.rewrite.bf16_emulation import rounded
 from soundstorm_export.rewrite.half import FLOAT, HALVES, to_half
+from soundstorm_export.rewrite.products import is_cumulative_sum
 from soundstorm_export.rewrite.simplify import simplify
 from soundstorm_export.verify.operators import check_operators
 from tests.export.conftest import Run, step_feeds
@@ -24,9 +25,12 @@ def half(request: pytest.FixtureRequest, traced: ir.Model) -> ir.Model:
 
 def test_only_islands_are_whole(half: ir.Model) -> None:
     whole = {node.op_type for node in half.graph if node.outputs[0].dtype == FLOAT}
-    assert {"LayerNormalization", "Softmax", "LogSoftmax", "CumSum", "Exp"} <= whole
+    assert {"LayerNormalization", "Softmax", "LogSoftmax", "Exp"} <= whole
     assert "Sigmoid" not in whole
-    products = [node.outputs[0].dtype for node in half.graph if node.op_type == "MatMul"]
+    sums = [node for node in half.graph if is_cumulative_sum(node)]
+    assert {value.dtype for node in sums for value in (*node.inputs, *node.outputs)} == {FLOAT}
+    assert len(sums) == 2  # over the blocks of codes, and inside one
+    products = [node.outputs[0].dtype for node in half.graph if node.op_type == "MatMul" and node not in sums]
     assert products[-2] != products[-1] == FLOAT  # the last one makes the logits
     assert set(products[:-1]) == {products[0]}
 
@@ -137,3 +141,37 @@ def test_what_masks_a_score_stays_as_low_as_can_be(precision: str) -> None:
     source = ir.to_proto(rounded(half) if precision == "bf16" else half).SerializeToString()
     session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, feeds)[0], [[0.5, 0, 0.5]] * 2)
+
+
+def test_a_norm_of_zeros_divides_by_its_bound_in_fp16() -> None:
+    """fp16 rounds 1e-12, the bound of `torch.nn.functional.normalize`, to 0: that would be 0 / 0."""
+    floats, helper = onnx.TensorProto.FLOAT, onnx.helper
+    nodes = [
+        helper.make_node("MatMul", ["x", "weight"], ["z"]),
+        helper.make_node("ReduceL2", ["z", "axis"], ["norm"], keepdims=1),
+        helper.make_node("Clip", ["norm", "bound"], ["clipped"]),
+        helper.make_node("Shape", ["z"], ["shape"]),
+        helper.make_node("Expand", ["clipped", "shape"], ["expanded"]),
+        helper.make_node("Div", ["z", "expanded"], ["unit"]),
+        helper.make_node("MatMul", ["unit", "weight"], ["y"]),
+    ]
+    weights = {
+        "weight": np.eye(3, dtype=np.float32),
+        "axis": np.array([-1]),
+        "bound": np.array(1e-12, np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "normalized",
+        [helper.make_tensor_value_info("x", floats, ["rows", 3])],
+        [helper.make_tensor_value_info("y", floats, ["rows", 3])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+        value_info=[helper.make_tensor_value_info(n, floats, ["rows", 3]) for n in ("z", "expanded")],
+    )
+    model = ir.from_proto(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    )
+    source = ir.to_proto(to_half(simplify(model), HALF)).SerializeToString()
+    session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+    x = np.array([[0, 0, 0], [3, 0, 4]], np.float32)
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], [[0, 0, 0], [0.6, 0, 0.8]], atol=1e-3)

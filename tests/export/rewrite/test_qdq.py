@@ -7,9 +7,10 @@ import pytest
 
 from soundstorm_export.errors import ExportError
 from soundstorm_export.rewrite.activation_ranges import calibrate
+from soundstorm_export.rewrite.constants import constant
 from soundstorm_export.rewrite.half import HALVES, to_half
 from soundstorm_export.rewrite.qdq import EIGHTS, quantised_inputs, to_qdq
-from soundstorm_export.rewrite.simplify import constant, simplify
+from soundstorm_export.rewrite.simplify import simplify
 from soundstorm_export.verify.operators import check_operators
 from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from tests.export.conftest import DEPTH, Run, step_feeds

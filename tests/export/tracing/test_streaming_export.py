@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from soundstorm_edge.codec.spectral_codec import SpectralCodec, SpectralCodecConfig
-from soundstorm_export.bundle_writer import reach
+from soundstorm_export.schemas import receptive_field
 
 
 def test_the_reach_of_the_spectral_decoder_is_exact():
@@ -15,7 +15,7 @@ def test_the_reach_of_the_spectral_decoder_is_exact():
     )
     codec = SpectralCodec(config).eval()
     codec.reconstruct(torch.randn(2, 64 * config.hop))  # starts the codebooks
-    context, lookahead = reach(codec)
+    context, lookahead = receptive_field(codec)
     assert (context, lookahead) == (10, 2)
     middle = 20
     codes = torch.randint(16, (1, 41, 2))

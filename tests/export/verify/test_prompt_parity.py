@@ -27,11 +27,11 @@ from soundstorm_edge.units.semantic_units import (
 from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_export.errors import ExportError
 from soundstorm_export.rewrite.simplify import simplify
-from soundstorm_export.tracing import prompt_graphs as hearing_module
-from soundstorm_export.tracing.prompt_graphs import hearing_networks, measure_hearing, without_fourier
+from soundstorm_export.tracing.networks import prompt_encoder_networks
 from soundstorm_export.tracing.trace import trace
 from soundstorm_export.verify.operators import check_operators
 from soundstorm_export.verify.parity import check_parity
+from soundstorm_export.verify.prompt_parity import LEAST_EQUAL, compare_prompt_encoder
 from soundstorm_export.voice_parts import Parts
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle.manifest import AudioSchema, SemanticSchema
@@ -69,8 +69,8 @@ def proven(parts: Parts, name: str, path: Path) -> ir.Model:
     """Export one graph, and hold it against PyTorch; gives what was written."""
     units = parts.units
     semantic = SemanticSchema(12, 50, units.config.kind)
-    network = hearing_networks(parts, SPECTRAL, semantic, print)[name]
-    model = without_fourier(simplify(trace(network, parts)))
+    network = prompt_encoder_networks(parts, SPECTRAL, semantic, print)[name]
+    model = simplify(trace(network, parts))
     ir.save(model, path)
     facts = check_parity(network, path, parts)
     assert facts.agreement > 0.995
@@ -113,7 +113,7 @@ def test_the_bundle_hears(tiny_voice: VoiceModels, tiny_bundle: Path) -> None:
     assert manifest.semantic.units == "spectral"
     assert manifest.fingerprint == Parts.of(tiny_voice).fingerprint
     assert len(manifest.fingerprint) == 16
-    assert manifest.hearing.equal_codes >= hearing_module.LEAST_EQUAL
+    assert manifest.hearing.equal_codes >= LEAST_EQUAL
     assert manifest.hearing.seconds > 1
     assert -60 < manifest.hearing.level < 0
     assert "encoder" not in manifest.expected_graphs()
@@ -173,8 +173,8 @@ def test_a_graph_that_hears_otherwise_is_refused(
     folder = tmp_path / "voice"
     shutil.copytree(tiny_bundle, folder)
     monkeypatch.setattr(OnnxEngine, "_run", lambda self, feeds, run=OnnxEngine._run: _wrong(run(self, feeds)))
-    with pytest.raises(ExportError, match=r"% of the tokens are those of PyTorch, .*; nothing was written"):
-        measure_hearing(read_bundle(folder), Parts.of(tiny_voice))
+    with pytest.raises(ExportError, match=r"of the semantic tokens are equal, .*; nothing was written"):
+        compare_prompt_encoder(read_bundle(folder), Parts.of(tiny_voice))
 
 
 def _wrong(results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
