@@ -21,8 +21,11 @@ from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.soundstorm.model import SoundStormConfig
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig
 from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
+from soundstorm_export import bundle_writer
 from soundstorm_export.bundle_writer import export_bundle
+from soundstorm_export.tracing.trace import trace
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
+from tests import trace_cache
 
 ROOT = Path(__file__).parent.parent
 MODULES = {
@@ -70,6 +73,14 @@ def _ctrl_c_stays_pytests() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_traces() -> Iterator[None]:
+    """Exports of the tests trace no network twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_writer, "trace", trace_cache.cached(trace))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ from .variants import write_variant
 from .verify.checked_write import write_checked
 from .verify.operators import check_operators
 from .verify.prompt_parity import UNMEASURED, compare_prompt_encoder
-from .verify.speech_comparison import compare_speech
+from .verify.speech_comparison import ReferenceSpeech, compare_speech
 from .voice_parts import Parts
 
 CPU_GRAPHS = ("step",)  # which have a second form for ONNX Runtime on CPUs, with the same weights
@@ -74,12 +74,14 @@ def export_bundle(
         except OSError as error:
             raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
         manifest = _write_voice(parts, work, report)
-        if manifest.hearing is not None:
+        reference = ReferenceSpeech(Bundle(work, manifest)) if parts.text is not None else None
+        if manifest.hearing is not None and reference is not None:
             report("comparing prompts made of the voice's own speech")
-            manifest = replace(manifest, hearing=compare_prompt_encoder(Bundle(work, manifest), parts))
+            measured = compare_prompt_encoder(Bundle(work, manifest), parts, reference.audio)
+            manifest = replace(manifest, hearing=measured)
         for variant in dict.fromkeys(precisions):
             if variant != "fp32":
-                manifest = _add_variant(variant, Bundle(work, manifest), parts, report)
+                manifest = _add_variant(variant, Bundle(work, manifest), parts, reference, report)
         (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         bundle = read_bundle(work)  # the checks that a device makes
         bundle.prompts()
@@ -162,7 +164,9 @@ def _write_spelling(parts: Parts, folder: Path) -> list[str]:
     return files
 
 
-def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report) -> Manifest:
+def _add_variant(
+    variant: Variant, bundle: Bundle, parts: Parts, reference: ReferenceSpeech | None, report: Report
+) -> Manifest:
     """Write the graphs of a precision, compare its speech with that of fp32, and extend the manifest."""
     manifest = bundle.manifest
     schema = write_variant(variant, bundle, networks(parts, manifest.expected_graphs()), parts, report)
@@ -170,10 +174,10 @@ def _add_variant(variant: Variant, bundle: Bundle, parts: Parts, report: Report)
     manifest = replace(
         manifest, variants={**manifest.variants, variant: schema}, files={**manifest.files, **files}
     )
-    if parts.text is None:
+    if reference is None:
         return manifest
     report(f"comparing the speech of {variant} with that of fp32")
-    schema = replace(schema, speech=compare_speech(replace(bundle, manifest=manifest), variant))
+    schema = replace(schema, speech=compare_speech(replace(bundle, manifest=manifest), variant, reference))
     return replace(manifest, variants={**manifest.variants, variant: schema})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,14 +14,11 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec
 from soundstorm_edge.units.semantic_units import SemanticTokenizer
 from soundstorm_runtime.audio.recording import speech_level
 from soundstorm_runtime.bundle.manifest import PromptEncoderReport
-from soundstorm_runtime.bundle.open_engines import open_engines
 from soundstorm_runtime.bundle.reader import Bundle
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
-from soundstorm_runtime.voice import Voice
 
 from ..errors import ExportError
 from ..voice_parts import Parts
-from .speech_comparison import SENTENCES
 
 # What a manifest says of a prompt encoder that has not been compared yet.
 UNMEASURED = PromptEncoderReport(level=0.0, seconds=0.0, equal_codes=0.0, equal_tokens=0.0, excess=0.0)
@@ -30,12 +29,13 @@ LARGEST_EXCESS = 0.01
 
 
 @torch.no_grad()
-def compare_prompt_encoder(bundle: Bundle, parts: Parts) -> PromptEncoderReport:
+def compare_prompt_encoder(bundle: Bundle, parts: Parts, audio: Sequence[np.ndarray]) -> PromptEncoderReport:
     """Encode the voice's own speech with the graphs of a bundle and with PyTorch, and compare.
 
     Args:
-        bundle: has the graphs `encoder` and `units`, and a text stage to speak with.
+        bundle: has the graphs `encoder` and `units`.
         parts: the PyTorch networks that the graphs were traced from.
+        audio: the speech, float32 `[samples]` each; cut where it is longer than any prompt may be.
 
     Returns:
         The loudness and length of the speech, the share of equal codes and tokens, and the largest excess:
@@ -46,25 +46,25 @@ def compare_prompt_encoder(bundle: Bundle, parts: Parts) -> PromptEncoderReport:
     """
     units = parts.units
     if units is None:
-        raise ExportError("this voice has no semantic units, so that it encodes no prompts")
+        raise ExportError("the voice has no semantic units, so that it encodes no prompts")
     encoder = PromptEncoder(bundle)
-    voice = Voice(bundle, open_engines(bundle, provider="cpu", precision="fp32").by_name)
-    speech = [_within_limits(voice.speak(text), bundle) for text in SENTENCES]
+    sample_rate = bundle.manifest.audio.sample_rate
+    speech = [_within_limits(samples, bundle) for samples in audio]
     codes, tokens, excess = [], [], [torch.zeros(1)]
     for samples in speech:
         prompt = encoder.tokenize(samples)
         padded = np.pad(samples, (0, len(prompt.codes) * parts.codec.hop - len(samples)))
-        audio = torch.from_numpy(padded)[None]
+        batch = torch.from_numpy(padded)[None]
         found_codes = torch.from_numpy(prompt.codes)
         found_tokens = torch.from_numpy(prompt.semantic_tokens)
-        expected_codes, expected_tokens = parts.codec.tokenize(audio)[0], units.tokenize(audio)[0]
-        excess.append(_code_excess(parts.codec, audio, found_codes, expected_codes))
-        excess.append(_token_excess(units, audio, found_tokens, expected_tokens))
+        expected_codes, expected_tokens = parts.codec.tokenize(batch)[0], units.tokenize(batch)[0]
+        excess.append(_code_excess(parts.codec, batch, found_codes, expected_codes))
+        excess.append(_token_excess(units, batch, found_tokens, expected_tokens))
         codes.append((found_codes == expected_codes).flatten())
         tokens.append(found_tokens == expected_tokens)
     result = PromptEncoderReport(
-        level=round(speech_level(np.concatenate(speech), voice.sample_rate), 1),
-        seconds=round(sum(map(len, speech)) / voice.sample_rate, 1),
+        level=round(speech_level(np.concatenate(speech), sample_rate), 1),
+        seconds=round(sum(map(len, speech)) / sample_rate, 1),
         equal_codes=float(torch.cat(codes).float().mean()),
         equal_tokens=float(torch.cat(tokens).float().mean()),
         excess=float(torch.cat(excess).max()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,8 +39,37 @@ TEXT_GRAPHS = ("text_encoder", "text_decoder", "text_step")
 DECIBELS = 20 / math.log(10)  # per neper
 
 
-def compare_speech(bundle: Bundle, precision: Variant) -> SpeechReport:
-    """Speak `SENTENCES` with a bundle in `precision` and in fp32, and compare.
+class ReferenceSpeech:
+    """Speech of a bundle in fp32 on the CPU, synthesised when it is first needed and then kept.
+
+    Attributes:
+        engines: those of fp32, by the graph's name.
+        sample_rate: of the voice, in Hz.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.engines = open_engines(bundle, provider="cpu", precision="fp32").by_name
+        self.sample_rate = bundle.manifest.audio.sample_rate
+        self._bundle = bundle
+
+    @cached_property
+    def audio(self) -> list[np.ndarray]:
+        """Each of `SENTENCES`, float32 `[samples]`."""
+        return _speak(self._bundle, self.engines)
+
+    @cached_property
+    def seed_distance(self) -> float:
+        """The spectral distance in dB between two seeds."""
+        return spectral_distance(self.audio, _speak(self._bundle, self.engines, seed=1), self.sample_rate)
+
+    @cached_property
+    def word_errors(self) -> float | None:
+        """The word error rate in percent, where it can be measured."""
+        return word_error_rate(self.audio, self.sample_rate)
+
+
+def compare_speech(bundle: Bundle, precision: Variant, reference: ReferenceSpeech) -> SpeechReport:
+    """Speak `SENTENCES` with a bundle in `precision`, and compare with fp32 at the same seed.
 
     The decode loop feeds its samples back: after one different code the rest of a sentence may differ as
     much as with another seed, so the spectral distance is compared with that of another seed. For this
@@ -49,28 +79,26 @@ def compare_speech(bundle: Bundle, precision: Variant) -> SpeechReport:
     Raises:
         ExportError: the spectral distance or the word error rate is too large.
     """
-    reference = _Speaker(bundle, open_engines(bundle, provider="cpu", precision="fp32").by_name)
     converted = {
         name: cpu_engine(graph, bundle.graph_file(name, precision), precision)
         for name, graph in bundle.manifest.expected_graphs().items()
         if name in bundle.manifest.variants[precision].graphs
     }
-    engines: dict[str, Engine] = {**reference.engines, **converted}
-    same_text = {name: reference.engines[name] for name in TEXT_GRAPHS if name in engines}
-    expected, found = reference.speak(), _Speaker(bundle, {**engines, **same_text}).speak()
-    rate = bundle.manifest.audio.sample_rate
-    distance = spectral_distance(expected, found, rate)
-    _check_distance(precision, distance, spectral_distance(expected, reference.speak(seed=1), rate))
-    if not converted.keys().isdisjoint(TEXT_GRAPHS):
-        found = _Speaker(bundle, engines).speak()
-    errors, errors_fp32 = word_error_rate(found, rate), word_error_rate(expected, rate)
-    if errors is not None and errors_fp32 is not None and errors > errors_fp32 + MOST_WORD_ERRORS:
-        raise ExportError(
-            f"the word error rate in {precision} is {errors:.1f} %, in fp32 {errors_fp32:.1f} %, expected at "
-            f"most {MOST_WORD_ERRORS:.0f} points more; nothing was written; export without --precision "
-            f"{precision}"
-        )
-    return SpeechReport(len(SENTENCES), round(distance, 3), errors, errors_fp32)
+    rate = reference.sample_rate
+    not_text = {name: engine for name, engine in converted.items() if name not in TEXT_GRAPHS}
+    audio = _speak(bundle, {**reference.engines, **not_text})
+    distance = spectral_distance(reference.audio, audio, rate)
+    _check_distance(precision, distance, reference.seed_distance)
+    if converted.keys() != not_text.keys():
+        audio = _speak(bundle, {**reference.engines, **converted})
+    errors = word_error_rate(audio, rate)
+    _check_word_errors(precision, errors, reference.word_errors)
+    return SpeechReport(len(SENTENCES), round(distance, 3), errors, reference.word_errors)
+
+
+def _speak(bundle: Bundle, engines: Mapping[str, Engine], seed: int = 0) -> list[np.ndarray]:
+    voice = Voice(bundle, engines)
+    return [voice.speak(text, seed=seed) for text in SENTENCES]
 
 
 def _check_distance(precision: Variant, distance: float, of_seed: float) -> None:
@@ -83,15 +111,12 @@ def _check_distance(precision: Variant, distance: float, of_seed: float) -> None
         )
 
 
-class _Speaker:
-    """Speaks all sentences with the given engines."""
-
-    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
-        self.engines = engines
-        self.voice = Voice(bundle, engines)
-
-    def speak(self, seed: int = 0) -> list[np.ndarray]:
-        return [self.voice.speak(text, seed=seed) for text in SENTENCES]
+def _check_word_errors(precision: Variant, found: float | None, of_fp32: float | None) -> None:
+    if found is not None and of_fp32 is not None and found > of_fp32 + MOST_WORD_ERRORS:
+        raise ExportError(
+            f"the word error rate in {precision} is {found:.1f} %, in fp32 {of_fp32:.1f} %, expected at most "
+            f"{MOST_WORD_ERRORS:.0f} points more; nothing was written; export without --precision {precision}"
+        )
 
 
 def spectral_distance(one: Sequence[np.ndarray], other: Sequence[np.ndarray], sample_rate: int) -> float:

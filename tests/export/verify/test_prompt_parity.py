@@ -39,6 +39,7 @@ from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
+from tests import trace_cache
 
 SPECTRAL = AudioSchema("spectral", 16_000, 320, 1280, 2, 16)
 STREAM = {
@@ -70,7 +71,7 @@ def proven(parts: Parts, name: str, path: Path) -> ir.Model:
     units = parts.units
     semantic = SemanticSchema(12, 50, units.config.kind)
     network = prompt_encoder_networks(parts, SPECTRAL, semantic, print)[name]
-    model = simplify(trace(network, parts))
+    model = simplify(trace_cache.cached(trace)(network, parts))
     ir.save(model, path)
     facts = check_parity(network, path, parts)
     assert facts.agreement > 0.995
@@ -167,14 +168,27 @@ def test_units_that_are_not_at_hand_are_told_and_left_out(tiny_voice: VoiceModel
         Voice.load(bundle.path, provider="cpu").prompt(np.zeros(16_000), 16_000)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 90.0])
+def test_speech_of_any_length_is_compared(seconds: float, tiny_voice: VoiceModels, tiny_bundle: Path) -> None:
+    """A text stage may speak a sentence for longer than a prompt may be, or for less."""
+    audio = np.random.default_rng(0).standard_normal(int(seconds * 16_000), np.float32) * 0.1
+    bundle = read_bundle(tiny_bundle)
+    axis = bundle.manifest.axes["prompt_frames"]
+    measured = compare_prompt_encoder(bundle, Parts.of(tiny_voice), [audio])
+    frames = min(max(round(seconds * 50), axis.min), axis.max)
+    assert measured.seconds == round(frames / 50, 1)
+    assert measured.equal_codes >= LEAST_EQUAL
+
+
 def test_a_graph_that_hears_otherwise_is_refused(
     tiny_voice: VoiceModels, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "voice"
     shutil.copytree(tiny_bundle, folder)
+    speech = [Voice.load(folder, provider="cpu").speak("Good morning.", seed=0)]
     monkeypatch.setattr(OnnxEngine, "_run", lambda self, feeds, run=OnnxEngine._run: _wrong(run(self, feeds)))
     with pytest.raises(ExportError, match=r"of the semantic tokens are equal, .*; nothing was written"):
-        compare_prompt_encoder(read_bundle(folder), Parts.of(tiny_voice))
+        compare_prompt_encoder(read_bundle(folder), Parts.of(tiny_voice), speech)
 
 
 def _wrong(results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
