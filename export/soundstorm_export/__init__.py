@@ -1,1 +1,1 @@
-"""Turn a checkpoint into a bundle: ONNX graphs that are proven equal to PyTorch."""
+"""Turn a checkpoint into a bundle: ONNX graphs that are checked against PyTorch."""

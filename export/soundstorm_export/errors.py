@@ -1,7 +1,7 @@
-"""What can go wrong in an export; the rules of `soundstorm_runtime.errors` hold."""
+"""Errors of the export; they follow the rules of `soundstorm_runtime.errors`."""
 
 from soundstorm_runtime.errors import SoundStormError
 
 
 class ExportError(SoundStormError):
-    """A graph cannot be exported, or is not what PyTorch computes."""
+    """A voice cannot be exported: a graph cannot be traced or converted, or differs from PyTorch."""

@@ -1,4 +1,4 @@
-"""What a bundle is made of: a whole voice, or a codec and a SoundStorm that reads no text."""
+"""The networks and data that a bundle is made of, whichever checkpoints they come from."""
 
 from __future__ import annotations
 
@@ -22,11 +22,23 @@ from .errors import ExportError
 
 @dataclass(frozen=True)
 class Parts:
-    """The networks, in evaluation mode, and what the device has to know beside them.
+    """The networks of a voice, in evaluation mode, and the data that a device needs beside them.
 
-    rate: semantic tokens a second. units: what makes them of audio. tokenizer: JSON of the library
-    tokenizers, for a text stage that reads no phones of `lexicon`. Without `text` the device is given
-    semantic tokens.
+    Attributes:
+        name: of the voice.
+        codec: turns codes into audio, and audio into codes.
+        soundstorm: predicts codes from semantic tokens.
+        rate: semantic tokens a second.
+        decode: options of the decode loop.
+        text: turns text into semantic tokens; None for a voice that speaks semantic tokens alone.
+        lexicon: spells text as the phones that `text` reads.
+        tokenizer: JSON of the library tokenizers, for a `text` that reads the ids of a tokenizer instead.
+        units: turns audio into semantic tokens.
+        prompts: named voices.
+        speaker: the prompt that speaks by default.
+
+    Raises:
+        ExportError: SoundStorm cannot be exported, or the parts do not fit each other.
     """
 
     name: str
@@ -57,18 +69,21 @@ class Parts:
 
         if isinstance(self.text, TextToSemantic) and self.text.config.vocabulary != self.vocabulary:
             raise ExportError(
-                f"the text stage writes {self.text.config.vocabulary} semantic tokens, SoundStorm reads "
+                f"the text stage predicts {self.text.config.vocabulary} semantic tokens, SoundStorm reads "
                 f"{self.vocabulary}; give the text stage that it was trained with"
             )
 
     @property
     def vocabulary(self) -> int:
-        """How many semantic tokens there are; only_in_pytorch rules out a SoundStorm without any."""
+        """How many semantic tokens there are; `only_in_pytorch` has excluded a SoundStorm without any."""
         return self.soundstorm.config.vocabulary or 0
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the weights that give codes and semantic tokens their meaning."""
+        """Sixteen hexadecimal digits that identify the weights of codec and units.
+
+        Codes and semantic tokens, and so prompts, are exchangeable between voices with the same fingerprint.
+        """
         digest = hashlib.sha256()
         for model in (self.codec, self.units):
             for name, tensor in sorted(model.state_dict().items()) if model is not None else ():
@@ -77,7 +92,7 @@ class Parts:
 
     @classmethod
     def of(cls, voice: VoiceModels) -> Parts:
-        """Take the parts of a voice."""
+        """Return the parts of a voice of this package."""
         config = voice.config
         return cls(
             config.name,

@@ -1,1 +1,1 @@
-"""Rewrites of graphs: simplification, CPU forms, 16 and 8 bits."""
+"""Rewrites of ONNX graphs: simplification, forms for CPUs, and 16 and 8 bits."""

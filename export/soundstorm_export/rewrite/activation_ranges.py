@@ -1,4 +1,4 @@
-"""How large the numbers become that the step's products take in: measured on the voice's own speech."""
+"""Measure the ranges of activations that 8-bit products quantise, on the voice's own speech."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from soundstorm_runtime.voice import Voice
 from ..errors import ExportError
 from .qdq import quantised_inputs
 
-# Others than those that precisions are compared on.
+# Different from those that precisions are compared on (`verify.speech_comparison`).
 SENTENCES = (
     "Please close the window before you leave the room.",
     "The children were playing behind the house all afternoon.",
@@ -31,15 +31,18 @@ SENTENCES = (
 
 
 def calibrate(bundle: Bundle) -> dict[str, float]:
-    """Let the voice speak in fp32, each of its named voices in turn.
+    """Speak `SENTENCES` in fp32, with the named voices in turn.
 
-    Gives, by name, the largest magnitude that each input of a quantised product had in any step. Raises
-    `ExportError` for a voice that reads no text.
+    Returns:
+        The largest magnitude in any step of each input of a product that is to be quantised, by its name.
+
+    Raises:
+        ExportError: the voice has no text stage to speak with.
     """
     if bundle.manifest.text is None:
         raise ExportError(
-            "8 bits for GPUs are scaled by what the voice says, and this one has no text stage to speak "
-            "with; export with --precision fp16"
+            "8 bits for GPUs need the ranges of activations in speech, and this voice has no text stage to "
+            "speak with; export with --precision fp16"
         )
     step = _measuring_step(bundle)
     voice = Voice(bundle, {**open_engines(bundle, provider="cpu", precision="fp32").by_name, "step": step})
@@ -49,7 +52,7 @@ def calibrate(bundle: Bundle) -> dict[str, float]:
 
 
 class _MeasuringStep(Engine):
-    """The step, whose graph also gives how large some values are; keeps the largest of all runs."""
+    """The step with further outputs, the largest magnitudes of some values; keeps the maxima of all runs."""
 
     def __init__(self, graph: Graph, source: bytes, names: Sequence[str]) -> None:
         super().__init__(graph)

@@ -1,9 +1,9 @@
-"""A bf16 graph as ONNX Runtime's CPU can run it, which lacks most of the kernels: float32 that is rounded.
+"""Emulate a bf16 graph in float32, since ONNX Runtime lacks most bfloat16 kernels on the CPU.
 
-Every operator computes in float32, and two casts round what it gives to bfloat16; weights are the rounded
-ones. That proves the conversion: which values are rounded, that none overflows, how far the rounding
-carries. It does not prove the kernels of a GPU, which add up in another order and, where one does the work of
-several operators, round less often.
+Every operator computes in float32, and two casts round its result to bfloat16; weights are rounded. This
+checks the conversion: which values are rounded, that none overflows, how errors accumulate. It does not check
+the kernels of a GPU, which sum in another order and, where one kernel computes several operators, round less
+often.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHORT = HALVES["bf16"]
 
 
 def rounded(model: ir.Model) -> ir.Model:
-    """Rewrite a bf16 model in place."""
+    """Rewrite a bf16 model in place, and return it."""
     for weight in model.graph.initializers.values():
         if weight.dtype == SHORT and weight.const_value is not None:
             weight.const_value = ir.tensor(weight.const_value.numpy().astype(np.float32), name=weight.name)
@@ -30,7 +30,7 @@ def rounded(model: ir.Model) -> ir.Model:
 
 
 def _round(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
-    """Give the users of a value a float32 that bfloat16 holds; a cast has rounded its value already."""
+    """Round a value to bfloat16 and back for its users; one that a cast made is rounded already."""
     users, casts, last = tuple(value.uses()), [], value
     if node.op_type != "Cast":
         value.dtype = FLOAT

@@ -1,7 +1,7 @@
 """Forms of a graph for ONNX Runtime on CPUs, with its own operators: fused attention, and 8-bit products.
 
-In the int8 form weights are int8, symmetric, with a scale for each column; activations are quantised on
-the way, whole tensors at a time. All other products stay in float32.
+In the int8 form weights are int8, symmetric, with one scale a column; activations are quantised at run time,
+with one scale a tensor. All other products stay in float32.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ DOMAIN = "com.microsoft"
 
 
 def to_cpu(model: ir.Model) -> ir.Model:
-    """Rewrite a simplified model in float32; it then runs on ONNX Runtime alone."""
-    for rule in (ROTARY, ATTENTION):  # the second finds what the first made
+    """Rewrite a simplified model with fused attention in float32, for ONNX Runtime alone."""
+    for rule in (ROTARY, ATTENTION):  # the second matches the result of the first
         model = apply(model, [rule])
     return model
 
 
 def to_int8(model: ir.Model) -> ir.Model:
-    """Rewrite a simplified model with 8-bit products; it then runs on ONNX Runtime alone."""
+    """Rewrite a simplified model with fused attention and 8-bit products, for ONNX Runtime alone."""
     model = to_cpu(model)
     for rule in (PRODUCT_WITH_BIAS, PRODUCT):
         model = apply(model, [rule])
     return model
 
 
-# Rotary positions of queries or keys, before they are ordered by head.
+# Rotary positions, applied to queries or keys before they are transposed by head.
 
 
 def _rotary(op: Any, x: Any, shape: Any, cosine: Any, sine: Any) -> Any:
@@ -58,8 +58,8 @@ def _rotary_operator(
     return op.Transpose(op.Reshape(turned, shape), perm=BY_HEAD)
 
 
-# Attention in one operator. It is fastest without a mask, so that it gets one only where a sample of the
-# batch is shorter than the others.
+# Attention in one operator. It is fastest without a mask, which is passed only where a sample of the batch is
+# shorter than the others.
 
 
 def _attended(

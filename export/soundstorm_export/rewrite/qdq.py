@@ -1,9 +1,9 @@
 """Forms of the step in 8 bits for TensorRT: QuantizeLinear and DequantizeLinear around products with weights.
 
-What TensorRT asks of explicit quantisation: zero points of 0, scales that are positive constants of the type
-of the rest, one scale for an activation. It takes weights that are quantised already. int8 weights have a
-scale for each column; float8, with an exponent of its own, has one for a whole weight, the plainest form and
-so the likeliest to be taken. No engine has been built of either yet.
+TensorRT's explicit quantisation requires zero points of 0, scales that are positive constants of the type of
+the other operators, and one scale for an activation; weights may be quantised already. int8 weights have one
+scale a column; float8, whose numbers have exponents, has one for a whole weight, the most widely supported
+form.
 
 Sources: TensorRT's guide to quantised types; ONNX's operators of opset 19, the first with float8.
 """
@@ -27,11 +27,11 @@ from .simplify import apply
 EIGHTS: Mapping[Precision, ir.DataType] = MappingProxyType(
     {"int8-qdq": ir.DataType.INT8, "fp8-qdq": ir.DataType.FLOAT8E4M3FN}
 )
-SCALE = np.float16  # the rest becomes fp16, and what weights are divided by must be what multiplies them
+SCALE = np.float16  # of the scales, as of all else: weights are divided by the numbers that fp16 holds
 
 
 def quantised_inputs(model: ir.Model) -> list[ir.Value]:
-    """List the activations of a simplified model that `to_qdq` quantises, each once."""
+    """Return the activations of a simplified model that `to_qdq` quantises, each once."""
     products = (node for node in model.graph if node.op_type == "MatMul")
     pairs = (node.inputs for node in products)
     found = [x for x, weight in pairs if x and weight and weight_of_product(weight) is not None]
@@ -39,9 +39,12 @@ def quantised_inputs(model: ir.Model) -> list[ir.Value]:
 
 
 def to_qdq(model: ir.Model, dtype: ir.DataType, largest: Mapping[str, float]) -> ir.Model:
-    """Rewrite a simplified model in float32 to products in one of `EIGHTS`.
+    """Quantise the products with weights of a simplified model in float32.
 
-    largest: of each of `quantised_inputs`, by name, how large its numbers become.
+    Args:
+        model: the model.
+        dtype: one of `EIGHTS`.
+        largest: the largest magnitude of each of `quantised_inputs`, by name.
     """
 
     def pattern(op: Any, x: Any, weight: Any) -> Any:
@@ -62,6 +65,6 @@ def to_qdq(model: ir.Model, dtype: ir.DataType, largest: Mapping[str, float]) ->
 
 
 def _scale(largest: np.ndarray, dtype: ir.DataType) -> np.ndarray:
-    """Give the scale, float32 that fp16 holds, at which the largest number is the largest of the type."""
+    """Return the scale that maps `largest` to the largest number of the type: float32 that fp16 holds."""
     scale = np.maximum(largest / float(dtype.max), np.finfo(SCALE).tiny)
     return scale.astype(SCALE).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which function of which PyTorch network each graph of a voice is, and example inputs of it."""
+"""Which function of which PyTorch network each graph of a voice is traced from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ from ..voice_parts import Parts
 
 @dataclass(frozen=True)
 class Network:
-    """A graph, the module that holds its weights, and the function of it that is traced."""
+    """What a graph is traced from.
+
+    Attributes:
+        graph: names, dtypes and axes of inputs and outputs.
+        module: holds the weights.
+        function: computes the outputs; of `module` or around it.
+    """
 
     graph: Graph
     module: nn.Module
@@ -36,7 +42,7 @@ class Network:
 
 
 def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
-    """Pair every graph of the voice with its network, by the graph's name."""
+    """Pair the graphs that a voice speaks with and their networks, by the graph's name."""
     codec, text = parts.codec, parts.text
     decode = codec.spectrum if isinstance(codec, SpectralCodec) else codec.decode_from_codebook_indices
     functions: dict[str, tuple[nn.Module, Callable[..., Tensor | tuple[Tensor, ...]]]] = {
@@ -106,7 +112,7 @@ def feed_limits(parts: Parts) -> FeedLimits:
 
 
 def torch_engines(checkpoint: Path, graphs: Mapping[str, Graph], *, threads: int) -> dict[str, Engine]:
-    """PyTorch on a checkpoint, an engine for each graph: `soundstorm bench --against torch` finds this."""
+    """Open PyTorch on a checkpoint as an engine for each graph, for `soundstorm bench --against torch`."""
     torch.set_num_threads(threads)
     pairs = networks(Parts.of(load_voice(checkpoint)), graphs)
     return {name: TorchEngine(network.graph, network.function) for name, network in pairs.items()}

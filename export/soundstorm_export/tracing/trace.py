@@ -23,8 +23,8 @@ from .networks import Network, feed_limits
 
 OPSET = 20  # the newest that TensorRT 10.0 reads
 
-# Lengths of the example inputs: unlike one another and unlike any fixed size, so that the tracer
-# cannot take one for the other.
+# Lengths of the example inputs: different from one another and from every fixed size, so that the tracer
+# cannot confuse them.
 EXAMPLE_LENGTHS = {
     "batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11,
     "prompt_frames": 47, "prompt_tokens": 41,
@@ -32,16 +32,23 @@ EXAMPLE_LENGTHS = {
 
 
 def trace(network: Network, parts: Parts) -> ir.Model:
-    """Make the graph of a voice's network, its weights inside. Raises `ExportError` if it cannot be."""
+    """Trace a network of a voice, with example inputs drawn for it; the weights are inside the model.
+
+    Raises:
+        ExportError: PyTorch's exporter cannot trace it.
+    """
     feeds = example_feeds(network.graph, feed_limits(parts), EXAMPLE_LENGTHS, np.random.default_rng(0))
     return trace_graph(network, feeds)
 
 
 def trace_graph(network: Network, feeds: Mapping[str, np.ndarray]) -> ir.Model:
-    """Make the graph of a network, given example inputs.
+    """Trace a network with the given example inputs.
 
-    The tracer's notes, which hold the paths of source files, are left out: the same weights give the
-    same bytes, wherever they are exported.
+    The tracer's metadata, which contain the paths of source files, are removed, so that the same weights
+    become the same bytes wherever they are exported.
+
+    Raises:
+        ExportError: PyTorch's exporter cannot trace it.
     """
     graph = network.graph
     example = tuple(torch.from_numpy(feeds[tensor.name]) for tensor in graph.inputs)
@@ -78,7 +85,7 @@ def _dynamic_axes(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...]:
 
 
 class _Function(nn.Module):
-    """The traced function as a module of its own, since the tracer wants one."""
+    """The traced function as a module, which the tracer requires."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -91,7 +98,7 @@ class _Function(nn.Module):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep off the user's terminal what the tracer prints, warns of and logs; it has many loggers."""
+    """Suppress what the tracer prints, warns of and logs, through many loggers."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

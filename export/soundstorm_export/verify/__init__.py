@@ -1,1 +1,1 @@
-"""Checks of exported graphs: operators, parity with PyTorch, speech."""
+"""Checks of exported graphs: parity with PyTorch, operators that TensorRT accepts, and speech."""

@@ -1,4 +1,4 @@
-"""Prove that an exported graph computes what PyTorch does: names, axes, shapes, then values."""
+"""Check that an exported graph computes what PyTorch does: names, axes, shapes, then values."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from ..voice_parts import Parts
 
 @dataclass(frozen=True)
 class Bound:
-    """How far a graph may be from PyTorch.
+    """How much a graph may differ from PyTorch.
 
-    error: of numbers (`soundstorm_runtime.engines.comparison.errors`). agreement: the least share of integers
-    (sampled codes, chosen tokens) that must be equal: a draw may fall between two rounded sums.
+    Attributes:
+        error: the largest error of a number, as `soundstorm_runtime.engines.comparison.errors` measures it.
+        agreement: the smallest share of equal integers (sampled codes, chosen tokens): where a uniform number
+            falls between two differently rounded cumulative sums, another code is sampled.
     """
 
     error: float
@@ -41,14 +43,13 @@ BOUNDS: dict[Precision, Bound] = {
     "fp16": Bound(2e-2, 0.98),  # ten bits, summed over the depth of the network
     "bf16": Bound(0.25, 0.9),  # seven bits, an eighth as fine
     "int8": Bound(0.25, 0.9),  # seven bits; a probability may move by so much where the codes are equal
-    # One scale for an activation, whatever the sentence, and the inputs here are no speech, which it was
-    # measured on: fewer codes are equal here than in the sentences that gave the scales (of one voice 91 %
-    # here and 96 % there). The bound leaves other voices some room.
+    # An activation has one scale, measured on speech, and the inputs here are random: fewer codes are equal
+    # than in speech (of one voice, 91 % here and 96 % there). The bound leaves room for other voices.
     "int8-qdq": Bound(0.25, 0.85),
     "fp8-qdq": Bound(0.25, 0.85),
 }
 
-# Lengths that the trace did not see: one sample, several, short and long.
+# Lengths other than those of the trace: one sample and several, short and long.
 CASES: tuple[dict[str, int], ...] = (
     {"batch": 1, "frames": 1, "phones": 1, "tokens": 1, "past": 0},
     {"batch": 1, "frames": 50, "phones": 12, "tokens": 50, "past": 7},
@@ -59,10 +60,12 @@ PROMPTS = (10, 75, 111, 250)  # frames and tokens of the recordings in these cas
 
 
 def check_parity(network: Network, path: Path, parts: Parts, precision: Precision = "fp32") -> ParityReport:
-    """Compare the ONNX file at `path` with PyTorch over all `CASES`, at the same random numbers.
+    """Compare the ONNX file at `path` with PyTorch over all `CASES`, with the same random numbers.
 
-    Numbers that speak for an integer, such as the confidence of a code, are compared where it is equal.
-    Raises `ExportError` that says which graph, output and case differ, and by how much.
+    Numbers that belong to an integer, such as the confidence of a code, are compared where it is equal.
+
+    Raises:
+        ExportError: names the graph, output and case that differ, and by how much.
     """
     graph = network.graph
     _check_interface(graph, onnx.load(path, load_external_data=False))
@@ -81,13 +84,13 @@ def check_parity(network: Network, path: Path, parts: Parts, precision: Precisio
     bound = BOUNDS[precision]
     numbers = np.concatenate(differences) if differences else np.zeros(1)
     agreement = float(np.concatenate(equal).mean()) if equal else 1.0
-    facts = ParityReport(cases, float(numbers.max()), float(numbers.mean()), bound.error, agreement)
-    _check_values(graph, facts, precision, bound)
-    return facts
+    result = ParityReport(cases, float(numbers.max()), float(numbers.mean()), bound.error, agreement)
+    _check_values(graph, result, precision, bound)
+    return result
 
 
 def cpu_engine(graph: Graph, path: Path, precision: Precision) -> OnnxEngine:
-    """Open an ONNX file of a precision on the CPU, in the form that runs there (`rounded` for bf16)."""
+    """Open an ONNX file of a precision on the CPU; bf16, which lacks kernels there, is emulated."""
     if runs_on(precision, "cpu"):
         return OnnxEngine(graph, path, provider="cpu")
     source = ir.to_proto(rounded(ir.load(path))).SerializeToString()
@@ -97,7 +100,7 @@ def cpu_engine(graph: Graph, path: Path, precision: Precision) -> OnnxEngine:
 def _compare(
     graph: Graph, case: Mapping[str, int], expected: dict[str, np.ndarray], found: dict[str, np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Give the errors of all numbers, and which integers are equal, flat, for each output."""
+    """Return the errors of all numbers, and which integers are equal, for each output, flat."""
     found_errors, equal = [], []
     same = np.ones(1, bool)
     for tensor in sorted(graph.outputs, key=lambda tensor: tensor.dtype != "int64"):
@@ -108,10 +111,10 @@ def _compare(
             same = want == have
             equal.append(same.ravel())
         else:
-            speaks_for = same if same.shape == want.shape else np.ones(1, bool)
+            counted = same if same.shape == want.shape else np.ones(1, bool)
             if not np.isfinite(have).all():
-                raise ExportError(f"{where} has values that are not finite")
-            found_errors.append((errors(want, have) * speaks_for).ravel())
+                raise ExportError(f"{where} has values that are not finite; nothing was written")
+            found_errors.append((errors(want, have) * counted).ravel())
     return found_errors, equal
 
 
@@ -145,17 +148,17 @@ def _check_shape(where: str, expected: np.ndarray, found: np.ndarray) -> None:
         )
 
 
-def _check_values(graph: Graph, facts: ParityReport, precision: Precision, bound: Bound) -> None:
+def _check_values(graph: Graph, result: ParityReport, precision: Precision, bound: Bound) -> None:
     where = f"graph '{graph.name}'" + ("" if precision == "fp32" else f" in {precision}")
     remedy = "nothing was written" + ("" if precision == "fp32" else "; export with --precision fp32 alone")
-    if facts.largest_error > bound.error:
+    if result.largest_error > bound.error:
         raise ExportError(
-            f"{where} differs from PyTorch by {facts.largest_error:.2e}, expected at most "
+            f"{where} differs from PyTorch by {result.largest_error:.2e}, expected at most "
             f"{bound.error:.0e}; {remedy}"
         )
-    if facts.agreement < bound.agreement:
+    if result.agreement < bound.agreement:
         raise ExportError(
-            f"{where} samples what PyTorch does in {facts.agreement:.2%} of the cases, expected at least "
+            f"{where} samples what PyTorch does in {result.agreement:.2%} of the cases, expected at least "
             f"{bound.agreement:.1%}; {remedy}"
         )
 
