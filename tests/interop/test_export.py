@@ -97,6 +97,16 @@ def test_it_speaks_as_in_pytorch(tmp_path: Path) -> None:
         voice.speak("Hello.")
 
 
+def test_every_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [write(tmp_path / "soundstorm.pt", **CONDITION), tmp_path / "soundstream.pt"]
+    codec().save(paths[1])
+    (tmp_path / "facts.toml").write_text(FACTS)
+    load, found = torch.load, []
+    monkeypatch.setattr(torch, "load", lambda path, **options: found.append(path) or load(path, **options))
+    read_parts(paths, tmp_path / "facts.toml")
+    assert found == paths
+
+
 def test_a_model_without_condition_takes_one_mute_token(tmp_path: Path) -> None:
     path = write(tmp_path / "soundstorm.pt", soundstream=codec())
     (tmp_path / "facts.toml").write_text(

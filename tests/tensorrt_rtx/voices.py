@@ -25,8 +25,7 @@ from soundstorm_export.rewrite.half import HALVES, to_half
 from soundstorm_export.rewrite.qdq import EIGHTS, quantised_inputs, to_qdq
 from soundstorm_export.rewrite.simplify import simplify
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, profiles
-from soundstorm_export.tracing.networks import Network, networks
-from soundstorm_export.tracing.prompt_graphs import hearing_networks, without_fourier
+from soundstorm_export.tracing.networks import Network, networks, prompt_encoder_networks
 from soundstorm_export.tracing.trace import trace
 from soundstorm_export.voice_parts import Parts
 from soundstorm_runtime.bundle.manifest import (
@@ -90,7 +89,7 @@ def soundstream_voice() -> tuple[Parts, dict[str, Network]]:
 
 def traced(network: Network, parts: Parts) -> bytes:
     """Export a graph in fp32."""
-    return ir.to_proto(without_fourier(simplify(trace(network, parts)))).SerializeToString()
+    return ir.to_proto(simplify(trace(network, parts))).SerializeToString()
 
 
 def write(model: bytes, precision: Precision, file: Path) -> Path:
@@ -137,5 +136,5 @@ def _voice(
 
 def _networks(parts: Parts, audio: AudioSchema, text: TextSchema) -> dict[str, Network]:
     semantic = SemanticSchema(VOCABULARY, parts.rate)
-    hearing = hearing_networks(parts, audio, semantic, lambda line: None)
+    hearing = prompt_encoder_networks(parts, audio, semantic, lambda line: None)
     return {**networks(parts, voice_graphs(audio, semantic, text)), **hearing}
