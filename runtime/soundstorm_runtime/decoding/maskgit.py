@@ -7,7 +7,7 @@ MaskGIT, arXiv 2202.04200 (schedules, confidence with annealed Gumbel noise).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -107,13 +107,13 @@ def decode(
     prompt: np.ndarray | None = None,
     groups: int = 1,
 ) -> np.ndarray:
-    """Decode codes with an engine that runs the step graph.
+    """Decode codes with an engine of the graph `step` or `step_next`.
 
     Each sample draws from a random stream of its own, so that its codes depend neither on its padding nor on
     the samples after it.
 
     Args:
-        engine: Runs the step graph.
+        engine: Runs one of the two graphs; the codes are the same.
         semantic_tokens: int64 [batch, frames], one for each frame, with those of the prompt.
         lengths: Frames of each sample with its prompt, int64 [batch]; codes after them are 0.
         levels: Levels of the codec.
@@ -165,14 +165,64 @@ def decode_in_steps(
     else:
         seeds = np.concatenate([own.integers(2**63, size=1) for own in rng])
     streams = [np.random.default_rng(seed) for seed in seeds]
-    feeds = {"codes": codes, "semantic_tokens": semantic_tokens, "lengths": lengths}
-    for level, steps in zip(order, options.steps, strict=True):
-        yield from _decode_level(
-            engine, feeds, fresh[..., level], level, steps, codebook_size, options, streams
-        )
+    steps = planned_steps(fresh, lengths, order, options, streams)
+    whole = _on_device if engine.graph.name == "step_next" else _on_host
+    codes = yield from whole(engine, codes, semantic_tokens, lengths, steps, codebook_size, options)
     codes[..., left_out] = -1
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
     return codes
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step takes beside the codes. None of it depends on them, so all steps can be planned first.
+
+    level: whose codes are sampled. temperature: of the sampling. uniform: random numbers in [0, 1), float32
+    [batch, frames]. stay: how many codes of the level are masked after the step, int64 [batch]. noise: added
+    to the logarithm of the confidence, float32 [batch, frames]; None ranks by the confidence itself.
+    """
+
+    level: int
+    temperature: float
+    uniform: np.ndarray
+    stay: np.ndarray
+    noise: np.ndarray | None
+
+
+def planned_steps(
+    fresh: np.ndarray,
+    lengths: np.ndarray,
+    order: Sequence[int],
+    options: DecodeOptions,
+    streams: Sequence[np.random.Generator],
+) -> Iterator[Step]:
+    """Plan the steps of a decode, and draw their random numbers.
+
+    Args:
+        fresh: which codes are to be decoded, bool [batch, frames, levels].
+        lengths: frames of each sample, int64 [batch].
+        order: the levels in the order of decoding, to which `options.steps` belong.
+        streams: of random numbers, one for each sample.
+    """
+    for level, steps in zip(order, options.steps, strict=True):
+        total = fresh[..., level].sum(axis=1)
+        remaining = total
+        for step in range(steps):
+            if not remaining.any():
+                break
+            # A sample that is finished draws nothing more, so that its codes depend on no other sample.
+            counts = np.where(remaining > 0, lengths, 0)
+            uniform = _draw(streams, counts, fresh.shape[:2])
+            progress = (step + 1) / steps
+            heat = max(COLDEST, options.temperature * (1 - progress if options.annealed else 1))
+            share = masked_share(options.schedule, progress) if step + 1 < steps else 0.0
+            noise = None
+            if options.noise and share:
+                noise = _gumbel(options.noise * (1 - progress), counts, streams, fresh.shape[:2])
+            # At least one code more is kept in every step, however slowly the schedule falls.
+            stay = np.minimum(np.floor(share * total), remaining - 1).clip(min=0).astype(np.int64)
+            yield Step(level, heat, uniform, stay, noise)
+            remaining = stay
 
 
 def _start(
@@ -212,46 +262,106 @@ def _start(
     return codes, (codes == codebook_size) & within[..., None]
 
 
-def _decode_level(
+def _on_host(
     engine: Engine,
-    feeds: dict[str, np.ndarray],
-    fresh: np.ndarray,
-    level: int,
-    steps: int,
+    codes: np.ndarray,
+    semantic_tokens: np.ndarray,
+    lengths: np.ndarray,
+    steps: Iterator[Step],
     codebook_size: int,
     options: DecodeOptions,
-    streams: list[np.random.Generator],
-) -> Ticks[None]:
-    """Fill one level of `feeds["codes"]` in place, at the frames marked by `fresh` [batch, frames]."""
-    codes = feeds["codes"][..., level]
-    lengths = feeds["lengths"]
-    masked, total = fresh.copy(), fresh.sum(axis=1)
-    confidence = np.zeros(fresh.shape, np.float32)
-    for step in range(steps):
-        if not masked.any():
-            break
-        # A sample that is finished draws nothing more, so that its codes depend on no other sample.
-        counts = np.where(masked.any(axis=1), lengths, 0)
-        uniform = _draw(streams, counts, fresh.shape)
-        progress = (step + 1) / steps
-        heat = max(COLDEST, options.temperature * (1 - progress if options.annealed else 1))
-        changing = {"level": np.array([level]), "temperature": np.array([heat], np.float32)}
-        results = engine.run({**feeds, **changing, "uniform": uniform})
-        codes[masked] = _sampled(results["ids"][masked], codebook_size)
+) -> Ticks[np.ndarray]:
+    """Take the steps with an engine of the graph `step`; this is what defines decoding."""
+    within = np.arange(codes.shape[1]) < lengths[:, None]
+    start = codes.copy()
+    for step in steps:
+        results = engine.run(
+            {
+                "codes": codes,
+                "level": np.array([step.level]),
+                "semantic_tokens": semantic_tokens,
+                "lengths": lengths,
+                "uniform": step.uniform,
+                "temperature": np.array([step.temperature], np.float32),
+            }
+        )
+        of_level = codes[..., step.level]
+        masked = (of_level == codebook_size) & within
+        of_level[masked] = _sampled(results["ids"][masked], codebook_size)
+        fresh = (start[..., step.level] == codebook_size) & within
         candidates = fresh if options.can_mask_prev_unmasked else masked
-        confidence[candidates] = _ranked(results["confidence"][candidates])
-        share = masked_share(options.schedule, progress) if step + 1 < steps else 0.0
-        scores = confidence
-        if options.noise and share:
-            scores = _noisy(confidence, options.noise * (1 - progress), counts, streams)
-        # At least one code more is kept in every step, however slowly the schedule falls.
-        stay = np.minimum(np.floor(share * total), masked.sum(axis=1) - 1).clip(min=0).astype(np.int64)
-        masked = _lowest(scores, candidates, stay)
-        codes[masked] = codebook_size
+        scores = np.zeros(masked.shape, np.float32)
+        scores[candidates] = _ranked(results["confidence"][candidates])
+        if step.noise is not None:
+            scores = np.log(scores.clip(_TINY)) + step.noise
+        of_level[_lowest(scores, candidates, step.stay)] = codebook_size
         yield
+    return codes
 
 
-def _draw(streams: list[np.random.Generator], counts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _on_device(
+    engine: Engine,
+    codes: np.ndarray,
+    semantic_tokens: np.ndarray,
+    lengths: np.ndarray,
+    steps: Iterator[Step],
+    codebook_size: int,
+    options: DecodeOptions,
+) -> Ticks[np.ndarray]:
+    """Take the same steps with an engine of the graph `step_next`.
+
+    Everything is put where the engine computes before the first step, and the codes come back after the last:
+    an engine on a GPU has all steps enqueued before it has finished the first.
+    """
+    frames = codes.shape[1]
+    more = engine.padded(frames) - frames
+    start = _longer(codes, more, codebook_size)
+    of_steps = [(step, *_arrays(step, more)) for step in steps]
+    constant = (
+        start,
+        _longer(semantic_tokens, more, 0),
+        lengths,
+        np.array([options.can_mask_prev_unmasked], int),
+    )
+    kept = engine.keep([*constant, *(array for _, *arrays in of_steps for array in arrays)])
+    on_device, rest = kept[: len(constant)], iter(kept[len(constant) :])
+    feeds = dict(zip(("start", "semantic_tokens", "lengths", "revise"), on_device, strict=True))
+    found = on_device[0]
+    for _ in of_steps:
+        changing = dict(zip(_OF_STEP, rest, strict=False))
+        found = engine.run({**feeds, **changing, "codes": found})["next_codes"]
+        yield
+    whole = np.array(found)[:, :frames]
+    within = np.arange(frames) < lengths[:, None]
+    decoded = whole[within][:, sorted({step.level for step, *_ in of_steps})]
+    if decoded.size:
+        _sampled(decoded, codebook_size)
+    return whole
+
+
+_OF_STEP = ("level", "temperature", "uniform", "stay", "noise", "noisy")
+
+
+def _arrays(step: Step, more: int) -> list[np.ndarray]:
+    """Return the inputs of a step in the order of `_OF_STEP`, for so many frames more."""
+    noise = np.zeros_like(step.uniform) if step.noise is None else step.noise
+    return [
+        np.array([step.level]),
+        np.array([step.temperature], np.float32),
+        _longer(step.uniform, more, 0),
+        step.stay,
+        _longer(noise, more, 0),
+        np.array([step.noise is not None], int),
+    ]
+
+
+def _longer(array: np.ndarray, more: int, fill: int) -> np.ndarray:
+    """Fill up the frames of `[batch, frames, ...]`."""
+    padding = [(0, 0), (0, more), *((0, 0) for _ in array.shape[2:])]
+    return np.pad(array, padding, constant_values=fill) if more else array
+
+
+def _draw(streams: Sequence[np.random.Generator], counts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Draw `counts` uniform numbers in [0, 1) for each sample from its stream, float32 [batch, frames]."""
     uniform = np.zeros(shape, np.float32)
     for row, stream, count in zip(uniform, streams, counts, strict=True):
@@ -259,13 +369,15 @@ def _draw(streams: list[np.random.Generator], counts: np.ndarray, shape: tuple[i
     return uniform
 
 
-def _noisy(
-    confidence: np.ndarray, scale: float, counts: np.ndarray, streams: list[np.random.Generator]
+_TINY = np.finfo(np.float32).tiny
+
+
+def _gumbel(
+    scale: float, counts: np.ndarray, streams: Sequence[np.random.Generator], shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Add Gumbel noise to the logarithm of the confidence."""
-    tiny = np.finfo(np.float32).tiny
-    uniform = _draw(streams, counts, confidence.shape).clip(tiny)
-    return np.log(confidence.clip(tiny)) - scale * np.log(-np.log(uniform))
+    """Draw Gumbel noise of a scale, float32 [batch, frames]."""
+    uniform = _draw(streams, counts, shape).clip(_TINY)
+    return -scale * np.log(-np.log(uniform))
 
 
 def _lowest(scores: np.ndarray, candidates: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -45,6 +45,14 @@ class Engine(ABC):
         results = self._run(feeds)
         check_results(self.graph, feeds, results)
         return results
+
+    def padded(self, frames: int) -> int:
+        """Return the length, at least `frames`, in which the engine runs fastest."""
+        return frames
+
+    def keep(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Put arrays where `run` takes them without a copy from the host; here they stay as they are."""
+        return list(arrays)
 
     @abstractmethod
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -83,6 +83,33 @@ def step_graph(levels: int) -> Graph:
     )
 
 
+def step_next_graph(levels: int) -> Graph:
+    """A whole step of decoding: as `step`, then the codes that the next step begins with.
+
+    So the codes need not come to the host before the decode is done. All else that a step takes is known
+    beforehand (`soundstorm_runtime.decoding.maskgit.Step`).
+    """
+    frames = ("batch", "frames")
+    return Graph(
+        "step_next",
+        (
+            Tensor("codes", "int64", (*frames, levels)),
+            Tensor("start", "int64", (*frames, levels)),  # the codes that decoding began with
+            Tensor("level", "int64", (1,)),
+            Tensor("semantic_tokens", "int64", frames),
+            Tensor("lengths", "int64", ("batch",)),
+            Tensor("uniform", "float32", frames),
+            Tensor("temperature", "float32", (1,)),
+            Tensor("noise", "float32", frames),  # added to the logarithm of the confidence
+            Tensor("noisy", "int64", (1,)),  # 1 where it is; 0 ranks by the confidence itself
+            Tensor("revise", "int64", (1,)),  # 1 where codes that were kept may be masked again
+            Tensor("stay", "int64", ("batch",)),  # how many codes of the level are masked afterwards
+        ),
+        (Tensor("next_codes", "int64", (*frames, levels)),),
+        padding="frames",
+    )
+
+
 def decoder_graph(levels: int) -> Graph:
     """The codec's decoder: codes to audio, `samples = frames * hop`."""
     return Graph(
