@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,8 +16,10 @@ from ..audio.writers import Write, audio_file, check_audio_path, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import TextError
 from ..support.command import Command, report, shows_progress
-from ..synthesis.options import PAUSE_SECONDS
+from ..synthesis.options import PAUSE_SECONDS, SynthesisOptions
+from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.sentences import check_length
+from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
     bundle_argument,
@@ -33,6 +35,7 @@ from .shared_options import (
 
 _EXAMPLE = """
 soundstorm say build/voice "Good morning." -o morning.wav
+soundstorm say build/voice "Good morning." --times morning.srt
 soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S16_LE -r 16000
 """
 
@@ -74,6 +77,11 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
     show_default="as the voice predicts",
     help="Length of the whole speech in seconds.",
 )
+@click.option(
+    "--times",
+    type=click.Path(path_type=Path),
+    help="File for the times of the words: .json or .TextGrid, with phones, or subtitles, .srt or .vtt.",
+)
 @engine_options
 def say(
     bundle: Path,
@@ -91,6 +99,7 @@ def say(
     pause: float,
     lexicon: Path | None,
     duration: float | None,
+    times: Path | None,
     threads: int | None,
     provider: Provider,
     precision: PrecisionChoice,
@@ -105,19 +114,25 @@ def say(
     _check_text(text)
     if output != "-":
         check_audio_path(Path(output))
+    if times is not None:
+        check_times_path(times)
+    options = SynthesisOptions(
+        voice=voice, seed=seed, speed=speed, pause=pause, duration=duration, budget_ms=budget_ms,
+        steps=steps, temperature=temperature,
+    )  # fmt: skip
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
-    how: dict[str, Any] = {"voice": voice, "seed": seed, "speed": speed, "temperature": temperature}
-    how["pause"] = pause
+    words: list[WordTime] = []
     if stream:
         loaded.warm_up()
-        audio = loaded.stream(text, steps=steps, budget_ms=budget_ms, **how)
+        audio = _timed(loaded.stream_timed(text, options), words) if times else loaded.stream(text, options)
+    elif times:
+        audio = _timed([loaded.speak_timed(text, options)], words)
     else:
-        if budget_ms is not None:
-            steps = loaded.steps_within(budget_ms, text, voice=voice, speed=speed)
-        sentences = loaded.speak_sentences(text, steps=steps, duration=duration, **how)
-        audio = _with_progress(sentences, len(loaded.sentences(text)))
+        audio = _with_progress(loaded.speak_sentences(text, options), len(loaded.sentences(text)))
     with _open_output(output, loaded.sample_rate, raw) as write:
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
+    if times is not None:
+        write_times(times, text, words, seconds)
     said = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
     said += f", first audio after {1000 * begun:.0f} ms" if stream else ""
     report(f"{'standard output' if output == '-' else output}: {said}")
@@ -151,6 +166,13 @@ def _write(audio: Iterator[np.ndarray], write: Write, sample_rate: int) -> tuple
         begun = begun or time.perf_counter() - started
         samples += len(chunk)
     return samples / sample_rate, time.perf_counter() - started, begun
+
+
+def _timed(pieces: Iterable[TimedAudio], words: list[WordTime]) -> Iterator[np.ndarray]:
+    """Yield the audio of pieces, and add their words to a list."""
+    for piece in pieces:
+        words.extend(piece.words)
+        yield piece.audio
 
 
 def _check_text(text: str) -> None:

@@ -283,3 +283,28 @@ def test_version_and_help():
     assert found.returncode == 0
     assert b"Speak a text with the voice in the folder BUNDLE." in found.stdout
     assert soundstorm("shout").returncode == 2
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_word_times_are_written_beside_the_audio(call, make_bundle, tmp_path, streamed):
+    bundle = make_bundle(codec="spectral", streams=True)
+    flags = ["--stream", "-o", "out.wav"] if streamed else []
+    found = call("say", bundle, "It costs $100. Good morning.", "--times", "out.json", *flags)
+    assert found.returncode == 0, found.stderr
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["duration"] == pytest.approx(soundfile.info(tmp_path / "out.wav").frames / 800, abs=1e-3)
+    assert [word["word"] for word in data["words"]] == "it costs one hundred dollars good morning".split()
+    assert [word["text"] for word in data["words"]][2:5] == [data["words"][2]["text"]] * 3
+    assert 0 < data["words"][0]["start"] < data["words"][-1]["end"] < data["duration"]
+    found = call("say", bundle, "Good morning.", "--times", "out.srt")
+    assert (tmp_path / "out.srt").read_text().endswith("\nGood morning.\n\n")
+
+
+def test_times_are_refused_before_a_voice_is_loaded(call, make_bundle, tmp_path):
+    found = call("say", tmp_path / "none", "Yes.", "--times", "out.txt")
+    assert found.returncode == 1
+    assert "cannot write times to out.txt: expected a name that ends in .json" in found.stderr
+    found = call("say", make_bundle("autoregressive"), "Yes.", "--times", "out.json")
+    assert found.returncode == 1
+    assert "has an autoregressive text stage, which has no durations" in found.stderr
+    assert not (tmp_path / "out.wav").exists()
