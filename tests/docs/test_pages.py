@@ -33,6 +33,7 @@ from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 from soundstorm_runtime.text.sentences import split_sentences
 from tests.docs.pages import PAGES, README, ROOT, Block, blocks, code_spans, links
+from tests.packaging.test_rooms import ROOMS
 
 COMMANDS: dict[str, click.Command] = {
     "soundstorm": soundstorm_runtime.cli.main_group,
@@ -218,6 +219,14 @@ def test_examples_of_reading_are_read_so():
         for text, expected in zip(re.findall(r"`([^`]+)`", written), spoken.split("; "), strict=True):
             (sentence,) = split_sentences(text)
             assert " ".join(word.text for word in sentence.words) == expected
+
+
+def test_the_architecture_has_the_rooms_and_their_arrows():
+    text = TEXTS[ROOT / "docs" / "architecture.md"]
+    rooms = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*)\|$", text, re.MULTILINE)
+    shown = [(room, re.findall(r"`(\w+)`", arrows)) for room, arrows in rooms]
+    tables = [(room, table.split()) for package in ROOMS.values() for room, table in package.items()]
+    assert shown == [(room, [name for name in names if name != "errors"]) for room, names in tables]
 
 
 def test_every_training_stage_is_shown():
