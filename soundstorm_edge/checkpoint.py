@@ -1,4 +1,4 @@
-"""The checkpoint: a whole voice in one file, readable without running anybody's code."""
+"""The checkpoint: a whole voice in one file, which is read without executing code."""
 
 from __future__ import annotations
 
@@ -34,10 +34,17 @@ PARTS = ("codec", "units", "soundstorm", "text")
 
 @dataclass(frozen=True)
 class VoiceConfig:
-    """The full configuration of a voice.
+    """The configuration of a voice.
 
-    decode: how it is best decoded; speaker: whose prompt it speaks with where none is asked for, if any.
-    notice: whose speech it was trained on, and under which licence.
+    Args:
+        name: of the voice.
+        codec, units, soundstorm, text: of its networks.
+        decode: the recommended decoding options.
+        speaker: whose prompt is the default, if any.
+        notice: whose speech it was trained on, and under which licence.
+
+    Raises:
+        ConfigError: the networks do not fit each other.
     """
 
     name: str
@@ -74,7 +81,7 @@ class VoiceConfig:
 
 @dataclass(frozen=True)
 class VoiceModels:
-    """The networks of a voice, ready to run, the lexicon that its phones come from, and prompts by name."""
+    """The networks of a voice, ready to run, with the lexicon of its phones, and prompts by name."""
 
     config: VoiceConfig
     codec: Codec
@@ -92,14 +99,14 @@ class VoiceModels:
 
 
 def build_codec(config: SpectralCodecConfig | SoundStreamConfig) -> Codec:
-    """Make an untrained codec of the kind that the configuration is of, without discriminators."""
+    """Return an untrained codec of the kind of the configuration, without discriminators."""
     if isinstance(config, SoundStreamConfig):
         return SoundStream(replace(config, discriminators=False))
     return SpectralCodec(config)
 
 
 def build_text(config: ParallelTextConfig | TextToSemanticConfig) -> ParallelTextToSemantic | TextToSemantic:
-    """Make an untrained text stage of the kind that the configuration is of."""
+    """Return an untrained text stage of the kind of the configuration."""
     return (
         ParallelTextToSemantic(config) if isinstance(config, ParallelTextConfig) else TextToSemantic(config)
     )
@@ -108,7 +115,7 @@ def build_text(config: ParallelTextConfig | TextToSemanticConfig) -> ParallelTex
 def build_voice(
     config: VoiceConfig, lexicon: Lexicon, prompts: Mapping[str, Prompt] | None = None
 ) -> VoiceModels:
-    """Make an untrained voice, in evaluation mode."""
+    """Return an untrained voice, in evaluation mode."""
     return VoiceModels(
         config,
         build_codec(config.codec).eval(),
@@ -123,8 +130,10 @@ def build_voice(
 def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"] = "fp16") -> None:
     """Write a voice to one file.
 
-    Weights are kept in half precision by default, which halves the file; they are computed with in
-    single precision all the same.
+    Args:
+        path: of the file.
+        voice: to write.
+        precision: of the weights in the file; computations are in single precision in any case.
     """
     dtype = torch.float16 if precision == "fp16" else torch.float32
     content = {part: _cast(getattr(voice, part).state_dict(), dtype) for part in PARTS}
@@ -141,7 +150,7 @@ def load_voice(path: Path) -> VoiceModels:
     """Read a voice, on the CPU, in single precision and evaluation mode.
 
     Raises:
-        CheckpointError: the file is missing, truncated, foreign, of another version, or its configuration
+        CheckpointError: the file is missing, truncated, of another version or origin, or its configuration
             and weights do not fit each other.
     """
     return voice_from_content(read_tensors(path, KIND), path)
@@ -155,7 +164,7 @@ def voice_from_content(content: Any, path: Path) -> VoiceModels:
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
         voice = build_voice(config, lexicon, _prompts(content.get("prompts", {})))
     except (ConfigError, BundleError, CheckpointError, RuntimeError) as error:
-        # PyTorch raises the last of these for sizes beyond the memory.
+        # PyTorch raises RuntimeError for sizes beyond the memory.
         raise CheckpointError(f"{path} cannot be used ({error})") from error
     for part in PARTS:
         _load_weights(getattr(voice, part), content[part], f"{path}: the weights of {part!r}")

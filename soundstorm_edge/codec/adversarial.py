@@ -13,8 +13,8 @@ from torch.nn import functional
 PENALTY = 10.0  # weight of the gradient penalty
 
 
-class Judgement(NamedTuple):
-    """What one discriminator says: `logits` (high means real) and the feature maps that led to them."""
+class DiscriminatorOutput(NamedTuple):
+    """The output of one discriminator: `logits` (high for real audio) and the feature maps before them."""
 
     logits: Tensor
     features: list[Tensor]
@@ -22,7 +22,7 @@ class Judgement(NamedTuple):
 
 @contextlib.contextmanager
 def frozen(discriminators: nn.Module) -> Iterator[None]:
-    """Keep gradients from the weights while a codec is judged; they would be work thrown away."""
+    """Disable gradients of the discriminators' weights, which the loss of the codec does not need."""
     trained = [parameter for parameter in discriminators.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -33,21 +33,21 @@ def frozen(discriminators: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def hinge_loss(real: Judgement, fake: Judgement) -> Tensor:
+def hinge_loss(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
     """Hinge loss of one discriminator, a scalar: real logits above 1, fake ones below -1 (equation 1)."""
     return functional.relu(1 - real.logits).mean() + functional.relu(1 + fake.logits).mean()
 
 
-def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
+def discriminator_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """Mean hinge loss of the discriminators, a scalar.
 
-    Compute `fake` from detached audio, so that no gradient reaches the codec.
+    Compute `fake` from detached audio, so that the codec gets no gradient.
     """
     return torch.stack([hinge_loss(r, f) for r, f in zip(real, fake, strict=True)]).mean()
 
 
 def gradient_penalty(audio: Tensor, loss: Tensor) -> Tensor:
-    """Penalize a discriminator's loss for steep changes with the audio it judged, a scalar.
+    """Penalty on the gradient of a discriminator's loss with respect to its audio, a scalar.
 
     Ten times the squared norm of the gradient, mean over the batch (after arXiv 1704.00028, towards 0).
     """
@@ -55,12 +55,12 @@ def gradient_penalty(audio: Tensor, loss: Tensor) -> Tensor:
     return PENALTY * gradient.flatten(1).square().sum(dim=1).mean()
 
 
-def adversarial_loss(fake: Sequence[Judgement]) -> Tensor:
-    """Loss of the codec, a scalar: its audio should be taken for real (equation 2, without the clipping)."""
-    return torch.stack([-judgement.logits.mean() for judgement in fake]).mean()
+def adversarial_loss(fake: Sequence[DiscriminatorOutput]) -> Tensor:
+    """Adversarial loss of the codec, a scalar (equation 2, without the clipping)."""
+    return torch.stack([-output.logits.mean() for output in fake]).mean()
 
 
-def feature_matching_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
+def feature_matching_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """Mean absolute difference of all feature maps, a scalar (equation 3); `real` gets no gradient."""
     losses = [
         (fake_map - real_map.detach()).abs().mean()

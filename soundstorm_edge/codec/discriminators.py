@@ -1,7 +1,7 @@
-"""Discriminators of the adversarial stage of codec training (arXiv 2107.03312).
+"""Discriminators of the adversarial training of codecs (arXiv 2107.03312).
 
-Waveform discriminators listen at several sampling rates (from MelGAN); one more looks at the complex
-short-time Fourier transform. All codecs train against them.
+Waveform discriminators work at several sample rates (from MelGAN), one more on the complex short-time
+Fourier transform.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from soundstorm_runtime.errors import AudioError
 
 from ..errors import ConfigError
 from ..support.config import check_positive
-from .adversarial import Judgement
+from .adversarial import DiscriminatorOutput
 
 SLOPE = 0.1  # of the leaky rectifiers
-WAVEFORM_LAYERS = 4  # convolutions that each divide the rate by four
+WAVEFORM_LAYERS = 4  # convolutions with a stride of four
 STFT_HEAD = 16  # frequencies that the last convolution of the STFT discriminator spans
 
 
 @dataclass(frozen=True)
 class StftDiscriminatorConfig:
-    """Sizes of the STFT discriminator: a residual unit per stride over (frequency, time).
+    """Sizes of the STFT discriminator: one residual unit per stride over (frequency, time).
 
-    Unit i makes `channels * chan_mults[i]` channels; `win_length` samples are transformed, every
-    `hop_length`, to `n_fft` bins.
+    Unit i has `channels * chan_mults[i]` output channels; windows of `win_length` samples, every
+    `hop_length`, are transformed to `n_fft` bins.
     """
 
     channels: int = 32
@@ -60,11 +60,13 @@ class StftDiscriminatorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Sizes of the discriminators; as they are, those of audiolm-pytorch.
+    """Sizes of the discriminators; the defaults are those of audiolm-pytorch.
 
-    scales: one waveform discriminator for each, that hears this share of the sampling rate, from the
-    finest down; stft_abs: whether the STFT discriminator judges by magnitudes, or by real and imaginary
-    parts.
+    Args:
+        scales: a waveform discriminator for each, which gets this share of the sample rate, finest first.
+        channels, max_channels: of the waveform discriminators.
+        stft: sizes of the STFT discriminator.
+        stft_abs: whether its logits are magnitudes, or real and imaginary parts.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 0.25)
@@ -81,7 +83,7 @@ class DiscriminatorConfig:
         if self.channels % 4:  # the convolutions are grouped by four channels
             raise ConfigError(f"channels is {self.channels}, expected a multiple of 4")
         ratio, rest = divmod(self.max_channels, self.channels)
-        if rest or ratio & (ratio - 1) or not ratio:  # else some layer does not divide into its groups
+        if rest or ratio & (ratio - 1) or not ratio:  # otherwise a layer does not divide into its groups
             raise ConfigError(
                 f"max_channels is {self.max_channels}, expected {self.channels} times a power of two"
             )
@@ -91,7 +93,7 @@ class DiscriminatorConfig:
 
     @property
     def factors(self) -> tuple[int, ...]:
-        """By how much the rate falls before each scale but the first."""
+        """The decimation before each scale but the first."""
         return tuple(int(fine / coarse) for fine, coarse in self._steps())
 
 
@@ -110,17 +112,17 @@ class WaveformDiscriminator(nn.Module):
         self.last = nn.Conv1d(channels, channels, 5, padding=2)
         self.head = nn.Conv1d(channels, 1, 3, padding=1)
 
-    def forward(self, audio: Tensor) -> Judgement:
-        """Judge `audio [batch, samples]`; logits are `[batch, 1, about samples / 256]`."""
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
+        """Return the output for audio `[batch, samples]`; logits are `[batch, 1, about samples / 256]`."""
         x, features = self.first(rearrange(audio, "b n -> b 1 n")), []
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), SLOPE)
             features.append(x)
-        return Judgement(self.head(functional.leaky_relu(self.last(x), SLOPE)), features)
+        return DiscriminatorOutput(self.head(functional.leaky_relu(self.last(x), SLOPE)), features)
 
 
 class ComplexConv2d(nn.Module):
-    """A convolution with complex weights, kept as pairs of real numbers, which every optimizer knows."""
+    """A convolution with complex weights, stored as pairs of real numbers for any optimizer."""
 
     def __init__(
         self, channels: int, wider: int, kernel: int | tuple[int, int], stride: int | tuple[int, int] = 1,
@@ -139,7 +141,7 @@ class ComplexConv2d(nn.Module):
 
 
 class ModReLU(nn.Module):
-    """A rectifier of magnitudes that leaves phases alone (arXiv 1705.09792)."""
+    """A rectifier of magnitudes that keeps phases (arXiv 1705.09792)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +153,7 @@ class ModReLU(nn.Module):
 
 
 class _StftUnit(nn.Module):
-    """Two convolutions added to what came in, and one more that shrinks it by its stride."""
+    """A residual unit of two convolutions, and one more that reduces the size by the stride."""
 
     def __init__(self, channels: int, wider: int, stride: tuple[int, int]) -> None:
         super().__init__()
@@ -183,9 +185,12 @@ class StftDiscriminator(nn.Module):
             width = wider
         self.head = ComplexConv2d(width, 1, (STFT_HEAD, 1))
 
-    def forward(self, audio: Tensor) -> Judgement:
-        """Judge `audio [batch, samples]`; logits are float `[batch, 1, frequencies, frames]`, or with a
-        last axis of 2 where real and imaginary parts are judged; feature maps are complex."""
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
+        """Return the output for audio `[batch, samples]`; feature maps are complex.
+
+        Logits are float `[batch, 1, frequencies, frames]`, with a last axis of 2 where they are real and
+        imaginary parts.
+        """
         config = self.config
         taper: Tensor = self.taper  # type: ignore[assignment]
         spectrum = torch.stft(
@@ -198,11 +203,11 @@ class StftDiscriminator(nn.Module):
             x = layer(x)
             features.append(x)
         logits = self.head(x)
-        return Judgement(logits.abs() if self.absolute else torch.view_as_real(logits), features)
+        return DiscriminatorOutput(logits.abs() if self.absolute else torch.view_as_real(logits), features)
 
 
 class Discriminators(nn.Module):
-    """All discriminators together: the waveform ones, from the finest scale downwards, then the STFT one."""
+    """All discriminators: the waveform ones, finest scale first, then the STFT one."""
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
         super().__init__()
@@ -216,22 +221,23 @@ class Discriminators(nn.Module):
 
     @property
     def names(self) -> list[str]:
-        """What each discriminator is called, in the order of the judgements."""
+        """The name of each discriminator, in the order of the outputs."""
         return [*(f"scale:{scale:g}" for scale in self.config.scales), "stft"]
 
-    def forward(self, audio: Tensor) -> list[Judgement]:
-        """Judge `audio`, float `[batch, samples]`: a `(logits, feature maps)` of each discriminator.
+    def forward(self, audio: Tensor) -> list[DiscriminatorOutput]:
+        """Return the output of each discriminator for audio float `[batch, samples]`.
 
-        Raises `AudioError` for another shape or dtype, or audio shorter than one STFT window.
+        Raises:
+            AudioError: another shape or dtype, or audio shorter than an STFT window.
         """
-        return self.judge(self.heard(audio))
+        return self.outputs(self.inputs(audio))
 
-    def judge(self, heard: Sequence[Tensor]) -> list[Judgement]:
-        """Judge what each discriminator hears."""
-        return [one(audio) for one, audio in zip([*self.waveform, self.stft], heard, strict=True)]
+    def outputs(self, inputs: Sequence[Tensor]) -> list[DiscriminatorOutput]:
+        """Return the output of each discriminator for the results of `inputs`."""
+        return [one(audio) for one, audio in zip([*self.waveform, self.stft], inputs, strict=True)]
 
-    def heard(self, audio: Tensor) -> list[Tensor]:
-        """Give what each discriminator hears of `audio`: `[batch, samples at its rate]`."""
+    def inputs(self, audio: Tensor) -> list[Tensor]:
+        """Return the input of each discriminator for `audio`: `[batch, samples at its rate]`."""
         if audio.ndim != 2 or not audio.is_floating_point():
             raise AudioError(
                 f"audio is {audio.dtype} {list(audio.shape)}, expected floating point [batch, samples]"

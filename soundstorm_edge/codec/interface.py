@@ -1,4 +1,4 @@
-"""What every codec is to the rest: audio to codes and back."""
+"""The interface of codecs: audio to codes and back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from soundstorm_runtime.errors import AudioError
 
 @dataclass(frozen=True)
 class CodecOutput:
-    """What a training pass gives.
+    """The result of a training pass.
 
-    audio: float32 `[batch, samples]`, the reconstruction; codes: int64 `[batch, frames, levels]`, -1 where
-    quantizer dropout left a level out; commitment_loss: scalar.
+    Args:
+        audio: the reconstruction, float32 `[batch, samples]`.
+        codes: int64 `[batch, frames, levels]`, -1 for a level that quantizer dropout left out.
+        commitment_loss: scalar.
     """
 
     audio: Tensor
@@ -41,24 +43,26 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def _encode(self, audio: Tensor) -> Tensor:
-        """Turn checked audio, a whole number of frames, into codes."""
+        """Encode checked audio, a whole number of frames."""
 
     @abstractmethod
     def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
-        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""
+        """Decode codes int64 `[batch, frames, levels]` to audio float32 `[batch, frames * hop]`."""
 
     @torch.no_grad()
     def tokenize(self, audio: Tensor) -> Tensor:
-        """Turn audio float32 `[batch, samples]` in -1 to 1 into codes int64 `[batch, frames, levels]`.
+        """Encode audio float32 `[batch, samples]`, in -1 to 1, as codes int64 `[batch, frames, levels]`.
 
-        The last frame is filled with silence. Raises `AudioError` for another shape or dtype, for no
-        samples at all, and for samples that are not finite.
+        The last frame is padded with silence.
+
+        Raises:
+            AudioError: another shape or dtype, no samples, or samples that are not finite.
         """
         check_audio(audio)
         return self._encode(self.pad_to_frames(audio))
 
     def pad_to_frames(self, audio: Tensor) -> Tensor:
-        """Fill audio `[batch, samples]` with silence up to a whole number of frames."""
+        """Pad audio `[batch, samples]` with silence to a whole number of frames."""
         return nn.functional.pad(audio, (0, -audio.shape[-1] % self.hop))
 
 

@@ -1,4 +1,4 @@
-"""Residual vector quantization, shared by the codecs."""
+"""Residual vector quantization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Quantizer(nn.Module):
-    """`levels` codebooks, each coding what the coarser ones left over (SoundStream, section III-C).
+    """`levels` codebooks, each of which codes the residual of the coarser ones (SoundStream, section III-C).
 
     In training a random number of fine levels is dropped, so that every coarse prefix can be decoded.
     """
@@ -34,23 +34,24 @@ class Quantizer(nn.Module):
             quantize_dropout=True,
             quantize_dropout_cutoff_index=min(2, levels - 1),
             decay=0.97,
-            rotation_trick=False,  # the plain straight-through gradient of the paper
+            rotation_trick=False,  # the straight-through gradient of the paper
         )
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantize `[batch, frames, dim]`.
+        """Quantize latents `[batch, frames, dim]`.
 
-        Returns the quantized latents (straight-through in training), codes int64
-        `[batch, frames, levels]` and the commitment loss, a scalar.
+        Returns:
+            The quantized latents (straight-through in training), codes int64 `[batch, frames, levels]`, and
+            the commitment loss, a scalar.
         """
         quantized, codes, losses = self.residual(latents)
         return quantized, codes, losses.sum()
 
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
-        """Find the codes int64 `[batch, frames, levels]` of latents `[batch, frames, dim]`.
+        """Return the codes int64 `[batch, frames, levels]` of latents `[batch, frames, dim]`.
 
-        Unlike `forward`, this neither drops levels nor moves codebooks, in training mode too.
+        Unlike `forward`, this neither drops levels nor updates codebooks, in training mode either.
         """
         codes, rest = [], latents
         for codebook in self.residual.codebooks:
@@ -60,18 +61,18 @@ class Quantizer(nn.Module):
         return torch.stack(codes, dim=-1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Sum the codebook vectors of codes `[batch, frames, levels]` to `[batch, frames, dim]`.
+        """Return the sum `[batch, frames, dim]` of the codebook vectors of codes `[batch, frames, levels]`.
 
-        Fewer levels than the quantizer has are a coarse prefix; so is a code of -1, which adds nothing.
+        Fewer levels than the quantizer has are a coarse prefix; a code of -1 adds nothing.
         """
         return _sum_of_vectors(self.residual.codebooks, codes)
 
 
 class GroupedQuantizer(nn.Module):
-    """Latents cut into groups of channels, each with a residual quantizer of its own (arXiv 2305.02765).
+    """Groups of channels, each with a residual quantizer of its own (arXiv 2305.02765).
 
-    The quantizers are those of vector-quantize-pytorch: vectors that are learned, binary ones (lookup-free,
-    arXiv 2310.05737) or grids (finite scalar, arXiv 2309.15505). The levels of a group lie together:
+    The quantizers are those of vector-quantize-pytorch: learned vectors, binary ones (lookup-free, arXiv
+    2310.05737) or grids (finite scalar, arXiv 2309.15505). The levels of a group are contiguous:
     `codes[..., group * rq_num_quantizers + level]`.
     """
 
@@ -87,10 +88,11 @@ class GroupedQuantizer(nn.Module):
             ) from error
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantize `[batch, frames, dim]`.
+        """Quantize latents `[batch, frames, dim]`.
 
-        Returns the quantized latents (straight-through in training), codes int64
-        `[batch, frames, levels]` with -1 where a level was dropped, and the commitment loss, a scalar.
+        Returns:
+            The quantized latents (straight-through in training), codes int64 `[batch, frames, levels]` with
+            -1 for a dropped level, and the commitment loss, a scalar.
         """
         quantized, codes, *losses = self.grouped(latents)
         loss = losses[0].sum() if losses else latents.new_zeros(())
@@ -98,15 +100,15 @@ class GroupedQuantizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
-        """Find the codes int64 `[batch, frames, levels]` of latents `[batch, frames, dim]`.
+        """Return the codes int64 `[batch, frames, levels]` of latents `[batch, frames, dim]`.
 
-        Unlike `forward`, this neither drops levels nor moves codebooks, in training mode too.
+        Unlike `forward`, this neither drops levels nor updates codebooks, in training mode either.
         """
         training = self.training
         started = [buffer for name, buffer in self.named_buffers() if name.endswith(".initted")]
         were = [buffer.clone() for buffer in started]
         self.eval()
-        for buffer in started:  # or else the library starts them from these latents
+        for buffer in started:  # otherwise the library initialises them from these latents
             buffer.fill_(True)
         try:
             return self(latents)[1]
@@ -116,9 +118,9 @@ class GroupedQuantizer(nn.Module):
                 buffer.copy_(was)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Turn codes `[batch, frames, levels]` into quantized latents `[batch, frames, dim]`.
+        """Return the quantized latents `[batch, frames, dim]` of codes `[batch, frames, levels]`.
 
-        Fewer levels, the same number in each group, are a coarse prefix; so is a code of -1.
+        Fewer levels, the same number in each group, are a coarse prefix; a code of -1 adds nothing.
         """
         decoded = []
         for residual, own in zip(self.grouped.rvqs, codes.chunk(self.groups, dim=-1), strict=True):
@@ -156,9 +158,9 @@ def _library_quantizer(config: SoundStreamConfig) -> nn.Module:
 
 
 def _sum_of_vectors(codebooks: Tensor, codes: Tensor) -> Tensor:
-    """Look up codes `[batch, frames, levels]` in codebooks `[levels, size, dim]` and sum over the levels.
+    """Look up codes `[batch, frames, levels]` in codebooks `[levels, size, dim]`; sum over the levels.
 
-    A vector of zeros stands before each codebook, which -1 stands for.
+    A code of -1 selects a vector of zeros.
     """
     size = codebooks.shape[1]
     table = torch.cat((torch.zeros_like(codebooks[:, :1]), codebooks), dim=1).flatten(0, 1)

@@ -1,8 +1,8 @@
 """SoundStream: a causal convolutional codec with residual VQ (arXiv 2107.03312).
 
-With `pad_mode="constant"` (and `strided_pad_mode`) nothing here looks into the future: frame t of the codes
-depends on no sample after its own last one, and its decoded samples on no later frame. A streaming decoder
-then only has to carry each convolution's `context`, and a window of frames for the attention.
+With `pad_mode="constant"` (and `strided_pad_mode`) the codec is causal: the codes of frame t depend on no
+sample after its own last one, and its decoded samples on no later frame. The state of a streaming decoder is
+then the `context` of each convolution and a window of frames for the attention.
 """
 
 from __future__ import annotations
@@ -51,8 +51,13 @@ class FiLM(nn.Module):
 class SoundStream(Codec):
     """Causal convolutional encoder, local attention, residual VQ, and the mirrored decoder.
 
-    Takes a `SoundStreamConfig` or its fields by keyword. The codebooks start from the first audio that
-    passes through; before that, codes decode to nothing that means anything.
+    The codebooks are initialised from the first audio; before that, decoding is meaningless.
+
+    Args:
+        config: or its fields by keyword: see `SoundStreamConfig`.
+
+    Raises:
+        ConfigError: a field is unknown or impossible.
     """
 
     def __init__(self, config: SoundStreamConfig | None = None, /, **fields: Any) -> None:
@@ -72,17 +77,17 @@ class SoundStream(Codec):
 
     @property
     def target_sample_hz(self) -> int:
-        """Samples a second."""
+        """The sample rate in Hz."""
         return self.sample_rate
 
     @property
     def downsample_factor(self) -> int:
-        """Samples of one frame."""
+        """Samples of a frame."""
         return self.hop
 
     @property
     def seq_len_multiple_of(self) -> int:
-        """Samples of one frame."""
+        """Samples of a frame."""
         return self.hop
 
     @property
@@ -92,11 +97,11 @@ class SoundStream(Codec):
 
     @property
     def rq_groups(self) -> int:
-        """Groups of channels with a residual quantizer each."""
+        """Groups of channels, each with a residual quantizer."""
         return self.config.rq_groups
 
     def non_discr_parameters(self) -> list[nn.Parameter]:
-        """Give what the codec's own optimizer trains."""
+        """Return the parameters without those of the discriminators."""
         return [p for name, p in self.named_parameters() if not name.startswith("losses.")]
 
     def forward(
@@ -114,20 +119,30 @@ class SoundStream(Codec):
         apply_grad_penalty: bool = False,
         curtail_from_left: bool = False,
     ) -> Any:
-        """Compute the training loss of audio float32 `[batch, samples]`, or what is asked for instead.
+        """Return the training loss of audio, or what a flag asks for.
 
-        x: also `[samples]`; samples beyond whole frames are cut off, at the left on request. target: what
-        the reconstruction is compared with, if not x. is_denoising: whether to clean x up or to keep its
-        noise; with a target. input_sample_hz: the rate of x and target, if another than the codec's.
+        Args:
+            x: audio float32 `[batch, samples]` or `[samples]`; samples beyond whole frames are cut off.
+            target: audio that the reconstruction is compared with; `x` by default.
+            is_denoising: whether to remove the noise of `x` or to keep it; with a target.
+            input_sample_hz: sample rate of `x` and `target`, where it is not that of the codec.
+            apply_grad_penalty: whether the loss of the discriminators has gradient penalties.
+            curtail_from_left: whether samples are cut off at the start.
 
-        Returns a scalar. Or, the first of these that is asked for: return_codes_only: codes int64
-        `[batch, frames, levels]`. return_encoded: quantized latents float32 `[batch, frames, dim]`, codes and
-        the commitment loss. return_recons_only: the reconstruction `[batch, samples]`. return_discr_loss:
-        the discriminators' loss, with its gradient penalties on request (or all by name, separately).
-        return_loss_breakdown: the loss and its parts.
+        Returns:
+            The first of these that is asked for, or the loss, a scalar. return_codes_only: codes int64
+            `[batch, frames, levels]`. return_encoded: quantized latents float32 `[batch, frames, dim]`,
+            codes, commitment loss. return_recons_only: the reconstruction `[batch, samples]`.
+            return_discr_loss: the loss of the discriminators, or, return_discr_losses_separately, (name,
+            loss) pairs.
+            return_loss_breakdown: the loss and its parts.
+
+        Raises:
+            AudioError: the audio has another shape or dtype, or is shorter than a frame.
+            OptionError: a loss is asked for, but the codec was made with `discriminators=False`.
         """
         if is_denoising is not None and target is None:
-            raise AudioError("is_denoising is given without target, expected both; give the clean audio")
+            raise AudioError("is_denoising was given without target, expected both; give the clean audio")
         real = self._whole_frames(x, input_sample_hz, curtail_from_left)
         if return_codes_only:
             return self.quantizer.encode(self.latents(real))
@@ -150,31 +165,30 @@ class SoundStream(Codec):
         return (total, parts) if return_loss_breakdown else total
 
     def reconstruct(self, audio: Tensor) -> CodecOutput:
-        """Encode and decode float32 audio `[batch, samples]` of any length.
-
-        The last frame is filled with silence, which is cut off the reconstruction.
-        """
+        """Encode and decode audio float32 `[batch, samples]` of any length."""
         quantized, codes, loss = self._quantized(self.pad_to_frames(audio))
         return CodecOutput(self._synthesize(quantized)[:, : audio.shape[1]], codes, loss)
 
     def tokenize(self, audio: Tensor) -> Tensor:
-        """Turn audio float32 `[batch, samples]` or `[samples]` into codes int64 `[batch, frames, levels]`.
+        """Encode audio float32 `[batch, samples]` or `[samples]` as codes int64 `[batch, frames, levels]`.
 
-        The last frame is filled with silence. Raises `AudioError` as `Codec.tokenize` does.
+        The last frame is padded with silence. Raises `AudioError` as `Codec.tokenize` does.
         """
         return super().tokenize(audio[None] if audio.ndim == 1 else audio)
 
     def decode(self, x: Tensor, quantize: bool = False) -> Tensor:
-        """Turn quantized latents float32 `[batch, frames, dim]` into audio `[batch, samples]`.
+        """Decode latents float32 `[batch, frames, dim]` to audio `[batch, samples]`.
 
-        With `quantize`, latents that are still to be quantized.
+        Args:
+            x: the latents.
+            quantize: whether they are still to be quantized.
         """
         return self._synthesize(self.quantizer(x)[0] if quantize else x)
 
     def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
-        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`.
+        """Decode codes int64 `[batch, frames, levels]` to audio float32 `[batch, frames * hop]`.
 
-        Also takes codes by group, `[groups, batch, frames, levels of a group]`.
+        Also accepts codes by group, `[groups, batch, frames, levels of a group]`.
         """
         if codes.ndim == 4:
             codes = rearrange(codes, "g b n q -> b n (g q)")
@@ -186,15 +200,17 @@ class SoundStream(Codec):
         return latents if self.encoder_attention is None else self.encoder_attention(latents)
 
     def save(self, path: str | Path) -> None:
-        """Write the configuration and all weights to one file, for `init_and_load_from`."""
+        """Write configuration and weights to one file, for `init_and_load_from`."""
         save_tensors(Path(path), KIND, {"config": to_dict(self.config), "model": self.state_dict()})
 
     @classmethod
     def init_and_load_from(cls, path: str | Path) -> SoundStream:
-        """Read what `save` wrote, in evaluation mode.
+        """Read a file of `save`, in evaluation mode.
 
-        Raises `CheckpointError` for a file that cannot be used; those of audiolm-pytorch are for
-        `soundstorm_edge.interop.from_audiolm_pytorch`.
+        Files of audiolm-pytorch are read by `soundstorm_edge.interop.from_audiolm_pytorch`.
+
+        Raises:
+            CheckpointError: the file cannot be used.
         """
         content = load_tensors(Path(path), KIND, ("config", "model"))
         codec = cls(from_dict(SoundStreamConfig, content["config"], "config"))
@@ -229,14 +245,14 @@ class SoundStream(Codec):
 
 
 def AudioLMSoundStream(**fields: Any) -> SoundStream:
-    """Make the codec of AudioLM (arXiv 2209.03143): 16 kHz, 50 frames a second, 12 levels."""
+    """Return the codec of AudioLM (arXiv 2209.03143): 16 kHz, 50 frames a second, 12 levels."""
     return SoundStream(
         **{"strides": (2, 4, 5, 8), "target_sample_hz": 16_000, "rq_num_quantizers": 12, **fields}
     )
 
 
 def MusicLMSoundStream(**fields: Any) -> SoundStream:
-    """Make the codec of MusicLM (arXiv 2301.11325): 24 kHz, 50 frames a second, 12 levels."""
+    """Return the codec of MusicLM (arXiv 2301.11325): 24 kHz, 50 frames a second, 12 levels."""
     return SoundStream(
         **{"strides": (3, 4, 5, 8), "target_sample_hz": 24_000, "rq_num_quantizers": 12, **fields}
     )
@@ -262,7 +278,7 @@ def _units(config: SoundStreamConfig, width: int, dilations: tuple[int, ...]) ->
 
 
 def _encoder(config: SoundStreamConfig) -> nn.Sequential:
-    """Audio `[batch, 1, samples]` to latents `[batch, dim, frames]`."""
+    """Return the network from audio `[batch, 1, samples]` to latents `[batch, dim, frames]`."""
     pad, strided_pad = config.pad_mode, config.strided_pad_mode
 
     def blocks() -> Iterator[nn.Module]:
@@ -276,7 +292,7 @@ def _encoder(config: SoundStreamConfig) -> nn.Sequential:
 
 
 def _decoder(config: SoundStreamConfig) -> nn.Sequential:
-    """Latents `[batch, dim, frames]` to audio `[batch, 1, samples]`."""
+    """Return the network from latents `[batch, dim, frames]` to audio `[batch, 1, samples]`."""
     widths, strides, pad = config.widths[::-1], config.strides[::-1], config.pad_mode
 
     def blocks() -> Iterator[nn.Module]:

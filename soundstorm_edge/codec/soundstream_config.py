@@ -1,4 +1,4 @@
-"""What a SoundStream is made of, and how its losses weigh."""
+"""The configuration of SoundStream: its sizes, options and loss weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ PadMode = Literal["reflect", "constant", "replicate", "circular"]
 class SoundStreamConfig:
     """Sizes and options of SoundStream, with the names and defaults of audiolm-pytorch.
 
-    The encoder has a block per stride, the decoder mirrors it; block i makes `channels * channel_mults[i]`
-    channels, and one frame is the product of the strides. `codebook_size` is 1024 if it is not given, or
-    follows from `finite_scalar_quantizer_levels`. `rq_kwargs` go to the quantizer of
-    vector-quantize-pytorch. `input_channels` and `use_gate_loop_layers` are there to be refused.
+    The encoder has a block per stride, and the decoder mirrors it; block i has `channels * channel_mults[i]`
+    output channels, and a frame has the product of the strides as samples. `codebook_size` is 1024 by
+    default, or follows from `finite_scalar_quantizer_levels`. `rq_kwargs` are passed to the quantizer of
+    vector-quantize-pytorch. `input_channels` and `use_gate_loop_layers` are accepted with their defaults
+    only.
 
-    Not in audiolm-pytorch: `strided_pad_mode`, the padding of the encoder's strided convolutions, which
-    that package always reflects; and `discriminators`, without which the codec has no losses. A codec that
-    shall stream needs "constant" for both paddings: a reflection looks ahead at the start.
+    Not in audiolm-pytorch: `strided_pad_mode`, the padding of the encoder's strided convolutions, which that
+    package always reflects; and `discriminators`, without which the codec has no losses. A streaming codec
+    needs "constant" for both paddings: a reflection looks ahead at the start.
+
+    Raises:
+        ConfigError: a value is impossible or not supported.
     """
 
     kind: Literal["soundstream"] = "soundstream"
@@ -81,22 +85,22 @@ class SoundStreamConfig:
 
     @property
     def levels(self) -> int:
-        """Codes of a frame: those of all groups."""
+        """Codes of a frame, over all groups."""
         return self.rq_num_quantizers * self.rq_groups
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second."""
+        """The sample rate in Hz."""
         return self.target_sample_hz
 
     @property
     def hop(self) -> int:
-        """Samples of one frame."""
+        """Samples of a frame."""
         return math.prod(self.strides)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels before the first block of the encoder and after each."""
+        """Channels before the first block of the encoder, and after each."""
         return (self.channels, *(self.channels * multiple for multiple in self.channel_mults))
 
     def _check_sizes(self) -> None:
@@ -134,7 +138,7 @@ class SoundStreamConfig:
             raise ConfigError("rq_kwargs has implicit_neural_codebook, which is not supported")
 
     def _codes(self) -> int:
-        """Give the codes of a level, which the quantizers are asked for in different ways."""
+        """Return the codebook size, which depends on the kind of quantizer."""
         levels, size = self.finite_scalar_quantizer_levels, self.codebook_size
         if self.use_finite_scalar_quantizer != bool(levels):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What SoundStream is trained with: five losses of the codec, and those of its discriminators."""
+"""The training losses of SoundStream: five of the codec, and those of its discriminators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .spectral_loss import MultiSpectralLoss
 
 
 class LossBreakdown(NamedTuple):
-    """The losses of the codec before they are weighed, scalars."""
+    """The losses of the codec without their weights, scalars."""
 
     recon: Tensor
     multi_spectral_recon: Tensor
@@ -24,7 +24,7 @@ class LossBreakdown(NamedTuple):
 
 
 class SoundStreamLosses(nn.Module):
-    """The discriminators, the spectra that are compared, and how the losses add up."""
+    """The discriminators and spectral losses, and how the losses are weighted."""
 
     def __init__(self, config: SoundStreamConfig) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SoundStreamLosses(nn.Module):
         )
 
     def codec(self, real: Tensor, fake: Tensor, commitment: Tensor) -> tuple[Tensor, LossBreakdown]:
-        """Compare audio `[batch, samples]`; gives the weighed sum and its parts.
+        """Return the weighted sum of the codec's losses for audio `[batch, samples]`, and its parts.
 
         The discriminators get no gradient.
         """
@@ -73,20 +73,20 @@ class SoundStreamLosses(nn.Module):
         return total, parts
 
     def discriminator(self, real: Tensor, fake: Tensor, *, penalize: bool) -> dict[str, Tensor]:
-        """Give the hinge loss of each discriminator by its name ("scale:0.5", "stft"), scalars.
+        """Return the hinge loss of each discriminator by name ("scale:0.5", "stft"), scalars.
 
         With `penalize`, also the gradient penalty of each ("scale_grad_penalty:0.5", "stft_grad_penalty").
-        No gradient reaches the codec.
+        The codec gets no gradient.
         """
-        heard_real, heard_fake = (
-            [audio.detach().requires_grad_(penalize) for audio in self.discriminators.heard(whole)]
+        real_inputs, fake_inputs = (
+            [audio.detach().requires_grad_(penalize) for audio in self.discriminators.inputs(whole)]
             for whole in (real, fake)
         )
-        truth, judged = self.discriminators.judge(heard_real), self.discriminators.judge(heard_fake)
         names = self.discriminators.names
-        losses = {name: hinge_loss(r, f) for name, r, f in zip(names, truth, judged, strict=True)}
+        of_real, of_fake = self.discriminators.outputs(real_inputs), self.discriminators.outputs(fake_inputs)
+        losses = {name: hinge_loss(r, f) for name, r, f in zip(names, of_real, of_fake, strict=True)}
         if penalize:
-            for name, r, f in zip(names, heard_real, heard_fake, strict=True):
+            for name, r, f in zip(names, real_inputs, fake_inputs, strict=True):
                 kind, _, scale = name.partition(":")
                 penalty = gradient_penalty(r, losses[name]) + gradient_penalty(f, losses[name])
                 losses[f"{kind}_grad_penalty{':' if scale else ''}{scale}"] = penalty
@@ -94,7 +94,7 @@ class SoundStreamLosses(nn.Module):
 
 
 def total_discriminator_loss(losses: dict[str, Tensor]) -> Tensor:
-    """Add up what `SoundStreamLosses.discriminator` gives: scales count on average, the STFT whole."""
+    """Add up the results of `SoundStreamLosses.discriminator`: the mean over the scales, plus the STFT."""
     scales = sum(name.startswith("scale:") for name in losses)
     total = next(iter(losses.values())).new_zeros(())
     for name, loss in losses.items():

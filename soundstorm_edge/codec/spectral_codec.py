@@ -1,6 +1,6 @@
-"""A codec whose work happens at the frame rate: log-mel in, inverse STFT out (Vocos, arXiv 2306.00814).
+"""A codec that works at the frame rate: log-mel input, inverse STFT output (Vocos, arXiv 2306.00814).
 
-Convolutions run over 50 frames a second instead of 16,000 samples, so that a bare CPU can train it and
+Its convolutions process 50 frames a second instead of 16,000 samples, so that a bare CPU can train it and
 speak with it.
 """
 
@@ -24,10 +24,21 @@ from .quantizer import Quantizer
 class SpectralCodecConfig:
     """Sizes of the spectral codec.
 
-    window: what a frame hears and sounds in, in samples, a multiple of the hop. spectra: log-mel spectra of a
-    frame that the encoder hears; transforms: inverse STFTs of it that the decoder ends in; each of them has
-    this part of the window and of the hop. decoder_ff_mult: how many times as wide as `dim` the decoder's
-    feed-forward layers are, the encoder's being three times.
+    Args:
+        sample_rate: in Hz.
+        hop: samples of a frame.
+        window: samples of the analysis and synthesis windows, a multiple of the hop.
+        mels: bands of a log-mel spectrum.
+        dim: width of encoder and decoder.
+        encoder_blocks, decoder_blocks: their depth.
+        latent_dim: width of the latents that are quantized.
+        levels, codebook_size: of the residual quantizer.
+        spectra: log-mel spectra of a frame in the encoder's input; each has this fraction of window and hop.
+        transforms: inverse STFTs of a frame at the decoder's output, likewise.
+        decoder_ff_mult: width of the decoder's feed-forward layers in multiples of `dim`; the encoder has 3.
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     kind: Literal["spectral"] = "spectral"
@@ -58,7 +69,7 @@ class SpectralCodecConfig:
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over 7 frames, layer norm, and a feed-forward `ff_mult` times as wide.
 
-    Of the 7 frames, `lookahead` lie in the future: a decoder with little of it can stream.
+    `lookahead` of the 7 frames are in the future: few of them keep the latency of a streaming decoder low.
     """
 
     def __init__(self, dim: int, ff_mult: int, lookahead: int, scale: float) -> None:
@@ -107,7 +118,7 @@ class SpectralCodec(Codec):
         self.register_buffer("hann", torch.hann_window(self.window), persistent=False)
 
     def reconstruct(self, audio: Tensor) -> CodecOutput:
-        """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
+        """Encode and decode audio float32 `[batch, samples]`, whole frames."""
         quantized, codes, loss = self.quantizer(self.latents(audio))
         return CodecOutput(self._synthesize(self._spectrum(quantized)), codes, loss)
 
@@ -120,26 +131,26 @@ class SpectralCodec(Codec):
         return self.to_latent(self.encoder(heard))
 
     def decode_from_codebook_indices(self, codes: Tensor) -> Tensor:
-        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`."""
+        """Decode codes int64 `[batch, frames, levels]` to audio float32 `[batch, frames * hop]`."""
         return self._synthesize(self.spectrum(codes))
 
     def spectrum(self, codes: Tensor) -> Tensor:
-        """Give the STFT, float32 `[batch, frames, transforms * 2 * bins]`: real parts, then imaginary ones.
+        """Return the STFT, float32 `[batch, frames, transforms * 2 * bins]`: real parts, then imaginary ones.
 
-        Several transforms follow one another, each with both of its parts.
-        This is what is exported: the inverse transform that follows is an FFT, which the host does four
-        times faster than a matrix product inside the graph could (`benchmarks/inverse_stft.py`).
+        Several transforms follow one another, each with both of its parts. This is the exported graph: the
+        host computes the inverse transform as an FFT, four times faster than a matrix product inside the
+        graph (`benchmarks/inverse_stft.py`).
         """
         return self._spectrum(self.quantizer.decode(codes))
 
     def _spectrum(self, quantized: Tensor) -> Tensor:
         spectra = self.head(self.decoder(quantized)).unflatten(-1, (self.config.transforms, 2 * self.bins))
         magnitude, phase = spectra.chunk(2, dim=-1)
-        magnitude = magnitude.exp().clamp(max=1e2)  # keeps a bad frame from drowning the loss
+        magnitude = magnitude.exp().clamp(max=1e2)  # so that a single frame cannot dominate the loss
         return torch.cat((magnitude * phase.cos(), magnitude * phase.sin()), dim=-1).flatten(2)
 
     def _synthesize(self, spectrum: Tensor) -> Tensor:
-        """Overlap and add; each transform is centred on the middle of its hop: no sample is lost."""
+        """Overlap-add the frames; each transform is centred on its hop, so no sample is lost."""
         window, hop = self.window, self.hop // self.config.transforms
         spectrum = spectrum.unflatten(-1, (self.config.transforms, 2 * self.bins)).flatten(1, 2)
         batch, frames, _ = spectrum.shape

@@ -9,10 +9,10 @@ from ..nn.mel import LogMel, mel_triangles
 
 
 class SpectralLoss(nn.Module):
-    """L1 between log-mel spectra, averaged over windows of 256 to 2048 samples at 16 kHz.
+    """L1 distance of log-mel spectra, averaged over windows of 256 to 2048 samples at 16 kHz.
 
-    The several resolutions follow SoundStream (arXiv 2107.03312, section III-D); the log alone, without
-    its linear term, follows the Descript codec (arXiv 2306.06546), where it measured better.
+    The resolutions follow SoundStream (arXiv 2107.03312, section III-D); the logarithm without the linear
+    term follows the Descript codec (arXiv 2306.06546), because it measured better.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -23,16 +23,16 @@ class SpectralLoss(nn.Module):
         )
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Compare audio `[batch, samples]`; a scalar, about 2 at the start and 0.4 when good."""
+        """Return the distance of audio `[batch, samples]`, a scalar: about 2 at the start, 0.4 when good."""
         losses = [(mel(fake) - mel(real)).abs().mean() for mel in self.resolutions]
         return torch.stack(losses).mean()
 
 
 class MultiSpectralLoss(nn.Module):
-    """SoundStream's loss between mel power spectra and their logarithms (equations 4 and 5).
+    """SoundStream's distance of mel power spectra and their logarithms (equations 4 and 5).
 
-    One spectrum for each of `powers`: a window of `2 ** power` samples, a quarter of that between windows,
-    and at least `bins` bins of the Fourier transform.
+    One spectrum for each of `powers`: windows of `2 ** power` samples, every quarter of that, and at least
+    `bins` bins of the Fourier transform.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class MultiSpectralLoss(nn.Module):
         )
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Compare audio `[batch, samples]`; a scalar, the sum over all spectra."""
+        """Return the distance of audio `[batch, samples]`, a scalar, the sum over all spectra."""
         loss = fake.new_zeros(())
         for window, spectrum in zip(self.windows, self.spectra, strict=True):
             a, b = spectrum(fake), spectrum(real)
@@ -68,7 +68,7 @@ class _MelPower(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         hann: Tensor = self.hann  # type: ignore[assignment]
         filters: Tensor = self.filters  # type: ignore[assignment]
-        # Silence at the edges where the audio is too short for a reflection.
+        # Silence at the edges where the audio is too short to be reflected.
         mode = "reflect" if audio.shape[-1] > self.bins // 2 else "constant"
         spectrum = torch.stft(
             audio.float(), self.bins, self.window // 4, self.window, hann,

@@ -1,6 +1,7 @@
-"""SoundStream's decoder piece by piece, with what it remembers as an argument and a result.
+"""The decoder of SoundStream in pieces, with its state as argument and result.
 
-Of each convolution that is its last inputs, of each layer of the attention the keys and values of a window.
+The state has the last inputs of each convolution, and the keys and values of a window of each attention
+layer.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ Step = CausalConv1d | CausalConvTranspose1d | ResidualUnit
 
 
 class StreamingDecoder:
-    """Decodes codes that come in pieces; `state` has the shapes of its memory, without the batch.
+    """Decodes codes in pieces; `state` has the shapes of its state, without the batch.
 
-    Raises `ConfigError` for a codec that must know the end of the audio to decode its beginning.
+    Raises:
+        ConfigError: the padding of the codec needs the end of the audio at its start.
     """
 
     def __init__(self, codec: SoundStream) -> None:
         if codec.config.pad_mode == "circular":
             raise ConfigError(
-                "pad_mode is 'circular', which takes what stands before the audio from its end, expected "
-                "another one to decode in pieces; train the codec with 'constant', or decode it whole"
+                "pad_mode is 'circular', which pads the start of the audio with its end, expected another "
+                "one to decode in pieces; train the codec with 'constant', or decode it whole"
             )
         attention = codec.decoder_attention
         self._codec = codec
@@ -45,12 +47,18 @@ class StreamingDecoder:
         self.state = (*shapes, *(_memory(step) for step in self._steps))
 
     def decode(self, codes: Tensor, past_frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Turn codes int64 `[batch, frames, levels]` into audio float32 `[batch, frames * hop]`.
+        """Decode codes int64 `[batch, frames, levels]` to audio float32 `[batch, frames * hop]`.
 
-        past_frames: int64 `[batch]`, the same number for all, of frames that came before; state: tensors
-        `[batch, *shape]`, of any values where there were none. Gives the audio and the next of both.
-        All pieces together are what the whole is, if the first one is longer than the context of every
-        convolution (7 frames by default; with the padding "constant" any will do).
+        The pieces add up to what the whole decodes to, if the first one is longer than the context of every
+        convolution (7 frames by default); with "constant" padding, any length will do.
+
+        Args:
+            codes: the next frames.
+            past_frames: the number of frames before them, int64 `[batch]`, the same for all.
+            state: tensors `[batch, *shape]`; of any values where there are no frames before.
+
+        Returns:
+            The audio, the next `past_frames`, and the next state.
         """
         x, left = self._codec.quantizer.decode(codes), iter(state)
         first = past_frames[0] == 0
@@ -76,7 +84,7 @@ class StreamingDecoder:
         keys: Tensor,
         values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Do what `LocalAttention.forward` does, with the keys and values of the window before."""
+        """Compute `LocalAttention.forward` with the keys and values of the window before."""
         window, frames = attention.window, x.shape[1]
         x = attention.norm(x)
         query, key, value = rearrange(
@@ -97,7 +105,7 @@ class StreamingDecoder:
 
 
 def _steps(module: nn.Module) -> Iterator[Step]:
-    """Give the decoder's convolutions and residual units in order."""
+    """Return the convolutions and residual units of the decoder, in order."""
     for child in module.children():
         if isinstance(child, Step):
             yield child

@@ -1,6 +1,6 @@
-"""Convolutions over the past, and the residual unit that SoundStream builds from them.
+"""Causal convolutions, and the residual unit that SoundStream builds from them.
 
-A stream that continues has to carry nothing but each convolution's `context`.
+The state of a stream is the `context` of each convolution.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ KERNEL = 7  # of residual units
 
 
 class CausalConv1d(nn.Conv1d):
-    """A convolution over `[batch, channels, length]` whose output i sees no input after `(i + 1) * stride`.
+    """A causal convolution: output i depends on no input after `(i + 1) * stride`.
 
-    The length must be a multiple of the stride; it is divided by it. `pad_mode` is what stands before the
-    first input: "constant" is the silence a stream begins with, "reflect" mirrors what comes (and so sees
-    ahead there), the others are those of `torch.nn.functional.pad`.
+    The length must be a multiple of the stride, and is divided by it. `pad_mode` is the padding before the
+    first input: "constant" is silence, as at the start of a stream; "reflect" mirrors the first inputs, and
+    so looks ahead there; the others are those of `torch.nn.functional.pad`.
     """
 
     def __init__(
@@ -35,19 +35,25 @@ class CausalConv1d(nn.Conv1d):
 
     @property
     def context(self) -> int:
-        """Past inputs that a stream must keep: how many this pads on the left."""
+        """The number of past inputs in the state of a stream: the padding on the left."""
         return self.dilation[0] * (self.kernel_size[0] - 1) + 1 - self.stride[0]
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve after padding on the left."""
+        """Convolve `[batch, channels, length]`, padded on the left."""
         return super().forward(self._padded(input))
 
     def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Convolve `[batch, channels, length]` after the inputs `past` `[batch, channels, context]`.
+        """Convolve inputs that continue a stream.
 
-        first: bool scalar, whether nothing came before, so that `past` counts for nothing. Gives the outputs
-        and the next past; pieces one after the other give what the whole gives, if the first one is longer
-        than the context.
+        Pieces add up to the result for the whole, if the first one is longer than the context.
+
+        Args:
+            x: `[batch, channels, length]`.
+            past: the inputs before, `[batch, channels, context]`.
+            first: bool scalar, whether there are none, so that `past` is ignored.
+
+        Returns:
+            The outputs, and the next `past`.
         """
         after = torch.cat((past, x), dim=-1)
         padded = after if self.pad_mode == "constant" else torch.where(first, self._padded(x), after)
@@ -58,30 +64,30 @@ class CausalConv1d(nn.Conv1d):
             return x
         if self.pad_mode != "reflect":
             return F.pad(x, (self.context, 0), self.pad_mode)
-        # Unlike PyTorch's own reflection, this takes inputs shorter than the context: it then repeats the
-        # last one. A graph with a dynamic length has to stand any.
+        # Unlike PyTorch's own reflection, this accepts inputs shorter than the context, and repeats the
+        # last one: a graph with a dynamic length has to accept any.
         places = torch.arange(self.context, 0, -1, device=x.device)
         mirrored = torch.minimum(places, torch.full_like(places, x.shape[-1] - 1))
         return torch.cat((x.index_select(-1, mirrored), x), dim=-1)
 
 
 class CausalConvTranspose1d(nn.ConvTranspose1d):
-    """Upsamples `[batch, channels, length]` to `length * stride`; input i touches no output before its own.
+    """Upsamples `[batch, channels, length]` to `length * stride`, causally.
 
-    What a plain transposed convolution adds on the right of the last input's own outputs is trimmed.
+    Outputs of a transposed convolution beyond those of the last input are trimmed.
     """
 
     @property
     def context(self) -> int:
-        """Past inputs that a stream must keep: how many still reach into the next output."""
+        """The number of past inputs in the state of a stream: those that reach into the next output."""
         return (self.kernel_size[0] - 1) // self.stride[0]
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Upsample, and trim on the right."""
+        """Upsample `[batch, channels, length]`, trimmed on the right."""
         return super().forward(input, output_size)[..., : input.shape[-1] * self.stride[0]]
 
     def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Upsample after the inputs `past` `[batch, channels, context]`, at first zeros; gives the next."""
+        """Upsample after the inputs `past` `[batch, channels, context]`, zeros at first; also return the next."""
         after = torch.cat((past, x), dim=-1)
         start, length = self.context * self.stride[0], x.shape[-1] * self.stride[0]
         upsampled = super().forward(after)[..., start : start + length]
@@ -91,8 +97,8 @@ class CausalConvTranspose1d(nn.ConvTranspose1d):
 class SqueezeExcite(nn.Module):
     """Gates of channels (arXiv 1709.01507), computed from running means.
 
-    The means run over the channels and not over time: so audiolm-pytorch does it, and so its checkpoints
-    were trained. A gate therefore depends on its own moment alone.
+    The means are over the channels and not over time, as in audiolm-pytorch, whose checkpoints were trained
+    so. A gate therefore depends on its own frame only.
     """
 
     def __init__(self, channels: int) -> None:
@@ -109,7 +115,7 @@ class SqueezeExcite(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """A dilated convolution and a pointwise one, added to what came in (SoundStream, figure 3)."""
+    """A dilated convolution and a pointwise one with a skip connection (SoundStream, figure 3)."""
 
     def __init__(self, channels: int, dilation: int, pad_mode: str, *, squeeze_excite: bool) -> None:
         super().__init__()
@@ -122,7 +128,7 @@ class ResidualUnit(nn.Module):
         return x + self._finished(self.dilated(x))
 
     def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Do so after the inputs `past` of the dilated convolution, as its `forward_after` has them."""
+        """Map inputs that continue a stream; `past` is that of the dilated convolution."""
         dilated, past = self.dilated.forward_after(x, past, first)
         return x + self._finished(dilated), past
 

@@ -1,7 +1,7 @@
 """The Conformer (arXiv 2005.08100) as SoundStorm uses it (arXiv 2305.09636, section 3).
 
-Everything is `[batch, frames, dim]`, so that pointwise convolutions are matrix products, in PyTorch
-and in the exported graph alike; the depthwise convolution alone is transposed.
+Tensors are `[batch, frames, dim]`, so that pointwise convolutions are matrix products, in PyTorch and in the
+exported graph alike; only the depthwise convolution is transposed.
 """
 
 from __future__ import annotations
@@ -25,25 +25,37 @@ from .rotary import rotary_table
 
 POSITIONS = 4096  # rotary positions kept as a table: 80 s at 50 Hz
 
-# Added to the attention scores of padding: its exponential is 0, and half precision holds it.
+# Added to the attention scores of padding: its exponential is 0, and half precision can represent it.
 UNSEEN = -1e4
 
-# Of the norm inside the convolution, whose input may be faint: the least that half precision holds.
+# Epsilon of the norm inside the convolution, whose input may be small: about the least of half precision.
 FAINT = 1e-7
 
 
 @dataclass(frozen=True)
 class ConformerConfig:
-    """Sizes of a Conformer, and which of its variants it is.
+    """Sizes and variant of a Conformer.
 
-    conv_expansion_factor widens the convolution, conv_kernel_size counts its frames; a causal one sees
-    no later frame. attn_flash: attention runs through PyTorch's fused kernel. t5_rel_pos_bias: T5's
-    relative bias in the place of rotary positions. num_residual_streams: hyper-connections (arXiv
-    2409.19606) where above 1. value_residual: attention mixes in the values of the first block (arXiv
-    2410.17897). cross_attention: width of a context that frames attend to. adaptive_norm: width of a
-    vector for each sample that sets scale, shift and gate of every branch (DiT, arXiv 2212.09748).
-    block_causal: frames are in blocks, and neither attention nor convolution of a frame sees a later block
-    (Block Diffusion, arXiv 2503.09573), so that what comes of a block is the same whatever follows it.
+    Args:
+        dim, depth: width, and number of blocks.
+        dim_head, heads: of the attention.
+        ff_mult: width of the feed-forward layers, in multiples of `dim`.
+        conv_expansion_factor: width of the convolution, likewise.
+        conv_kernel_size: of the depthwise convolution, in frames.
+        attn_dropout, ff_dropout, conv_dropout: dropout rates.
+        conv_causal: whether the convolution sees no later frame.
+        attn_flash: whether attention uses PyTorch's fused kernel.
+        t5_rel_pos_bias: the relative bias of T5 in place of rotary positions.
+        num_residual_streams: hyper-connections (arXiv 2409.19606) where above 1.
+        value_residual: attention mixes in the values of the first block (arXiv 2410.17897).
+        cross_attention: width of a context that frames attend to; None for none.
+        adaptive_norm: width of a vector per sample that sets scale, shift and gate of every branch (DiT,
+            arXiv 2212.09748); None for none.
+        block_causal: neither attention nor convolution of a frame sees a later block (Block Diffusion, arXiv
+            2503.09573), so that the result of a block does not depend on what follows.
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     dim: int
@@ -77,11 +89,15 @@ class ConformerConfig:
 
 @dataclass(frozen=True)
 class BlockInputs:
-    """What every block is given beside the frames themselves.
+    """The inputs of every block beside the frames.
 
-    mask: bool `[batch, frames]`; bias: added to the attention scores, `[batch or 1, heads or 1, frames or
-    1, frames]`; rotation: `[frames, 2, dim_head / 2]`; condition `[batch, adaptive_norm]`; context
-    `[batch, length, cross_attention]` with its own bias; blocks: int64 `[batch, frames]`.
+    Args:
+        mask: bool `[batch, frames]`.
+        bias: added to the attention scores, `[batch or 1, heads or 1, frames or 1, frames]`.
+        rotation: `[frames, 2, dim_head / 2]`.
+        condition: `[batch, adaptive_norm]`.
+        context: `[batch, length, cross_attention]`, with its own bias.
+        blocks: int64 `[batch, frames]`.
     """
 
     mask: Tensor | None
@@ -94,7 +110,7 @@ class BlockInputs:
 
 
 class FeedForward(nn.Module):
-    """A wide layer with swish, and back."""
+    """A wide hidden layer with the swish activation."""
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
@@ -110,13 +126,13 @@ class FeedForward(nn.Module):
 class Convolution(nn.Module):
     """The convolution module: gated linear unit, depthwise convolution, swish, then a norm.
 
-    There is no batch norm: its statistics would see the padding of a batch.
+    It has no batch norm, whose statistics would include the padding of a batch.
     """
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         inner, kernel = config.dim * config.conv_expansion_factor, config.conv_kernel_size
-        # Padded alike on both sides; what an even or causal kernel has too much is cut off at the end.
+        # Padded equally on both sides; the excess of an even or causal kernel is cut off at the end.
         padding = kernel - 1 if config.conv_causal else kernel // 2
         self.widen = nn.Linear(config.dim, 2 * inner)
         self.depthwise = nn.Conv1d(inner, inner, kernel, padding=padding, groups=inner)
@@ -126,9 +142,12 @@ class Convolution(nn.Module):
         self.dropout = nn.Dropout(config.conv_dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, blocks: Tensor | None = None) -> Tensor:
-        """Map `[batch, frames, dim]`; frames outside `mask` are silence, to their neighbours and after.
+        """Map `[batch, frames, dim]` to the same shape; frames outside `mask` are zeros.
 
-        blocks: int64 `[batch, frames]`; later blocks are silence to the frames of earlier ones.
+        Args:
+            x: the frames.
+            mask: bool `[batch, frames]`.
+            blocks: int64 `[batch, frames]`; later blocks are zeros to the frames of earlier ones.
         """
         real = None if mask is None else mask[:, :, None].to(x.dtype)
         y = F.glu(self.widen(x), dim=-1)
@@ -149,7 +168,7 @@ class Convolution(nn.Module):
 
 
 class Residual(nn.Module):
-    """The way into a branch of a block and out of it again: residual streams, norm, and gate."""
+    """The residual connection of a branch: residual streams, norm, and gate."""
 
     def __init__(self, config: ConformerConfig, place: int) -> None:
         super().__init__()
@@ -164,7 +183,7 @@ class Residual(nn.Module):
             nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, inputs: BlockInputs) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Give what the branch reads, `[batch, frames, dim]`, and how its answer is added to `x`."""
+        """Return the input of the branch, `[batch, frames, dim]`, and a function that adds its output."""
         y, add = (x, x.__add__) if self.connection is None else self.connection(x)
         y = self.norm(y)
         if self.modulation is None or inputs.condition is None:
@@ -176,7 +195,7 @@ class Residual(nn.Module):
 class ConformerBlock(nn.Module):
     """Half a feed-forward, attention, convolution, half a feed-forward, and a norm.
 
-    Where there is a context, frames attend to it after they have attended to one another.
+    With a context, cross-attention follows self-attention.
     """
 
     def __init__(self, config: ConformerConfig, place: int) -> None:
@@ -194,7 +213,7 @@ class ConformerBlock(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, x: Tensor, first_values: Tensor | None, inputs: BlockInputs) -> tuple[Tensor, Tensor]:
-        """Map the residual streams `[batch * streams, frames, dim]`, and give the attention's values."""
+        """Map the residual streams `[batch * streams, frames, dim]`; also return the attention values."""
         feed_in, attend_frames, convolve, feed_out = self.residuals
         y, add = feed_in(x, inputs)
         x = add(0.5 * self.feed_forward_in(y))
@@ -212,7 +231,14 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(nn.Module):
-    """A stack of Conformer blocks: `Conformer(config)`, or the fields of `ConformerConfig` by keyword."""
+    """A stack of Conformer blocks.
+
+    Args:
+        config: or its fields by keyword: see `ConformerConfig`.
+
+    Raises:
+        ConfigError: a field is unknown or impossible.
+    """
 
     def __init__(self, config: ConformerConfig | None = None, /, **fields: object) -> None:
         super().__init__()
@@ -239,10 +265,16 @@ class Conformer(nn.Module):
     ) -> Tensor:
         """Map `[batch, frames, dim]` to the same shape.
 
-        mask: bool `[batch, frames]`, true where frames are. context: float32 `[batch, length,
-        cross_attention]` with its own `context_mask`; condition: float32 `[batch, adaptive_norm]`.
-        blocks: int64 `[batch, frames]`, the number of each frame's block, from 0 on and never falling.
-        Raises `OptionError` where the Conformer was made for these and they are missing, or was not.
+        Args:
+            x: the frames.
+            mask: bool `[batch, frames]`, true for real frames.
+            context: float32 `[batch, length, cross_attention]`, with its own `context_mask`.
+            context_mask: bool `[batch, length]`.
+            condition: float32 `[batch, adaptive_norm]`.
+            blocks: int64 `[batch, frames]`, the number of each frame's block, from 0, never decreasing.
+
+        Raises:
+            OptionError: the Conformer was made for one of these and it is missing, or the reverse.
         """
         _check_given("context", context, "cross_attention", self.config.cross_attention)
         _check_given("condition", condition, "adaptive_norm", self.config.adaptive_norm)
@@ -276,7 +308,7 @@ class Conformer(nn.Module):
 
 
 def _mask_bias(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """Turn a mask `[batch, keys]` into what is added to the attention scores `[batch, 1, 1, keys]`."""
+    """Return the bias of the attention scores, `[batch, 1, 1, keys]`, for a mask `[batch, keys]`."""
     return None if mask is None else torch.where(mask, 0.0, UNSEEN).to(like.dtype)[:, None, None]
 
 
@@ -289,5 +321,5 @@ def _check_given(name: str, tensor: Tensor | None, field: str, width: int | None
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """Give bool `[batch, frames]`, true for the first `lengths` int64 `[batch]` frames of each sample."""
+    """Return bool `[batch, frames]`, true for the first `lengths` int64 `[batch]` frames of each sample."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]

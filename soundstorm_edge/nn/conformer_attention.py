@@ -1,4 +1,4 @@
-"""The attention of the Conformer: of frames to one another, and of frames to a context."""
+"""The attention of the Conformer: self-attention of the frames, and cross-attention to a context."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from .rotary import rotate
 
 
 class Attention(nn.Module):
-    """Multi-head attention of the frames to one another.
+    """Multi-head self-attention of the frames.
 
-    flash: through PyTorch's fused kernel; mix_values: a share of every head's values, learned for each
-    frame, is that of the first block (arXiv 2410.17897).
+    Args:
+        flash: whether PyTorch's fused kernel is used.
+        mix_values: whether a share of every head's values, learned per frame, is that of the first block
+            (arXiv 2410.17897).
     """
 
     def __init__(
@@ -27,10 +29,13 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, first_values: Tensor | None, rotation: Tensor | None, bias: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Map `[batch, frames, dim]` to the same shape, and give the values that were attended to.
+        """Map `[batch, frames, dim]` to the same shape; also return the values that were attended to.
 
-        first_values: those of the first block, `[batch, heads, frames, dim_head]`; rotation: `[frames, 2,
-        dim_head / 2]`; bias: added to the scores, `[batch or 1, heads or 1, frames or 1, frames]`.
+        Args:
+            x: the frames.
+            first_values: of the first block, `[batch, heads, frames, dim_head]`.
+            rotation: `[frames, 2, dim_head / 2]`.
+            bias: added to the scores, `[batch or 1, heads or 1, frames or 1, frames]`.
         """
         batch, frames, _ = x.shape
         qkv = self.to_qkv(x).view(batch, frames, 3, self.heads, -1)
@@ -44,7 +49,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of the frames to a context of vectors of `width`, which has no positions."""
+    """Multi-head attention of the frames to a context of vectors of `width`, without positions."""
 
     def __init__(self, dim: int, width: int, heads: int, dim_head: int, dropout: float, flash: bool) -> None:
         super().__init__()
@@ -67,7 +72,7 @@ class CrossAttention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float, flash: bool) -> Tensor:
-    """Weigh values `[batch, heads, keys, dim_head]` for every query `[batch, heads, queries, dim_head]`."""
+    """Weight values `[batch, heads, keys, dim_head]` for every query `[batch, heads, queries, dim_head]`."""
     if flash:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
     scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5

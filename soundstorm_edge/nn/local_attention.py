@@ -1,7 +1,7 @@
 """Causal attention within a window, for the frames of a codec.
 
-The layers and their weights are those of the library local-attention, whose own code cannot be exported
-with a dynamic length.
+The layers and their weights are those of the library local-attention, whose own code cannot be exported with
+a dynamic length.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from .rotary import rotate
 
-SCALE = 8.0  # of the products of normalized queries and keys
+SCALE = 8.0  # scale of the products of normalized queries and keys
 
 
 class LocalTransformer(nn.Module):
     """Blocks of windowed attention and a feed-forward over `[batch, frames, dim]`.
 
-    A frame sees itself and the `window` frames before it. Positions are rotary with the decay of xPos
+    A frame attends to itself and the `window` frames before it. Positions are rotary with the decay of xPos
     (arXiv 2212.10554; `xpos_scale_base` frames, half a window by default), or, with `dynamic_bias`, a bias
-    that a small network gives each distance.
+    that a small network computes from the distance.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class _Block(nn.Module):
 class LocalAttention(nn.Module):
     """Attention of normalized queries and keys, with a gate for each head's values.
 
-    Frames are cut into pieces of one window; the queries of a piece meet the keys of their own and of the
+    Frames are cut into pieces of one window; the queries of a piece attend to the keys of that piece and the
     one before.
     """
 
@@ -100,10 +100,15 @@ class LocalAttention(nn.Module):
         bias: Tensor | None,
         past_frames: Tensor | int = 0,
     ) -> Tensor:
-        """Let each piece hear itself and the one before; `x` `[batch, frames, dim]` tells the gates.
+        """Attend from each piece to itself and the one before.
 
-        query: `[batch, heads, pieces, window, dim_head]`; key and value: the same with `2 * window`, of which
-        the first window of the first piece holds the last of the `past_frames` that came before.
+        Args:
+            x: `[batch, frames, dim]`, the input of the gates.
+            query: `[batch, heads, pieces, window, dim_head]`.
+            key, value: `[batch, heads, pieces, 2 * window, dim_head]`; the first window of the first piece
+                has the last of the `past_frames`.
+            bias: `[heads, window, 2 * window]`, or None.
+            past_frames: number of frames before.
         """
         place = torch.arange(2 * self.window, device=x.device)
         distance = place[self.window :, None] - place
@@ -120,7 +125,7 @@ class LocalAttention(nn.Module):
         return self.to_out(gated.flatten(-2))
 
     def _placed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn queries and keys by their places; what is far apart fades (xPos)."""
+        """Rotate queries and keys by their positions, with decay over distance (xPos)."""
         if self.xpos_base is None:
             return query, key
         frequencies: Tensor = self.frequencies  # type: ignore[assignment]
@@ -136,7 +141,7 @@ class LocalAttention(nn.Module):
 
 
 class DistanceBias(nn.Module):
-    """A bias of each head for each distance between query and key, given by a small network."""
+    """A bias per head and distance between query and key, computed by a small network."""
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
@@ -146,7 +151,7 @@ class DistanceBias(nn.Module):
         )
 
     def forward(self) -> Tensor:
-        """Give the bias `[heads, window, 2 * window]`."""
+        """Return the bias `[heads, window, 2 * window]`."""
         weight: Tensor = self.network[0].weight  # type: ignore[assignment]
         place = torch.arange(2 * self.window, device=weight.device)
         by_distance = self.network(place[:, None].to(weight.dtype))
@@ -154,7 +159,7 @@ class DistanceBias(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers with a gated GELU between them (arXiv 2002.05202), after a norm."""
+    """A norm, and two layers with a gated GELU between them (arXiv 2002.05202)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -170,6 +175,6 @@ class FeedForward(nn.Module):
 
 
 def _with_previous(pieces: Tensor) -> Tensor:
-    """Put before the frames of each piece those of the one before: `[..., pieces, 2 * window, dim]`."""
+    """Prepend the frames of the piece before to each piece: `[..., pieces, 2 * window, dim]`."""
     previous = F.pad(pieces, (0, 0, 0, 0, 1, 0))[..., :-1, :, :]
     return torch.cat((previous, pieces), dim=-2)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 class LogMel(nn.Module):
     """Audio `[batch, samples]` to natural-log mel magnitudes `[batch, samples // hop, mels]`.
 
-    Frame t is centred on the middle of samples `t * hop ... (t + 1) * hop`; the edges are reflected.
+    Frame t is centred on the middle of samples `t * hop` to `(t + 1) * hop`; the edges are reflected.
     """
 
     def __init__(self, sample_rate: int, hop: int, window: int, mels: int) -> None:
@@ -20,11 +20,11 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(sample_rate, window, mels), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Compute in float32 whatever the autocast."""
+        """Compute in float32, also under autocast."""
         hann: Tensor = self.hann  # type: ignore[assignment]
         filters: Tensor = self.filters  # type: ignore[assignment]
         edge = (self.window - self.hop) // 2
-        # Silence rather than a reflection where the audio is too short to have one.
+        # Silence where the audio is too short to be reflected.
         mode = "reflect" if audio.shape[-1] > edge else "constant"
         padded = F.pad(audio.float()[:, None], (edge, edge + (self.window - self.hop) % 2), mode)[:, 0]
         frames = padded.unfold(-1, self.window, self.hop) * hann
@@ -33,16 +33,16 @@ class LogMel(nn.Module):
 
 
 def mel_filters(sample_rate: int, window: int, mels: int) -> Tensor:
-    """Give triangular filters `[window // 2 + 1, mels]`, evenly spaced in mel: 2595 log10(1 + f/700).
+    """Return triangular filters `[window // 2 + 1, mels]`, evenly spaced in mel: 2595 log10(1 + f/700).
 
-    They have unit area (times 100), so that a filter's output does not grow with its width.
+    They have unit area (times 100), so that the output of a filter does not grow with its width.
     """
     triangles, widths = mel_triangles(sample_rate, window, mels)
     return (triangles * 2 / widths).float() * 100
 
 
 def mel_triangles(sample_rate: int, window: int, mels: int) -> tuple[Tensor, Tensor]:
-    """Give triangles with a peak of 1, float64 `[window // 2 + 1, mels]`, and their widths in Hz."""
+    """Return triangles with a peak of 1, float64 `[window // 2 + 1, mels]`, and their widths in Hz."""
     top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
     corners = 700 * (10 ** (torch.linspace(0, float(top), mels + 2, dtype=torch.float64) / 2595) - 1)
     bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]

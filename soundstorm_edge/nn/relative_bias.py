@@ -1,4 +1,4 @@
-"""Relative position bias of T5 (arXiv 1910.10683): a learned score for how far a key is from its query."""
+"""Relative position bias of T5 (arXiv 1910.10683): a learned score for the distance of a key."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RelativeBias(nn.Module):
         self.register_buffer("buckets", _buckets(), persistent=False)
 
     def forward(self, frames: int) -> Tensor:
-        """Give what is added to the attention scores, float32 `[heads, frames, frames]`."""
-        # The bias hangs on the distance alone, so one row of them is looked up for every pair of frames.
+        """Return the bias of the attention scores, float32 `[heads, frames, frames]`."""
+        # The bias depends on the distance only, so one row of biases serves every pair of frames.
         by_distance = self.embedding(self.get_buffer("buckets")).t() * self.scale
         position = torch.arange(frames, device=by_distance.device)
         distance = (position - position[:, None]).clamp(-MAX_DISTANCE, MAX_DISTANCE)
@@ -30,9 +30,9 @@ class RelativeBias(nn.Module):
 
 
 def _buckets() -> Tensor:
-    """Give the bucket of each distance from `-MAX_DISTANCE` to `MAX_DISTANCE`, int64.
+    """Return the bucket of each distance from `-MAX_DISTANCE` to `MAX_DISTANCE`, int64.
 
-    Near distances have a bucket each, far ones share buckets that widen as the logarithm.
+    Small distances have a bucket each, large ones share buckets that widen logarithmically.
     """
     distance = torch.arange(-MAX_DISTANCE, MAX_DISTANCE + 1)
     half, size = BUCKETS // 2, distance.abs()

@@ -1,4 +1,4 @@
-"""Rotary positions (arXiv 2104.09864): queries and keys are turned by angles that grow with their place."""
+"""Rotary positions (arXiv 2104.09864): queries and keys are rotated by angles proportional to their place."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def rotary_table(positions: int, dim_head: int) -> Tensor:
-    """Give cosines and sines of all positions: float32 `[positions, 2, dim_head / 2]`.
+    """Return cosines and sines of all positions: float32 `[positions, 2, dim_head / 2]`.
 
-    It is a constant of the exported graph. Angles made on the device would be wrong in half precision,
-    which has no whole numbers above 2048.
+    It is a constant of the exported graph: angles computed on the device would be wrong in half precision,
+    which has no integers above 2048.
     """
     frequencies = 1 / 10_000 ** (torch.arange(0, dim_head, 2) / dim_head)
     angles = torch.arange(positions)[:, None] * frequencies
@@ -18,9 +18,9 @@ def rotary_table(positions: int, dim_head: int) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn `x` `[..., length, dim_head]` by `rotation` `[length, 2, dim_head / 2]`.
+    """Rotate `x` `[..., length, dim_head]` by `rotation` `[length, 2, dim_head / 2]`.
 
-    Dimension i pairs with i + dim_head / 2: two halves are cheaper to slice than even and odd ones.
+    Dimension i is paired with i + dim_head / 2: halves are cheaper to slice than even and odd dimensions.
     """
     cosine, sine = rotation.unbind(1)
     first, second = x.chunk(2, dim=-1)

@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import AXES, Axis, Graph
 
-# A graph of a device is made for certain lengths; PyTorch takes any.
+# An exported graph has bounds on its lengths; PyTorch accepts any.
 UNLIMITED = {name: Axis(axis.min, axis.opt, sys.maxsize) for name, axis in AXES.items()}
 
 
 class TorchEngine(Engine):
-    """Runs a function that takes the graph's inputs in order and gives its outputs in order."""
+    """Runs a function as the graph of an engine.
+
+    Args:
+        graph: the names and shapes of inputs and outputs.
+        function: takes the inputs of the graph in order, and returns its outputs in order.
+        device: on which it runs.
+    """
 
     def __init__(
         self,
@@ -42,7 +48,7 @@ class TorchEngine(Engine):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have the model in evaluation mode meanwhile."""
+    """Put the model in evaluation mode within the block."""
     training = model.training
     model.eval()
     try:

@@ -1,10 +1,9 @@
 """Transformer stacks with rotary positions: an encoder, and a decoder with a key/value cache.
 
-Blocks are pre-norm: RMSNorm (arXiv 1910.07467), attention without biases, feed-forward with GEGLU
-(arXiv 2002.05202). Positions are rotary (arXiv 2104.09864) in self-attention and absent in
-cross-attention, which has one learned key and value that it can look at when no phone helps, and
-which is all there is to look at when the source is withheld. Query heads may share key and value
-heads in self-attention (grouped queries, arXiv 2305.13245).
+Blocks are pre-norm: RMSNorm (arXiv 1910.07467), attention without biases, feed-forward with GEGLU (arXiv
+2002.05202). Self-attention has rotary positions (arXiv 2104.09864), cross-attention none. Cross-attention has
+one learned key and value to attend to where no phone is relevant, and where the source is withheld. Query
+heads may share key and value heads in self-attention (grouped queries, arXiv 2305.13245).
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from torch import Tensor, nn
 
 from .rotary import rotary_table, rotate
 
-Cache = tuple[Sequence[Tensor] | Tensor, Sequence[Tensor] | Tensor]  # keys and values, by block first
+Cache = tuple[Sequence[Tensor] | Tensor, Sequence[Tensor] | Tensor]  # keys, values: by block
 
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """The size of every block of a stack; attention works in `heads * dim_head` dimensions.
+    """The size of the blocks of a stack; attention has `heads * dim_head` dimensions.
 
-    kv_heads: key and value heads of self-attention; query head i looks at key head i modulo these.
+    kv_heads: key and value heads of self-attention; query head i uses key head i modulo these.
     """
 
     dim: int
@@ -39,27 +38,27 @@ class BlockConfig:
 
 
 def _norm(dim: int) -> nn.RMSNorm:
-    """Make a norm that adds next to nothing: PyTorch's own epsilon shows in the fourth digit of logits."""
+    """Return a norm with a small epsilon: PyTorch's default changes the fourth digit of logits."""
     return nn.RMSNorm(dim, eps=1e-12)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """Turn `[batch, length, heads * dim_head]` into `[batch, heads, length, dim_head]`."""
+    """Reshape `[batch, length, heads * dim_head]` to `[batch, heads, length, dim_head]`."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """Turn `[batch, heads, length, dim_head]` into `[batch, length, heads * dim_head]`."""
+    """Reshape `[batch, heads, length, dim_head]` to `[batch, length, heads * dim_head]`."""
     return x.transpose(1, 2).flatten(2)
 
 
 def share_heads(x: Tensor, heads: int, dim: int = 1) -> Tensor:
-    """Give each of `heads` query heads its key or value: those along `dim` are repeated in turn."""
+    """Repeat keys or values along `dim`, in turn, for each of `heads` query heads."""
     return x if x.shape[dim] == heads else torch.cat([x] * (heads // x.shape[dim]), dim=dim)
 
 
 class FeedForward(nn.Sequential):
-    """GEGLU with the inner size of a plain feed-forward of equal cost: two thirds of it."""
+    """GEGLU with two thirds of the inner size, which costs as much as a plain feed-forward."""
 
     def __init__(self, dim: int, mult: int = 4, dropout: float = 0.0) -> None:
         inner = dim * mult * 2 // 3
@@ -73,16 +72,16 @@ class FeedForward(nn.Sequential):
 
 
 class GEGLU(nn.Module):
-    """Gate the first half of the last dimension with the GELU of the second."""
+    """Multiplies the first half of the last dimension by the GELU of the second."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[..., 2 * inner]` to `[..., inner]`."""
+        """Map `[..., 2 * inner]` to `[..., inner]`."""
         value, gate = x.chunk(2, dim=-1)
         return value * F.gelu(gate)
 
 
 class SelfAttention(nn.Module):
-    """Rotary self-attention; keys are cached as they are attended to, that is, rotated."""
+    """Rotary self-attention; the cached keys are already rotated."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
@@ -101,11 +100,17 @@ class SelfAttention(nn.Module):
         causal: bool = False,
         past: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Attend from `x` `[batch, length, dim]` to itself and to the keys and values of the `past`.
+        """Attend from `x` to itself and to the cached keys and values.
 
-        `rotation` holds the positions of `x`; `mask` is bool, false where not to look, and broadcasts to
-        `[batch, heads, length, past + length]`. Gives the change of `x`, and all keys and values
-        `[batch, kv_heads, past + length, dim_head]`.
+        Args:
+            x: `[batch, length, dim]`.
+            rotation: of the positions of `x`.
+            mask: bool, false where not to attend; broadcasts to `[batch, heads, length, past + length]`.
+            causal: whether attention is causal.
+            past: cached keys and values.
+
+        Returns:
+            The update of `x`, and all keys and values `[batch, kv_heads, past + length, dim_head]`.
         """
         projected = self.to_queries_keys_values(self.norm(x)).split(self.sizes, dim=-1)
         heads = (self.heads, self.kv_heads, self.kv_heads)
@@ -125,7 +130,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to an encoded source, and to one learned key and value in front of it."""
+    """Attention to an encoded source, preceded by one learned key and value."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
@@ -138,7 +143,7 @@ class CrossAttention(nn.Module):
         self.null = nn.Parameter(torch.randn(2, config.heads, 1, config.dim_head))
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Project `[batch, phones, dim]` once: two of `[batch, heads, phones, dim_head]`."""
+        """Project `[batch, phones, dim]` once: keys and values `[batch, heads, phones, dim_head]`."""
         keys, values = self.to_keys_values(source).chunk(2, dim=-1)
         return split_heads(keys, self.heads), split_heads(values, self.heads)
 
@@ -165,7 +170,7 @@ class EncoderBlock(nn.Module):
         self.feed_forward = FeedForward(config.dim, config.ff_mult, config.ff_dropout)
 
     def forward(self, x: Tensor, rotation: Tensor, mask: Tensor) -> Tensor:
-        """`[batch, length, dim]` to the same."""
+        """Map `[batch, length, dim]` to the same shape."""
         x = x + self.self_attention(x, rotation, mask=mask)[0]
         return x + self.feed_forward(x)
 
@@ -188,9 +193,9 @@ class DecoderBlock(nn.Module):
         cross_mask: Tensor,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """`[batch, length, dim]` to the same, and the keys and values to attend to from the next position.
+        """Map `[batch, length, dim]` to the same shape; also return the keys and values for the cache.
 
-        Without a `mask`, attention is causal; with a `past` as well, `length` must then be 1.
+        Without a `mask`, attention is causal; with a `past` as well, `length` must be 1.
         """
         causal = mask is None and past is None
         change, keys, values = self.self_attention(x, rotation, mask=mask, causal=causal, past=past)
@@ -217,7 +222,7 @@ class Encoder(nn.Module):
 
 
 class EarlyExit(nn.Module):
-    """Scores semantic tokens from what lies after block `layer` of a decoder."""
+    """Predicts semantic tokens from the output of block `layer` of a decoder."""
 
     def __init__(self, dim: int, rows: int, layer: int) -> None:
         super().__init__()
@@ -227,15 +232,17 @@ class EarlyExit(nn.Module):
         self.to_logits = nn.Linear(dim, rows, bias=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`[..., dim]` to `[..., ids]`."""
+        """Map `[..., dim]` to `[..., ids]`."""
         return self.to_logits(self.norm(hidden + self.feed_forward(hidden)))
 
 
 class Decoded(NamedTuple):
-    """What the decoder gives: `x` after its norm, and by block what lies before it.
+    """The result of the decoder.
 
-    x: `[batch, length, dim]`; hidden: the same after every block; keys and values: of every block,
-    `[batch, kv_heads, past + length, dim_head]`.
+    Args:
+        x: after the final norm, `[batch, length, dim]`.
+        hidden: the output of every block, of that shape.
+        keys, values: of every block, `[batch, kv_heads, past + length, dim_head]`.
     """
 
     x: Tensor
@@ -254,7 +261,7 @@ class Decoder(nn.Module):
         self.register_buffer("rotary", rotary_table(positions, config.dim_head), persistent=False)
 
     def cross(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Project what all blocks attend to: keys and values `[depth, batch, heads, phones, dim_head]`."""
+        """Project the source for all blocks: keys and values `[depth, batch, heads, phones, dim_head]`."""
         blocks = cast(Iterable[DecoderBlock], self.blocks)
         projected = [block.cross_attention.keys_values(source) for block in blocks]
         keys, values = zip(*projected, strict=True)
@@ -269,12 +276,16 @@ class Decoder(nn.Module):
         mask: Tensor | None = None,
         depth: int | None = None,
     ) -> Decoded:
-        """Decode `x` `[batch, length, dim]`, whose positions follow those of the `past`.
+        """Decode embeddings whose positions follow those of the cache.
 
-        `cross` is what the method `cross` gave and `cross_mask` bool `[batch, 1 + phones]`, whose first
-        column is the learned key. `past` are keys and values by block, each
-        `[batch, kv_heads, past, dim_head]`; without it `x` begins the sequence. `mask` is bool
-        `[batch, length]`, false for padding in `x`. Only the first `depth` blocks are run, if given.
+        Args:
+            x: `[batch, length, dim]`.
+            cross: the result of the method `cross`.
+            cross_mask: bool `[batch, 1 + phones]`; the first column is the learned key.
+            past: cached keys and values of each block, `[batch, kv_heads, past, dim_head]`; None at the start
+                of the sequence.
+            mask: bool `[batch, length]`, false for padding in `x`.
+            depth: run the first `depth` blocks only.
         """
         start = 0 if past is None else past[0][0].shape[2]
         rotation = self.get_buffer("rotary")[start : start + x.shape[1]]
@@ -290,7 +301,7 @@ class Decoder(nn.Module):
 
 
 def _causal_mask(x: Tensor, past: Cache | None, mask: Tensor | None) -> Tensor | None:
-    """Say where each position of `x` may look, or None where causality alone says it."""
+    """Return where each position of `x` may attend, or None where causality alone decides."""
     length = x.shape[1]
     if mask is None and (past is None or length == 1):
         return None

@@ -1,4 +1,4 @@
-"""Semantic tokens: what is said, and not who says it, as units of a feature's frames."""
+"""Semantic units: audio to semantic tokens, which carry what is said and little of the voice."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..support.config import check_positive
 class SemanticTokenizer(nn.Module, ABC):
     """Audio `[batch, samples]` to semantic tokens `[batch, tokens]`, `rate` of them a second.
 
-    A token is the nearest of `vocabulary` centroids to a frame of features. A subclass says what the
-    features are; its weights in a checkpoint are the centroids alone.
+    A token is the index of the nearest of `vocabulary` centroids to a frame of features. Subclasses define
+    the features.
     """
 
     def __init__(self, sample_rate: int, rate: int, vocabulary: int, width: int) -> None:
@@ -31,7 +31,7 @@ class SemanticTokenizer(nn.Module, ABC):
 
     @abstractmethod
     def features(self, audio: Tensor) -> Tensor:
-        """Turn float32 audio `[batch, samples]` into what is clustered, `[batch, frames, width]`."""
+        """Return the features of audio float32 `[batch, samples]`, `[batch, frames, width]`."""
 
     def fit(self, features: np.ndarray, seed: int) -> None:
         """Cluster features float32 `[frames, width]` with k-means."""
@@ -42,9 +42,9 @@ class SemanticTokenizer(nn.Module, ABC):
 
     @torch.no_grad()
     def tokenize(self, audio: Tensor) -> Tensor:
-        """Turn float32 audio `[batch, samples]` into int64 tokens `[batch, samples * rate / sample_rate]`.
+        """Return the tokens of audio float32 `[batch, samples]`, int64 `[batch, tokens]`.
 
-        The last frame is filled with silence.
+        The last frame is padded with silence.
         """
         return torch.cdist(self.features(audio), self.centroids[None]).argmin(dim=-1)
 
@@ -54,7 +54,7 @@ class SemanticTokenizer(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class SpectralUnitsConfig:
-    """`context` frames on either side join each log-mel frame before it is matched to a unit."""
+    """Each log-mel frame is clustered together with `context` frames on either side."""
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 16_000
@@ -71,7 +71,7 @@ class SpectralUnitsConfig:
 
 
 class SpectralUnits(SemanticTokenizer):
-    """Units of log-mel frames, each utterance's mean taken off, as that tells the voice."""
+    """Clusters of log-mel frames; the mean of the utterance, which depends on the voice, is subtracted."""
 
     def __init__(self, config: SpectralUnitsConfig) -> None:
         width = (2 * config.context + 1) * config.mels
@@ -80,7 +80,7 @@ class SpectralUnits(SemanticTokenizer):
         self.mel = LogMel(config.sample_rate, config.sample_rate // config.rate, config.window, config.mels)
 
     def features(self, audio: Tensor) -> Tensor:
-        """Turn audio `[batch, samples]` into `[batch, frames, (2 * context + 1) * mels]`."""
+        """Return `[batch, frames, (2 * context + 1) * mels]` for audio `[batch, samples]`."""
         mel = self.mel(self._pad_to_frames(audio))
         mel = mel - mel.mean(dim=1, keepdim=True)
         context = self.config.context
@@ -90,11 +90,20 @@ class SpectralUnits(SemanticTokenizer):
 
 @dataclass(frozen=True)
 class PhoneticUnitsConfig:
-    """Units of a small network that was taught the phones of a corpus with phone times.
+    """Units of a small network that was trained to predict the phones of a corpus with phone times.
 
-    dim, depth, kernel: its width, its blocks and the frames that each looks at; width: size of the
-    features that are clustered. pooled: whether the blocks of its second half know the mean of the whole
-    utterance, without which none can tell a high pitch from a high voice.
+    Args:
+        sample_rate: in Hz.
+        rate: tokens a second.
+        vocabulary: number of units.
+        mels, window: of the log-mel spectra in its input.
+        dim, depth, kernel: width of the network, number of its blocks, and frames that each of them sees.
+        width: of the features that are clustered.
+        pooled: whether the second half of the blocks gets the mean over the utterance, without which a high
+            pitch cannot be distinguished from a high voice.
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     kind: Literal["phonetic"] = "phonetic"
@@ -118,10 +127,9 @@ class PhoneticUnitsConfig:
 
 
 class PhoneticUnits(SemanticTokenizer):
-    """Units of what tells the phones apart, and hence little of the voice (supervised units, as in
-    CosyVoice, arXiv 2407.05407).
+    """Units of features that separate phones, and hence carry little of the voice.
 
-    The network is trained by `training.units`; its heads are not needed afterwards.
+    Supervised units, as in CosyVoice (arXiv 2407.05407). The network is trained by the stage `units`.
     """
 
     def __init__(self, config: PhoneticUnitsConfig) -> None:
@@ -134,11 +142,11 @@ class PhoneticUnits(SemanticTokenizer):
         self.narrow = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.width))
 
     def features(self, audio: Tensor) -> Tensor:
-        """Turn audio `[batch, samples]` into `[batch, frames, width]`, each of mean 0 and deviation 1."""
+        """Return `[batch, frames, width]`, of mean 0 and deviation 1, for audio `[batch, samples]`."""
         return self.features_of(self.mel(self._pad_to_frames(audio)))
 
     def features_of(self, mel: Tensor) -> Tensor:
-        """Do the same from log-mel spectra `[batch, frames, mels]`."""
+        """Return the features of log-mel spectra `[batch, frames, mels]`."""
         x = self.widen((mel - mel.mean(dim=(1, 2), keepdim=True)) / 2)
         for number, block in enumerate(self.blocks):
             if self.pooled is not None and number == len(self.blocks) // 2:
@@ -148,7 +156,7 @@ class PhoneticUnits(SemanticTokenizer):
 
 
 class _ContextBlock(nn.Module):
-    """A depthwise convolution over neighbouring frames, and a wide layer at each (ConvNeXt)."""
+    """A depthwise convolution over neighbouring frames, and a feed-forward (ConvNeXt)."""
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
@@ -163,9 +171,9 @@ class _ContextBlock(nn.Module):
 
 @dataclass(frozen=True)
 class HubertUnitsConfig:
-    """Units of HuBERT (arXiv 2106.07447): a folder with its weights, and which layer is clustered.
+    """Units of HuBERT (arXiv 2106.07447): the folder of its weights, and the layer that is clustered.
 
-    `width` is the size of its hidden states; it makes 50 frames a second of 16 kHz audio.
+    `width` is that of its hidden states; it has 50 frames a second of 16 kHz audio.
     """
 
     folder: str
@@ -178,9 +186,9 @@ class HubertUnitsConfig:
 
 
 class HubertUnits(SemanticTokenizer):
-    """Units of a layer of HuBERT, through the `transformers` library, from weights on disk.
+    """Units of a layer of HuBERT, through the library `transformers`, from weights on disk.
 
-    HuBERT is loaded when the first audio comes: a voice that only speaks does without it.
+    HuBERT is loaded when the first audio is tokenized: a voice without new prompts does not need it.
     """
 
     def __init__(self, config: HubertUnitsConfig) -> None:
@@ -189,12 +197,12 @@ class HubertUnits(SemanticTokenizer):
         self._hubert: list[Any] = []  # not a submodule: its weights stay in their own folder
 
     def features(self, audio: Tensor) -> Tensor:
-        """Turn audio `[batch, samples]` into the layer's hidden states `[batch, frames, width]`."""
+        """Return the layer's hidden states `[batch, frames, width]` for audio `[batch, samples]`."""
         if not self._hubert:
             self._hubert.append(_load_hubert(self.config))
         audio = self._pad_to_frames(audio)
         audio = (audio - audio.mean(-1, keepdim=True)) / (audio.std(-1, keepdim=True) + 1e-7)
-        # Its first window is 80 samples longer than a hop: with these, every hop has a frame.
+        # Its first window is 80 samples longer than a hop: with this padding, every hop has a frame.
         with torch.no_grad():
             hubert = self._hubert[0].to(audio.device)
             states = hubert(F.pad(audio, (40, 40)), output_hidden_states=True).hidden_states
@@ -231,7 +239,7 @@ UnitsConfig = SpectralUnitsConfig | PhoneticUnitsConfig | HubertUnitsConfig
 
 
 def build_units(config: UnitsConfig) -> SemanticTokenizer:
-    """Make units without centroids, of the kind that the configuration is of."""
+    """Return units without centroids, of the kind of the configuration."""
     if isinstance(config, HubertUnitsConfig):
         return HubertUnits(config)
     return PhoneticUnits(config) if isinstance(config, PhoneticUnitsConfig) else SpectralUnits(config)

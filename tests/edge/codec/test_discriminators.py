@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from soundstorm_edge.codec.adversarial import (
-    Judgement,
+    DiscriminatorOutput,
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
@@ -39,17 +39,17 @@ def sines(batch: int, samples: int) -> torch.Tensor:
     return sum((0.3 / k * torch.sin(2 * math.pi * k * pitch * time + k) for k in (1, 2, 3)), torch.zeros(()))
 
 
-def judgement(logits: list[float], features: list[float]) -> Judgement:
-    return Judgement(torch.tensor(logits), [torch.tensor([value]) for value in features])
+def output(logits: list[float], features: list[float]) -> DiscriminatorOutput:
+    return DiscriminatorOutput(torch.tensor(logits), [torch.tensor([value]) for value in features])
 
 
 @pytest.mark.parametrize("samples", [256, 257, 511, 1000])
 def test_each_discriminator_gives_logits_and_feature_maps(
     discriminators: Discriminators, samples: int
 ) -> None:
-    judgements = discriminators(torch.randn(2, samples))
-    assert len(judgements) == 4  # three waveform scales and the STFT
-    for logits, features in judgements:
+    outputs = discriminators(torch.randn(2, samples))
+    assert len(outputs) == 4  # three waveform scales and the STFT
+    for logits, features in outputs:
         assert logits.shape[:2] == (2, 1)
         assert logits.numel() >= 2
         assert all(feature.shape[0] == 2 and feature.isfinite().all() for feature in features)
@@ -99,8 +99,8 @@ def test_every_discriminator_learns_to_tell_noise_from_sines(discriminators: Dis
 
 
 def test_hinge_losses_by_hand() -> None:
-    real = [judgement([2.0, 0.5], []), judgement([-1.0], [])]
-    fake = [judgement([-2.0, 0.0], []), judgement([3.0], [])]
+    real = [output([2.0, 0.5], []), output([-1.0], [])]
+    fake = [output([-2.0, 0.0], []), output([3.0], [])]
     # (0 + 0.5) / 2 + (0 + 1) / 2 = 0.75 and 2 + 4 = 6
     assert discriminator_loss(real, fake).item() == pytest.approx((0.75 + 6) / 2)
     # the means are -1 and 3
@@ -125,8 +125,8 @@ def test_frozen_discriminators_pass_gradients_on_and_keep_none(discriminators: D
 
 
 def test_feature_matching_by_hand_over_all_maps() -> None:
-    real = [judgement([0.0], [1.0, 2.0]), judgement([0.0], [5.0])]
-    fake = [judgement([9.0], [1.5, 2.0]), judgement([9.0], [4.0])]
+    real = [output([0.0], [1.0, 2.0]), output([0.0], [5.0])]
+    fake = [output([9.0], [1.5, 2.0]), output([9.0], [4.0])]
     assert feature_matching_loss(real, fake).item() == pytest.approx((0.5 + 0.0 + 1.0) / 3)
 
 
