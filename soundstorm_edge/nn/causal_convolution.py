@@ -87,7 +87,7 @@ class CausalConvTranspose1d(nn.ConvTranspose1d):
         return super().forward(input, output_size)[..., : input.shape[-1] * self.stride[0]]
 
     def forward_after(self, x: Tensor, past: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Upsample after the inputs `past` `[batch, channels, context]`, zeros at first; also return the next."""
+        """Upsample after the inputs `past` `[batch, channels, context]`, zeros at first; and the next."""
         after = torch.cat((past, x), dim=-1)
         start, length = self.context * self.stride[0], x.shape[-1] * self.stride[0]
         upsampled = super().forward(after)[..., start : start + length]

@@ -112,7 +112,7 @@ def test_training_lowers_the_loss() -> None:
     optimizer = torch.optim.Adam(codec.parameters(), 3e-3)
     audio = speech_like(4, 9_600)
     losses = []
-    for _ in range(40):
+    for _ in range(60):
         output = codec.reconstruct(audio)
         total = loss(output.audio, audio) + 0.25 * output.commitment_loss
         optimizer.zero_grad()
