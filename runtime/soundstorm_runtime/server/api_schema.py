@@ -53,6 +53,12 @@ class SpeechRequest(BaseModel):
     stream_format: Literal["audio", "sse"] = Field(
         "audio", description="The bytes of the audio, or server-sent events with them in base64."
     )
+    timestamp_granularities: list[Literal["word", "phone"]] = Field(
+        default_factory=list,
+        max_length=2,
+        description="With stream_format 'sse', also send when each word (and each phone of it) is spoken, in "
+        "events of type speech.words.delta. The span counts characters of the input.",
+    )
     instructions: str | None = Field(
         None, max_length=MOST_CHARACTERS, description="Taken, and without effect, as with OpenAI's tts-1."
     )

@@ -57,13 +57,24 @@ def encode(chunks: Iterable[np.ndarray], format: Format, sample_rate: int) -> It
     return (piece for piece in pieces if piece)
 
 
-def events(pieces: Iterable[bytes], usage: Callable[[], tuple[int, int]]) -> Iterator[bytes]:
+def events(
+    pieces: Iterable[bytes],
+    usage: Callable[[], tuple[int, int]],
+    words: Callable[[], list[dict[str, object]]] = list,
+) -> Iterator[bytes]:
     """Wrap encoded audio in the server-sent events of the OpenAI API.
 
-    usage: called at the end for the counts of the last event, what went in and what came out.
+    Args:
+        pieces: Encoded audio.
+        usage: Called at the end for the counts of the last event: characters of text, frames of audio.
+        words: Called after each piece for the words whose audio has begun since; an event lists them.
     """
     for piece in pieces:
         yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode("ascii")})
+        if begun := words():
+            yield _event({"type": "speech.words.delta", "words": begun})
+    if begun := words():
+        yield _event({"type": "speech.words.delta", "words": begun})
     read, made = usage()
     counts = {"input_tokens": read, "output_tokens": made, "total_tokens": read + made}
     yield _event({"type": "speech.audio.done", "usage": counts})

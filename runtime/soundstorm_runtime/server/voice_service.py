@@ -11,6 +11,8 @@ import numpy as np
 from ..bundle.open_engines import open_engines
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..errors import OptionError
+from ..synthesis.options import SynthesisOptions
+from ..synthesis.word_times import TimedAudio, WordTime
 from ..voice import Voice
 from .api_errors import Refusal
 from .api_schema import OPENAI_MODELS, OPENAI_VOICES, USUAL_VOICE, Model, SpeechRequest
@@ -59,6 +61,9 @@ class Speaker:
     def begin(self, request: SpeechRequest) -> Job:
         """Take on a request. Raises `Refusal` for names that are not known, `Busy` for a full queue."""
         self._check_model(request.model)
+        if request.timestamp_granularities and request.stream_format != "sse":
+            message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
+            raise Refusal(400, message, "timestamp_granularities")
         voice = self._voice_name(request.voice if isinstance(request.voice, str) else request.voice.id)
         arrived = time.perf_counter()
         job = self.jobs.begin(lambda: self._pieces(request, voice, arrived))
@@ -89,21 +94,33 @@ class Speaker:
     ) -> Generator[bytes, None, None]:
         """Speak in a thread of the pool; closing this stops the voice."""
         samples = 0
+        words: list[WordTime] = []
 
-        def counted(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        def counted(chunks: Iterator[TimedAudio]) -> Iterator[np.ndarray]:
             nonlocal samples
             for chunk in chunks:
                 if not samples:
                     self.metrics.first_audio.observe(time.perf_counter() - arrived)
-                samples += len(chunk)
-                self.metrics.audio.inc(len(chunk) / self._voice.sample_rate)
-                yield chunk
+                samples += len(chunk.audio)
+                self.metrics.audio.inc(len(chunk.audio) / self._voice.sample_rate)
+                words.extend(chunk.words)
+                yield chunk.audio
+
+        def begun() -> list[dict[str, object]]:
+            phones = "phone" in request.timestamp_granularities
+            found = [word.to_json(request.input, phones=phones) for word in words]
+            words.clear()
+            return found
 
         with self.metrics.speaking.track_inprogress(), closing(self._stream(request, voice)) as chunks:
             pieces = encode(counted(chunks), request.response_format, self._voice.sample_rate)
             if request.stream_format == "sse":
-                pieces = events(pieces, lambda: (len(request.input), samples // self._hop))
+                pieces = events(pieces, lambda: (len(request.input), samples // self._hop), begun)
             yield from pieces
 
-    def _stream(self, request: SpeechRequest, voice: str | None) -> Generator[np.ndarray, None, None]:
-        yield from self._voice.stream(request.input, voice=voice, seed=request.seed, speed=request.speed)
+    def _stream(self, request: SpeechRequest, voice: str | None) -> Generator[TimedAudio, None, None]:
+        options = SynthesisOptions(voice=voice, seed=request.seed, speed=request.speed)
+        if request.timestamp_granularities:
+            yield from self._voice.stream_timed(request.input, options)
+        else:
+            yield from map(TimedAudio, self._voice.stream(request.input, options))

@@ -45,6 +45,27 @@ class WordTime:
     span: tuple[int, int]
     phones: tuple[PhoneTime, ...]
 
+    def to_json(self, text: str, *, phones: bool = True) -> dict[str, object]:
+        """Return the word as JSON data.
+
+        Args:
+            text: The text that was spoken.
+            phones: Whether to include the phones.
+        """
+        data: dict[str, object] = {
+            "word": self.word,
+            "start": round(self.start, 4),
+            "end": round(self.end, 4),
+            "text": text[slice(*self.span)],
+            "span": list(self.span),
+        }
+        if phones:
+            data["phones"] = [
+                {"phone": phone.phone, "start": round(phone.start, 4), "end": round(phone.end, 4)}
+                for phone in self.phones
+            ]
+        return data
+
 
 @dataclass(frozen=True)
 class TimedAudio:

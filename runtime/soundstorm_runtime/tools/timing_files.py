@@ -61,25 +61,8 @@ def _format(path: Path) -> Callable[[str, Sequence[WordTime], float], str]:
 
 
 def _json(text: str, words: Sequence[WordTime], duration: float) -> str:
-    data = {"duration": round(duration, 4), "words": [word_json(word, text) for word in words]}
+    data = {"duration": round(duration, 4), "words": [word.to_json(text) for word in words]}
     return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
-
-
-def word_json(word: WordTime, text: str, *, phones: bool = True) -> dict[str, object]:
-    """Return a word as JSON data: spoken form, seconds, original text and its span, and phones if asked."""
-    data: dict[str, object] = {
-        "word": word.word,
-        "start": round(word.start, 4),
-        "end": round(word.end, 4),
-        "text": text[slice(*word.span)],
-        "span": list(word.span),
-    }
-    if phones:
-        data["phones"] = [
-            {"phone": phone.phone, "start": round(phone.start, 4), "end": round(phone.end, 4)}
-            for phone in word.phones
-        ]
-    return data
 
 
 def _srt(text: str, words: Sequence[WordTime], duration: float) -> str:

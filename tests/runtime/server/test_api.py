@@ -92,6 +92,26 @@ def test_server_sent_events_carry_the_audio(client):
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
 
 
+@pytest.mark.parametrize("granularities", [["word"], ["word", "phone"]])
+def test_events_carry_the_times_of_words(client, granularities):
+    text = "It costs $100. Hello there."
+    request = {"input": text, "response_format": "pcm", "stream_format": "sse"}
+    asked = client()
+    answer = asked.post(SPEECH, json=request | {"timestamp_granularities": granularities})
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+    times = [event for event in events if event["type"] == "speech.words.delta"]
+    words = [word for event in times for word in event["words"]]
+    assert [word["word"] for word in words] == "it costs one hundred dollars hello there".split()
+    assert all(word["text"] == text[slice(*word["span"])] for word in words)
+    assert all(("phones" in word) == ("phone" in granularities) for word in words)
+    assert [word["start"] for word in words] == sorted(word["start"] for word in words)
+    audio = b"".join(base64.b64decode(e["audio"]) for e in events if e["type"] == "speech.audio.delta")
+    assert words[-1]["end"] <= len(audio) / 2 / PCM_RATE
+    plain = asked.post(SPEECH, json=request).text
+    assert "speech.words.delta" not in plain
+    assert audio == asked.post(SPEECH, json=request | {"stream_format": "audio"}).content
+
+
 def test_a_named_voice_sounds_different(client, make_bundle):
     asked = client(make_bundle(voices={"slt": 6, "alloy": 9}))
     assert asked.get("/voices").json() == {"default": "default", "voices": ["default", "slt", "alloy"]}
@@ -123,6 +143,11 @@ def test_models_and_health(client):
         ({"voice": "bob"}, "voice", "voice 'bob' was asked for, but there are default; take one of these"),
         ({"speed": 2.5}, "speed", "speed: Input should be less than or equal to 2"),
         ({"response_format": "aac"}, "response_format", "'mp3', 'opus', 'flac', 'wav' or 'pcm'"),
+        (
+            {"timestamp_granularities": ["word"]},
+            "timestamp_granularities",
+            "timestamp_granularities was given without stream_format 'sse'",
+        ),
         ({"colour": "red"}, "colour", "colour: Extra inputs are not permitted"),
     ],
 )
