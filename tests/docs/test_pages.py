@@ -137,12 +137,12 @@ def test_commands_that_do_not_run_here_are_spelt_right(line):
 @pytest.mark.parametrize(("page", "block"), [(p, b) for p, b in BLOCKS if b.language == "bash"], ids=name_of)
 def test_targets_and_extras_that_are_named_exist(page, block):
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    known = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    known = re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for words in block.commands:
         if words[0] == "make":
             assert [word for word in words[1:] if "=" not in word and word not in targets] == []
         if words[:2] == ["pip", "install"]:
-            named = ",".join(re.findall(r"(?:\.|soundstorm-edge)\[([\w,]+)\]", " ".join(words)))
+            named = ",".join(re.findall(r"(?:\.|soundstorm-edge)\[([\w,-]+)\]", " ".join(words)))
             assert set(named.split(",")) - {""} <= set(known)
 
 
