@@ -22,10 +22,12 @@ from ..shipped_lexicon import shipped_lexicon
 from .everyday import everyday_sentences
 from .fortunes import FORTUNES
 
-CLEAREST = "jm_kumo"  # the style whose manner of speaking English is understood best (benchmarks/styles.py)
+CLEAREST = "jm_kumo"  # the style whose manner of speaking English is understood best (benchmarks/teacher_styles.py)
 SPEAKERS = {
     "tom": Speaker({"jm_kumo": 1.0}, {"jm_kumo": 1.0}),
     "ada": Speaker({"jf_alpha": 1.0}, {"jm_kumo": 1.0}, 11.0),
+    "leo": Speaker({"jm_kumo": 0.6, "jf_alpha": 0.4}, {"jm_kumo": 1.0}, 3.0),
+    "ivy": Speaker({"jf_alpha": 0.5, "jf_nezumi": 0.5}, {"jm_kumo": 1.0}, 13.0),
 }
 PER_BLEND = 4  # sentences in a row: a prompt is of another sentence than what follows it
 LEAD, TAIL = 0.1, 0.2  # seconds of silence that are kept at both ends
@@ -37,7 +39,7 @@ _ABBREVIATED = re.compile(r"\b(Mr|Mrs|Dr|St|Jr|Sr|vs|etc|Prof|[A-Z])\.")
 _LONGEST_SENTENCE = 32  # words
 _SUFFIXES = ("s", "d", "ll", "ve", "re")
 _UNEVENNESS = 0.06  # standard deviation of the logarithm of the speed
-_TIMBRES = {"jm_kumo": 1.6, "jf_alpha": 0.8, "jf_gongitsune": 0.8, "jf_nezumi": 0.8, "jf_tebukuro": 0.8}
+_TIMBRES = {"jm_kumo": 1.6, "jf_alpha": 1.4, "jf_gongitsune": 0.4, "jf_nezumi": 0.6, "jf_tebukuro": 0.6}
 _MEDIAN_F0 = {"clearest": 91.0, "others": 255.0}  # hertz, of their own manners
 
 
