@@ -22,7 +22,7 @@ from ..shipped_lexicon import shipped_lexicon
 from .everyday import everyday_sentences
 from .fortunes import FORTUNES
 
-CLEAREST = "jm_kumo"  # the style whose manner of speaking English is understood best (benchmarks/teacher_styles.py)
+CLEAREST = "jm_kumo"  # the style whose manner is understood best (benchmarks/teacher_styles.py)
 SPEAKERS = {
     "tom": Speaker({"jm_kumo": 1.0}, {"jm_kumo": 1.0}),
     "ada": Speaker({"jf_alpha": 1.0}, {"jm_kumo": 1.0}, 11.0),
