@@ -28,6 +28,7 @@ MOST_MEMORY = {"fp32": 640, "half": 80}
 
 GRAPHS = [
     *[("spectral", "step", precision) for precision in ("fp32", *HALVES, *EIGHTS)],
+    ("spectral", "step_next", "fp16"),
     *[("spectral", "decoder", precision) for precision in ("fp32", "fp16")],
     *[("spectral", name, p) for name in ("text_encoder", "text_decoder") for p in ("fp32", "fp16")],
     *[("spectral", name, "fp32") for name in ("encoder", "units")],
@@ -39,12 +40,12 @@ GRAPHS = [
     ("soundstream", "decoder_stream", "fp32"),
 ]
 REST = [  # `pytest -m sweep tests/tensorrt_rtx`: what takes long to export, or hardly differs from the above
-    *[("spectral", name, "bf16") for name in ("text_encoder", "text_decoder")],
+    *[("spectral", name, "bf16") for name in ("step_next", "text_encoder", "text_decoder")],
     *[("soundstream", name, "bf16") for name in ("text_encoder", "text_step")],
     ("soundstream", "decoder_stream", "fp16"),
     ("soundstream", "encoder", "fp32"),
 ]
-ATTENTION = ("step", "text_encoder", "text_decoder")  # of the spectral voice: one in each block
+ATTENTION = ("step", "step_next", "text_encoder", "text_decoder")  # of the spectral voice: one in each block
 
 
 def targets(precision: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ profiles."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -17,6 +18,7 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodecConfig
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
 from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.soundstorm.model import SoundStormConfig
+from soundstorm_edge.soundstorm.next_step import step_next
 from soundstorm_edge.text_to_semantic.autoregressive_config import TextToSemanticConfig
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig
 from soundstorm_edge.training.pipeline import shipped_lexicon
@@ -38,7 +40,7 @@ from soundstorm_runtime.bundle.manifest import (
     voice_graphs,
 )
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
-from soundstorm_runtime.engines.graphs import AXES, Axis, Graph
+from soundstorm_runtime.engines.graphs import AXES, Axis, Graph, step_next_graph
 
 from .builder import Span
 
@@ -137,4 +139,6 @@ def _voice(
 def _networks(parts: Parts, audio: AudioSchema, text: TextSchema) -> dict[str, Network]:
     semantic = SemanticSchema(VOCABULARY, parts.rate)
     hearing = prompt_encoder_networks(parts, audio, semantic, lambda line: None)
-    return {**networks(parts, voice_graphs(audio, semantic, text)), **hearing}
+    model = parts.soundstorm
+    whole_step = Network(step_next_graph(LEVELS), model, partial(step_next, model))
+    return {**networks(parts, voice_graphs(audio, semantic, text)), **hearing, "step_next": whole_step}

@@ -313,30 +313,27 @@ def _on_device(
     Everything is put where the engine computes before the first step, and the codes come back after the last:
     an engine on a GPU has all steps enqueued before it has finished the first.
     """
-    frames = codes.shape[1]
+    frames, planned = codes.shape[1], list(steps)
     more = engine.padded(frames) - frames
-    start = _longer(codes, more, codebook_size)
-    of_steps = [(step, *_arrays(step, more)) for step in steps]
-    constant = (
-        start,
-        _longer(semantic_tokens, more, 0),
-        lengths,
-        np.array([options.can_mask_prev_unmasked], int),
-    )
-    kept = engine.keep([*constant, *(array for _, *arrays in of_steps for array in arrays)])
-    on_device, rest = kept[: len(constant)], iter(kept[len(constant) :])
-    feeds = dict(zip(("start", "semantic_tokens", "lengths", "revise"), on_device, strict=True))
-    found = on_device[0]
-    for _ in of_steps:
-        changing = dict(zip(_OF_STEP, rest, strict=False))
-        found = engine.run({**feeds, **changing, "codes": found})["next_codes"]
+    constant = {
+        "start": _longer(codes, more, codebook_size),
+        "semantic_tokens": _longer(semantic_tokens, more, 0),
+        "lengths": lengths,
+        "revise": np.array([options.can_mask_prev_unmasked], np.int64),
+    }
+    arrays = [*constant.values(), *(array for step in planned for array in _arrays(step, more))]
+    kept = iter(engine.keep(arrays))
+    feeds = {name: next(kept) for name in constant}
+    codes = feeds["start"]
+    for _ in planned:
+        feeds |= {name: next(kept) for name in _OF_STEP}
+        codes = engine.run({**feeds, "codes": codes})["next_codes"]
         yield
-    whole = np.array(found)[:, :frames]
-    within = np.arange(frames) < lengths[:, None]
-    decoded = whole[within][:, sorted({step.level for step, *_ in of_steps})]
+    codes = np.array(codes)[:, :frames]
+    decoded = codes[np.arange(frames) < lengths[:, None]][:, np.array([step.level for step in planned], int)]
     if decoded.size:
         _sampled(decoded, codebook_size)
-    return whole
+    return codes
 
 
 _OF_STEP = ("level", "temperature", "uniform", "stay", "noise", "noisy")
@@ -351,7 +348,7 @@ def _arrays(step: Step, more: int) -> list[np.ndarray]:
         _longer(step.uniform, more, 0),
         step.stay,
         _longer(noise, more, 0),
-        np.array([step.noise is not None], int),
+        np.array([step.noise is not None], np.int64),
     ]
 
 

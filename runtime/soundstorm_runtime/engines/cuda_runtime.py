@@ -102,6 +102,11 @@ class Cuda:
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", array.ctypes.data, pointer, array.nbytes, kind, stream)
 
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """Enqueue a copy of `size` bytes within the GPU's memory."""
+        kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call("cudaMemcpyAsync", target, source, size, kind, stream)
+
     def wait(self, stream: Any) -> None:
         """Wait until all work of a stream is done."""
         self._call("cudaStreamSynchronize", stream)

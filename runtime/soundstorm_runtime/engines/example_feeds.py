@@ -53,6 +53,10 @@ def example_feeds(
         "phones": limits.text_ids,
         "token": limits.vocabulary + 1,  # the last one starts and ends a sequence
         "past_frames": 2,
+        "start": limits.codebook_size,
+        "noisy": 2,
+        "revise": 2,
+        "stay": 2,
     }
     symbols = {axis for tensor in graph.inputs for axis in tensor.axes if isinstance(axis, str)}
     longest = next((lengths[axis] for axis in ("frames", "tokens", "phones") if axis in symbols), 0)
@@ -74,8 +78,10 @@ def example_feeds(
         else:
             array = rng.standard_normal(shape)
         feeds[tensor.name] = array.astype(tensor.dtype)
-    if graph.name == "step":
+    if graph.name in ("step", "step_next"):
         codes, level = feeds["codes"], int(feeds["level"][0])
         codes[..., level][rng.random(codes.shape[:2]) < 0.9] = limits.codebook_size
         codes[..., level + 1 :] = limits.codebook_size
+    if graph.name == "step_next":
+        feeds["start"] = feeds["codes"]
     return feeds

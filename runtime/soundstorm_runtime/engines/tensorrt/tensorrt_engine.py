@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -58,6 +58,8 @@ class TensorRtEngine(Engine):
         most: the largest product of batch and length that occurs; memory is reserved for it, and larger
             shapes reserve more when they come. None: whatever `axes` allow.
         resident: outputs that stay on the GPU until the host looks at them, and inputs that take such.
+        chained: whether outputs stay on the GPU and become inputs of the next run, all inputs come from
+            arrays of `keep`, and a run returns once it is enqueued: nothing waits until the host looks.
         runtime: TensorRT's `Runtime`, where several engines share one.
 
     Raises:
@@ -74,12 +76,14 @@ class TensorRtEngine(Engine):
         where: str = "",
         most: int | None = None,
         resident: frozenset[str] = frozenset(),
+        chained: bool = False,
         runtime: Any = None,
     ) -> None:
         super().__init__(graph, axes)
         self._library, self._cuda, self._trt = library, library.cuda, library.module
         self._where = where or f"the engine of graph '{graph.name}'"
-        self._resident = resident
+        self._resident, self._chained = resident, chained
+        self._in_flight: list[Any] = []  # arrays whose memory enqueued runs use
         self._runtime = runtime or self._trt.Runtime(library.logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         library.messages.raise_interrupt()
@@ -123,7 +127,45 @@ class TensorRtEngine(Engine):
             for _ in range(2):  # the second run is captured
                 self._run(feeds)
 
+    def padded(self, frames: int) -> int:
+        """Round up to whole buckets."""
+        axis = self.graph.padding
+        return filled_lengths(self.graph, {axis: frames}, self.axes)[axis] if axis else frames
+
+    def keep(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Copy arrays to the GPU, where a chained engine takes them."""
+        with self._lock:
+            self._cuda.wait(self._stream)
+            self._in_flight.clear()
+        return [cast(np.ndarray, DeviceArray.of(self._cuda, array)) for array in arrays]
+
+    def _run_chained(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Enqueue copies of the inputs, the network, and copies of its outputs."""
+        with self._lock:
+            lane = self._lane({tensor.name: feeds[tensor.name].shape for tensor in self.graph.inputs})
+            results: dict[str, np.ndarray] = {}
+            for tensor in self.graph.inputs:
+                feed: Any = feeds[tensor.name]
+                held = feed if isinstance(feed, DeviceArray) else DeviceArray.of(self._cuda, feed)
+                fixed = self._buffers[tensor.name][1].pointer
+                self._cuda.copy(fixed, held.memory.pointer, _size(tensor, lane), self._stream)
+                self._in_flight.append(held)
+            if lane.graph is None:
+                for name, (_, memory) in self._buffers.items():
+                    self._point(lane, name, memory)
+            self._go(lane)
+            for tensor in self.graph.outputs:
+                size, shape = _size(tensor, lane), lane.shapes[tensor.name]
+                memory = self._cuda.borrow(size)
+                self._cuda.copy(memory.pointer, self._buffers[tensor.name][1].pointer, size, self._stream)
+                made = DeviceArray(self._cuda, memory, np.dtype(tensor.dtype), shape, self._stream)
+                self._in_flight.append(made)
+                results[tensor.name] = cast(np.ndarray, made)
+            return results
+
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._chained:
+            return self._run_chained(feeds)
         with self._lock:
             lengths = lengths_of(self.graph, feeds)
             filled = filled_lengths(self.graph, lengths, self.axes)
@@ -282,15 +324,17 @@ class TensorRtEngine(Engine):
 
     def _enqueue(self, lane: _Lane) -> None:
         """Put all of a run on the stream: inputs to the GPU, the network, outputs back."""
+        copied = set() if self._chained else {t.name for t in self.graph.inputs + self.graph.outputs}
+        copied -= self._resident
         for tensor in self.graph.inputs:
-            if tensor.name not in self._resident:
+            if tensor.name in copied:
                 self._cuda.upload(
                     self._buffers[tensor.name][1].pointer, self._staged(lane, tensor), self._stream
                 )
         if not lane.context.execute_async_v3(int(self._stream)):
             raise EngineError(f"{self._where} failed to run: {self._library.why()}; run soundstorm doctor")
         for tensor in self.graph.outputs:
-            if tensor.name not in self._resident:
+            if tensor.name in copied:
                 self._cuda.download(
                     self._staged(lane, tensor), self._buffers[tensor.name][1].pointer, self._stream
                 )
@@ -323,6 +367,11 @@ class TensorRtEngine(Engine):
             engine.get_tensor_location(name).name,
             tuple(engine.get_tensor_shape(name)),
         )
+
+
+def _size(tensor: Tensor, lane: _Lane) -> int:
+    """Return the bytes of a tensor in the shapes of a run."""
+    return math.prod(lane.shapes[tensor.name]) * np.dtype(tensor.dtype).itemsize
 
 
 def _largest(axes: Mapping[str, Axis], most: int | None) -> Iterator[dict[str, int]]:
