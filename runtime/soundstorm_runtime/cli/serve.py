@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import cast, get_args
 
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
+from ..server.logs import LogFormat, LogLevel
 from ..support.command import Command, needs_extra
 from ..support.hardware import default_threads
 from ..support.interrupt import uninterrupted
@@ -59,6 +62,28 @@ from .shared_options import bundle_argument, engine_options, lexicon_option, wor
     help="Origin of other web pages that may use the server (CORS), such as https://example.org; "
     "may be given several times.",
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    show_default="local names; every name if there is a token",
+    help="Name by which clients may address the server, such as voice.example.org or *.example.org; may be "
+    "given several times.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Allow a --host that other machines can reach without a token.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(get_args(LogLevel)),
+    show_default="info",
+    help="Least level of the log lines; requests are logged at info.",
+)
+@click.option(
+    "--log-format", type=click.Choice(get_args(LogFormat)), default="text", help="Form of the log lines."
+)
 @lexicon_option
 @engine_options
 def serve(
@@ -72,6 +97,10 @@ def serve(
     batch_ms: float,
     token_file: Path | None,
     origins: tuple[str, ...],
+    allowed_hosts: tuple[str, ...],
+    insecure: bool,
+    log_level: LogLevel | None,
+    log_format: LogFormat,
     lexicon: Path | None,
     threads: int | None,
     provider: Provider,
@@ -97,9 +126,19 @@ def serve(
             batch_ms=batch_ms,
             token=read_token(token_file),
             origins=origins,
+            allowed_hosts=allowed_hosts,
+            insecure=insecure,
+            log_level=log_level or _level(),
+            log_format=log_format,
             threads=threads,
             provider=provider,
             precision=precision,
             lexicon=lexicon,
         )
     )
+
+
+def _level() -> LogLevel:
+    """Return the level that --verbose and --quiet have set."""
+    level = logging.getLogger(__name__).getEffectiveLevel()
+    return cast(LogLevel, logging.getLevelName(level).lower())

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in the form that the OpenAI API gives errors."""
+"""Errors in the form of the OpenAI API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
-    """A request that is not served; `facts` go into the body."""
+    """A request that is refused with a status; `detail` is the body's `error`."""
 
     def __init__(
         self,
@@ -30,12 +30,12 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.facts = ErrorDetail(message=message, type=_type(status), param=param, code=code)
+        self.detail = ErrorDetail(message=message, type=_type(status), param=param, code=code)
         self.headers = dict(headers or {})
 
 
 def refusal(error: Exception) -> Refusal:
-    """Say an error in the API's terms. What is not the client's doing is logged, and told in general."""
+    """Return an error in the terms of the API. The cause of a server error is logged and not sent."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, RequestValidationError):
@@ -54,21 +54,24 @@ def refusal(error: Exception) -> Refusal:
     return Refusal(500, "the speech could not be made; the server's log says why")
 
 
+def error_response(found: Refusal) -> JSONResponse:
+    """Return the response of a refused request."""
+    return JSONResponse(ErrorBody(error=found.detail).model_dump(), found.status, found.headers)
+
+
 def add_handlers(app: FastAPI) -> None:
-    """Have the application answer every error so."""
+    """Answer every error of the application in this form."""
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
-        found = refusal(error)
-        body = ErrorBody(error=found.facts)
-        return JSONResponse(body.model_dump(), found.status, found.headers)
+        return error_response(refusal(error))
 
-    kinds = (Refusal, RequestValidationError, HTTPException, Busy, TooSlow, SoundStormError, Exception)
+    kinds = (Refusal, RequestValidationError, HTTPException, Busy, TooSlow, SoundStormError)
     for kind in kinds:
         app.add_exception_handler(kind, answer)
 
 
 def _invalid(error: RequestValidationError) -> Refusal:
-    """Name the first parameter that is wrong, and what is wrong with it."""
+    """Name the first parameter that is wrong, and why."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part != "body"]
     param = place[0] if place and first["type"] != "json_invalid" else None

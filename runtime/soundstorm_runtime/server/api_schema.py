@@ -1,4 +1,4 @@
-"""What the requests and answers look like; the OpenAPI page is drawn from it."""
+"""Requests and responses of the API, from which its OpenAPI description is made."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from .encoding import PCM_RATE, Format
 from .settings import MOST_CHARACTERS
 
-# Names in scripts that were written for the OpenAI API. They stand for the usual voice and the one model.
+# Names in programs written for the OpenAI API. They stand for the default voice and the one model.
 OPENAI_VOICES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
 OPENAI_MODELS = "tts-1 tts-1-hd gpt-4o-mini-tts gpt-4o-mini-tts-2025-12-15".split()
 USUAL_VOICE = "default"
 
 
 class VoiceId(BaseModel):
-    """A voice by its name, as an object."""
+    """An object with the name of a voice."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -24,7 +24,7 @@ class VoiceId(BaseModel):
 
 
 class SpeechRequest(BaseModel):
-    """A text, and how to speak it. Fields and defaults are those of the OpenAI API, and `seed`."""
+    """A text, and how to speak it: the fields and defaults of the OpenAI API, with `seed` and `stream`."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -38,20 +38,22 @@ class SpeechRequest(BaseModel):
         description="The text. It needs a letter or a digit that can be spoken.",
     )
     model: str | None = Field(
-        None, max_length=200, description="Name of the model, or one of OpenAI's: there is but one here."
+        None, max_length=200, description="Name of the model, or one of OpenAI's: there is one here."
     )
     voice: str | VoiceId = Field(
         USUAL_VOICE,
-        description="One of /voices. OpenAI's names (alloy, nova, ...) stand for the usual voice.",
+        description="One of /voices. OpenAI's names (alloy, nova, ...) stand for the default voice.",
     )
     response_format: Format = Field(
         "mp3",
-        description=f"pcm is 16-bit, little end first, mono, {PCM_RATE} Hz. The others say their rate, "
+        description=f"pcm is 16-bit little-endian mono at {PCM_RATE} Hz. The others state their rate, "
         "which is the voice's own, or the next higher one that the format has.",
     )
-    speed: float = Field(1.0, ge=0.5, le=2.0, allow_inf_nan=False, description="The pitch stays.")
+    speed: float = Field(
+        1.0, ge=0.5, le=2.0, allow_inf_nan=False, description="Speaking rate; the pitch does not change."
+    )
     stream_format: Literal["audio", "sse"] = Field(
-        "audio", description="The bytes of the audio, or server-sent events with them in base64."
+        "audio", description="The bytes of the audio, or server-sent events that carry them in base64."
     )
     timestamp_granularities: list[Literal["word", "phone"]] = Field(
         default_factory=list,
@@ -60,9 +62,14 @@ class SpeechRequest(BaseModel):
         "events of type speech.words.delta. The span counts characters of the input.",
     )
     instructions: str | None = Field(
-        None, max_length=MOST_CHARACTERS, description="Taken, and without effect, as with OpenAI's tts-1."
+        None, max_length=MOST_CHARACTERS, description="Accepted without effect, as by OpenAI's tts-1."
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="The same text, voice and seed give the same speech.")
+    stream: bool = Field(
+        True,
+        description="Whether the audio is sent while it is made; false sends it when it is complete, with "
+        "its length in the header of WAV and FLAC.",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="The same text, voice and seed give the same audio.")
 
 
 class Model(BaseModel):
@@ -82,14 +89,14 @@ class ModelList(BaseModel):
 
 
 class Voices(BaseModel):
-    """The names that `voice` takes, and which of them is the usual one."""
+    """The names that `voice` may have, and the default."""
 
     default: str
     voices: list[str]
 
 
 class Health(BaseModel):
-    """That the server works, and how much it has to do."""
+    """The state of the server: texts that are spoken, and texts that wait."""
 
     status: Literal["ok"] = "ok"
     model: str
@@ -98,7 +105,7 @@ class Health(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong, for people, and for programs: which parameter, which code."""
+    """An error: a message for people; parameter and code for programs."""
 
     message: str
     type: str

@@ -1,7 +1,8 @@
-"""The application: the OpenAI API of one voice, its page, its health and its counts."""
+"""The application: the OpenAI API of one voice, its page, its health and its metrics."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,31 +10,33 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from ..support.version import package_version
-from .api_errors import Refusal, add_handlers
+from .api_errors import Refusal, add_handlers, refusal
 from .api_schema import ErrorBody, Health, Model, ModelList, SpeechRequest, Voices
-from .encoding import MEDIA_TYPES
+from .connections import Connections, connection_limit
+from .encoding import MEDIA_TYPES, error_event
 from .metrics import Metrics
-from .middleware import Guard, token_check
-from .request_queue import Job
-from .settings import Settings
+from .middleware import CutOff, Guard, token_check
+from .request_queue import Job, TooSlow
+from .settings import BODY_SECONDS, MOST_CONNECTIONS, Settings
 from .voice_service import Speaker
 
+_log = logging.getLogger(__name__)
+
 _STATIC = Path(__file__).parent / "static"
-_LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+_EVENT_STREAM = "text/event-stream"
 _AUDIO: dict[str, Any] = {
     kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()
 }
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 _SPEECH: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The speech, as it is made.",
-        "content": _AUDIO | {"text/event-stream": {"schema": _EVENT}},
+        "description": "The speech, sent while it is made.",
+        "content": _AUDIO | {_EVENT_STREAM: {"schema": _EVENT}},
     },
     429: {
         "model": ErrorBody,
@@ -45,9 +48,11 @@ _ERROR: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorBody, "desc
 
 
 class SpeechResponse(StreamingResponse):
-    """Sends a job's pieces as they are made; the job ends with it, however it ends.
+    """Sends the pieces of a job as they are made, and cancels the job if the response ends early.
 
-    Nothing is sent before the first piece is there: what goes wrong until then is a proper error.
+    Nothing is sent before the first piece exists: an error until then gets a status of its own. At the time
+    limit, server-sent events end with an error event; the connection of other responses is closed before
+    their end, so that the client does not mistake them for complete.
     """
 
     def __init__(self, job: Job, media_type: str) -> None:
@@ -57,27 +62,35 @@ class SpeechResponse(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         """Send the headers with the first piece, then the others."""
         first = await anext(self._job)
-        self.body_iterator = _after(first, self._job)
+        self.body_iterator = self._pieces(first)
         await super().stream_response(send)
 
+    async def _pieces(self, first: bytes) -> AsyncIterator[bytes]:
+        yield first
+        try:
+            async for piece in self._job:
+                yield piece
+        except TooSlow as error:
+            if self.media_type != _EVENT_STREAM:
+                raise CutOff("the response took longer than the time limit") from None
+            _log.warning("the response took longer than the time limit")
+            yield error_event(refusal(error).detail.model_dump())
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response, unless the client goes away."""
+        """Send the response, unless the client closes the connection."""
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._job.cancel()
 
 
-async def _after(first: bytes, job: Job) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in job:
-        yield piece
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Load the voice and build the application around it. Raises what `Voice.load` does."""
     metrics = Metrics(settings.metrics)
+    if settings.is_restart:
+        metrics.restarts.inc()
     speaker = Speaker(settings, metrics)
+    connections = Connections(connection_limit(MOST_CONNECTIONS), BODY_SECONDS, metrics.dropped.inc)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -89,11 +102,12 @@ def create_app(settings: Settings) -> FastAPI:
         summary=f"Speech of the voice {speaker.model}.",
         version=package_version(),
         lifespan=lifespan,
-        docs_url=None,  # the usual pages fetch their scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load their scripts from other servers
         redoc_url=None,
         responses=_ERROR,
     )
     app.state.speaker = speaker
+    app.state.connections = connections
     add_handlers(app)
     guards = [] if settings.token is None else [Depends(token_check(settings.token))]
     app.include_router(_api(speaker), dependencies=guards)
@@ -103,59 +117,67 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"]
         )
-    if (
-        settings.is_local and settings.token is None
-    ):  # a page elsewhere must not get in by a name that it points here (DNS rebinding)
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOCAL_HOSTS, settings.host])
-    app.add_middleware(Guard, metrics=metrics)
+    app.add_middleware(Guard, metrics=metrics, connections=connections, hosts=settings.hosts)
     return app
 
 
 def _api(speaker: Speaker) -> APIRouter:
-    """What the token guards."""
+    """The routes that need the bearer token."""
     router = APIRouter()
 
     @router.post("/v1/audio/speech", response_class=Response, responses=_SPEECH, tags=["speech"])
     async def speak(request: SpeechRequest) -> SpeechResponse:
-        """Speak a text. The audio is sent while it is being made."""
-        kind = MEDIA_TYPES[request.response_format]
-        return SpeechResponse(
-            speaker.begin(request), "text/event-stream" if request.stream_format == "sse" else kind
-        )
+        """Speak a text. The audio is sent while it is made."""
+        kind = _EVENT_STREAM if request.stream_format == "sse" else MEDIA_TYPES[request.response_format]
+        return SpeechResponse(speaker.begin(request), kind)
 
     @router.get("/v1/models", tags=["names"])
     async def models() -> ModelList:
         """List the one model."""
-        return ModelList(data=[speaker.facts])
+        return ModelList(data=[speaker.description])
 
     @router.get("/v1/models/{name}", tags=["names"])
     async def model(name: str) -> Model:
         """Describe the model by its name."""
         if name != speaker.model:
             raise Refusal(404, f"there is no model {name!r}", "model", "model_not_found")
-        return speaker.facts
+        return speaker.description
 
     @router.get("/voices", tags=["names"])
     async def voices() -> Voices:
-        """List what `voice` may be."""
+        """List the names that `voice` may have."""
         return Voices(default=speaker.voices[0], voices=speaker.voices)
 
     @router.get("/metrics", response_class=Response, tags=["state"])
     async def metrics() -> Response:
-        """Counts for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(speaker.metrics.render(), media_type="text/plain; version=0.0.4")
 
     return router
 
 
 def _pages(speaker: Speaker) -> APIRouter:
-    """What everybody may see."""
+    """The routes that everybody may use."""
     router = APIRouter()
 
     @router.get("/health", tags=["state"])
     async def health() -> Health:
-        """Say that the server works."""
+        """Return how many texts are spoken and how many wait."""
         return Health(model=speaker.model, working=speaker.jobs.working, waiting=speaker.jobs.waiting)
+
+    @router.get("/health/live", tags=["state"])
+    async def live() -> Health:
+        """Return 200 while the process answers."""
+        return await health()
+
+    @router.get("/health/ready", tags=["state"])
+    async def ready() -> Health:
+        """Return 200 if a text would be taken on now, 503 if the queue is full or the server is stopping."""
+        if speaker.is_stopping:
+            raise Refusal(503, "the server is stopping", code="stopping")
+        if speaker.jobs.is_full:
+            raise Refusal(503, "the queue is full", code="queue_full")
+        return await health()
 
     @router.get("/", include_in_schema=False)
     async def page() -> FileResponse:

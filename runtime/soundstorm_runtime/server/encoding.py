@@ -1,4 +1,4 @@
-"""Audio as it is made, to the bytes of a file format as they can be sent."""
+"""Chunks of audio to the bytes of a file format, while the audio is made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -17,12 +17,12 @@ from ..audio.writers import wav_stream
 
 Format = Literal["mp3", "opus", "flac", "wav", "pcm"]
 
-PCM_RATE = 24_000  # samples a second: what clients of the OpenAI API take `pcm` to be, which does not say it
+PCM_RATE = 24_000  # Hz: what clients of the OpenAI API assume for `pcm`, which does not state its rate
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """A format: its media type, the sample rates it has (none: any), and what libsndfile calls it."""
+class _Codec:
+    """A format: its media type, its sample rates (empty: any), and its names in libsndfile."""
 
     media_type: str
     rates: tuple[int, ...] = ()
@@ -32,29 +32,64 @@ class _Facts:
 
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_FORMATS: dict[Format, _Facts] = {
-    "mp3": _Facts("audio/mpeg", _MP3_RATES, "MP3", "MPEG_LAYER_III"),
-    "opus": _Facts("audio/ogg", _OPUS_RATES, "OGG", "OPUS"),
-    "flac": _Facts("audio/flac", (), "FLAC", "PCM_16"),
-    "wav": _Facts("audio/wav"),
-    "pcm": _Facts("audio/pcm", (PCM_RATE,)),
+_FORMATS: dict[Format, _Codec] = {
+    "mp3": _Codec("audio/mpeg", _MP3_RATES, "MP3", "MPEG_LAYER_III"),
+    "opus": _Codec("audio/ogg", _OPUS_RATES, "OGG", "OPUS"),
+    "flac": _Codec("audio/flac", (), "FLAC", "PCM_16"),
+    "wav": _Codec("audio/wav"),
+    "pcm": _Codec("audio/pcm", (PCM_RATE,)),
 }
 
-MEDIA_TYPES: dict[Format, str] = {name: facts.media_type for name, facts in _FORMATS.items()}
+MEDIA_TYPES: dict[Format, str] = {name: codec.media_type for name, codec in _FORMATS.items()}
 
 
-def encode(chunks: Iterable[np.ndarray], format: Format, sample_rate: int) -> Iterator[bytes]:
-    """Encode mono float32 chunks, each [samples] at `sample_rate`, as they come; gives no empty bytes.
+def encode(
+    chunks: Iterable[np.ndarray], format: Format, sample_rate: int, *, whole: bool = False
+) -> Iterator[bytes]:
+    """Encode chunks of audio as they come.
 
-    The rate stays, or becomes the next higher one that the format has. A length that only the end would
-    tell stays unknown in headers of WAV and FLAC; MP3 has a constant bit rate, from which players tell it.
+    The sample rate stays, or becomes the next higher one that the format has. The length is unknown until
+    the end: WAV states the largest one, which readers take as "until the end"; FLAC states none, which
+    libsndfile does not read; MP3 has a constant bit rate, from which players compute it.
+
+    Args:
+        chunks: Mono audio, each float32 [samples] at `sample_rate`.
+        whole: Whether to wait for the end and state the length, in one piece.
+
+    Yields:
+        Bytes, never empty.
     """
-    facts = _FORMATS[format]
-    rate = next((r for r in facts.rates if r >= sample_rate), facts.rates[-1] if facts.rates else sample_rate)
+    codec = _FORMATS[format]
+    rate = next((r for r in codec.rates if r >= sample_rate), codec.rates[-1] if codec.rates else sample_rate)
     if rate != sample_rate:
         chunks = _resampled(chunks, sample_rate, rate)
-    pieces = _plain(chunks, format, rate) if facts.container is None else _packed(chunks, facts, rate)
+    if whole and format != "pcm":
+        pieces: Iterator[bytes] = iter([_complete(chunks, codec, rate)])
+    else:
+        pieces = _samples(chunks, format, rate) if codec.container is None else _packed(chunks, codec, rate)
     return (piece for piece in pieces if piece)
+
+
+def _complete(chunks: Iterable[np.ndarray], codec: _Codec, rate: int) -> bytes:
+    """Encode all of the audio as a file."""
+    sink = io.BytesIO()
+    with _open(sink, codec, rate) as file:
+        for chunk in chunks:
+            file.write(_to_write(chunk, codec))
+    return sink.getvalue()
+
+
+def _open(sink: Any, codec: _Codec, rate: int) -> soundfile.SoundFile:
+    constant = {"compression_level": 0.5, "bitrate_mode": "CONSTANT"} if codec.container == "MP3" else {}
+    return soundfile.SoundFile(
+        sink, "w", rate, 1, codec.subtype or "PCM_16", format=codec.container or "WAV", **constant
+    )
+
+
+def _to_write(chunk: np.ndarray, codec: _Codec) -> np.ndarray:
+    """WAV is rounded as in a stream; libsndfile would truncate."""
+    clipped = chunk.clip(-1, 1)
+    return clipped if codec.container else np.rint(clipped * 32767).astype(np.int16)
 
 
 def events(
@@ -80,6 +115,11 @@ def events(
     yield _event({"type": "speech.audio.done", "usage": counts})
 
 
+def error_event(error: object) -> bytes:
+    """Return the server-sent event of an error that ends a stream."""
+    return _event({"type": "error", "error": error})
+
+
 def _event(data: object) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()
 
@@ -91,8 +131,8 @@ def _resampled(chunks: Iterable[np.ndarray], have: int, want: int) -> Iterator[n
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def _plain(chunks: Iterable[np.ndarray], format: Format, rate: int) -> Iterator[bytes]:
-    """16-bit samples, little end first, after the header where it is a WAV."""
+def _samples(chunks: Iterable[np.ndarray], format: Format, rate: int) -> Iterator[bytes]:
+    """16-bit little-endian samples, for a WAV after its header."""
     sink = io.BytesIO()
     with wav_stream(sink, rate) as write:
         if format == "pcm":
@@ -110,14 +150,14 @@ def _drain(sink: io.BytesIO) -> bytes:
 
 
 class _Outlet(io.RawIOBase):
-    """The file that an encoder writes, of which what is written is given away.
+    """A file for an encoder, from which the bytes are taken as they are written.
 
-    At the end an encoder goes back to mend the header. That has been sent, so those writes are dropped.
+    At the end an encoder goes back to complete the header. It has been sent, so those writes are ignored.
     """
 
     def __init__(self) -> None:
         self._made = bytearray()
-        self._given = 0
+        self._taken = 0
         self._place = 0
 
     def writable(self) -> bool:
@@ -130,30 +170,29 @@ class _Outlet(io.RawIOBase):
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._given + len(self._made)}
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._taken + len(self._made)}
         self._place = base[whence] + offset
         return self._place
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        start = self._place - self._given
+        start = self._place - self._taken
         if start >= 0:
             self._made[start : start + len(data)] = data
         self._place += len(data)
         return len(data)
 
     def take(self) -> bytes:
-        """Give away what has been written since the last time."""
+        """Return what has been written since the last call."""
         made = bytes(self._made)
-        self._given += len(made)
+        self._taken += len(made)
         self._made.clear()
         return made
 
 
-def _packed(chunks: Iterable[np.ndarray], facts: _Facts, rate: int) -> Iterator[bytes]:
-    """Whatever libsndfile packs, as soon as it has packed it."""
+def _packed(chunks: Iterable[np.ndarray], codec: _Codec, rate: int) -> Iterator[bytes]:
+    """The bytes that libsndfile encodes, as soon as it writes them."""
     outlet = _Outlet()
-    constant = {"compression_level": 0.5, "bitrate_mode": "CONSTANT"} if facts.container == "MP3" else {}
-    with soundfile.SoundFile(outlet, "w", rate, 1, facts.subtype, format=facts.container, **constant) as file:
+    with _open(outlet, codec, rate) as file:
         for chunk in chunks:
             file.write(chunk.clip(-1, 1))
             yield outlet.take()

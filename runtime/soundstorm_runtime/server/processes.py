@@ -1,167 +1,226 @@
-"""Processes that listen: uvicorn around the application, one or several of them on one socket."""
+"""`soundstorm serve`: the socket, and one or several processes that serve on it."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
-from asyncio import TimerHandle
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
 
-import h11
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from prometheus_client.multiprocess import mark_process_dead
 
 from ..bundle.reader import read_bundle
 from ..errors import EngineError, OptionError, SoundStormError
 from ..support.hardware import default_threads
 from ..support.interrupt import follow_parent, starting_processes
-from .app import create_app
-from .settings import BODY_SECONDS, MOST_CONNECTIONS, TOKEN_VARIABLE, Settings
+from .logs import configure_logs
+from .settings import TOKEN_VARIABLE, Settings
+from .worker import serve_here
+
+STABLE_SECONDS = 60.0  # a worker that lived longer is replaced at once
+MOST_FAILURES = 5  # workers that end within that time, one after the other, before the service ends
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 10.0  # seconds until a worker is replaced, doubled with each failure
 
 _log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; what is being spoken then is finished first.
+    """Serve until SIGTERM or Ctrl-C; the speech in progress is finished first.
 
-    Raises `OptionError` for an address that cannot be had, and what `Voice.load` does.
+    Raises:
+        OptionError: The address cannot be used, or it is open to other machines without a token.
+        SoundStormError: As `Voice.load`.
     """
-    listener = _listen(settings)
-    with listener:
-        if not settings.is_local and settings.token is None:
-            _log.warning(
-                "warning: whoever reaches %s can use this voice: there is no token; "
-                "set %s, or give --token-file",
-                settings.host,
-                TOKEN_VARIABLE,
-            )
+    configure_logs(settings.log_level, settings.log_format)
+    if not settings.is_local and settings.token is None:
+        _check_open_address(settings)
+    with _bind(settings) as listener:
         if settings.workers == 1:
-            _serve(settings, listener)
+            serve_here(
+                settings, listener, lambda app: _say_ready(settings, listener, app.state.speaker.engine)
+            )
         else:
             with tempfile.TemporaryDirectory(prefix="soundstorm-") as folder:
-                _serve_in_processes(settings, listener, folder)
+                _supervise(settings, listener, folder)
 
 
-def address(listener: socket.socket) -> str:
-    """Return the address of a listening socket as a browser takes it."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+def _check_open_address(settings: Settings) -> None:
+    if not settings.insecure:
+        raise OptionError(
+            f"everyone who reaches {settings.host} could use this voice: there is no token; set "
+            f"{TOKEN_VARIABLE} or give --token-file, or give --insecure to allow it"
+        )
+    _log.warning("warning: everyone who reaches %s can use this voice: there is no token", settings.host)
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1, with a limit on how long a request's header may take to arrive."""
-
-    _late: TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a request."""
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what has arrived; the wait ends with the header."""
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        super().connection_lost(exc)
-        self._forget()
-
-    def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._forget()
-        elif self._late is None:
-            self._late = self.loop.call_later(BODY_SECONDS, self.transport.close)
-
-    def _forget(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-
-def _listen(settings: Settings) -> socket.socket:
+def _bind(settings: Settings) -> socket.socket:
+    """Reserve the address; the socket accepts connections when a worker listens on it."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=512)
+        if os.name == "posix":  # elsewhere this would share the port with another program
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
     except (OSError, OverflowError) as error:
+        listener.close()
         raise OptionError(
             f"cannot listen on {settings.host} port {settings.port} ({error}); "
             "take another --host or --port (0 finds a free one)"
         ) from error
+    return listener
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve in this process."""
-    app = create_app(settings)
-    if settings.workers == 1:
-        _say_ready(settings, listener, app.state.speaker.engine)
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=int(settings.time_limit),
-    )
-    # The server hands the signal on when it is done: an end that was asked for is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+def _address(listener: socket.socket) -> str:
+    """Return the URL of a socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _say_ready(settings: Settings, listener: socket.socket, engine: str) -> None:
-    _log.info("serving %s on %s (%s); Ctrl-C stops", settings.bundle, address(listener), engine)
+    _log.info("serving %s on %s (%s); Ctrl-C stops", settings.bundle, _address(listener), engine)
 
 
-def _serve_in_processes(settings: Settings, listener: socket.socket, folder: str) -> None:
-    """Serve in processes of their own, until this one is told to stop or one of them fails."""
-    read_bundle(settings.bundle)  # a bad one is told once, and not by every process
+@dataclass
+class _Worker:
+    """A process, and the end of a pipe on which it sends "" when it is ready, or an error message."""
+
+    process: SpawnProcess
+    messages: Connection
+    started: float
+    is_ready: bool = False
+
+    def read(self) -> None:
+        """Read a message. Raises `EngineError` for an error while the voice was loaded."""
+        try:
+            message = self.messages.recv()
+        except EOFError:  # the process has ended
+            return
+        if message:
+            raise EngineError(message)
+        self.is_ready = True
+
+
+class _Supervisor:
+    """Starts workers, and replaces those that end by themselves."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._context = get_context("spawn")  # an engine's threads do not survive a fork
+        self._failures = 0
+        self._has_served = False
+        self._due: list[float] = []  # when workers are to be started
+        self.workers: list[_Worker] = []
+
+    def start(self, *, is_restart: bool = False) -> None:
+        """Start one worker."""
+        ours, theirs = self._context.Pipe(duplex=False)
+        settings = replace(self._settings, is_restart=is_restart)
+        process = self._context.Process(target=_work, args=(settings, self._listener, theirs))
+        with starting_processes():
+            process.start()
+        theirs.close()
+        self.workers.append(_Worker(process, ours, time.monotonic()))
+
+    def wait(self) -> None:
+        """Wait until something happens, and react to it.
+
+        Raises `EngineError` for workers that cannot start, or keep ending.
+        """
+        timeout = max(0.0, min(self._due) - time.monotonic()) if self._due else None
+        events = wait(
+            [
+                *(worker.process.sentinel for worker in self.workers),
+                *(worker.messages for worker in self.workers if not worker.is_ready),
+            ],
+            timeout,
+        )
+        for worker in tuple(self.workers):
+            if worker.messages in events:
+                worker.read()
+                self._has_served |= worker.is_ready
+            if worker.process.sentinel in events:
+                self._replace(worker)
+        for _ in [due for due in self._due if due <= time.monotonic()]:
+            self._due.remove(min(self._due))
+            self.start(is_restart=True)
+
+    def stop(self) -> None:
+        """Ask all workers to end, and wait for them; a signal meanwhile kills them."""
+
+        def kill(*_: object) -> None:
+            for worker in self.workers:
+                worker.process.kill()
+
+        signal.signal(signal.SIGTERM, kill)
+        signal.signal(signal.SIGINT, kill)
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join()
+
+    def _replace(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
+        worker.process.join()
+        mark_process_dead(worker.process.pid)  # its gauges no longer count
+        code = worker.process.exitcode
+        is_stable = time.monotonic() - worker.started > STABLE_SECONDS
+        self._failures = 0 if is_stable else self._failures + 1
+        if self._failures > MOST_FAILURES or not (worker.is_ready or self._has_served):
+            raise EngineError(
+                f"worker processes end by themselves, the last one with exit code {code}; see the log above"
+            )
+        delay = 0.0 if is_stable else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self._failures - 1))
+        _log.error("a worker process has ended with exit code %s; another starts in %g s", code, delay)
+        self._due.append(time.monotonic() + delay)
+
+
+def _supervise(settings: Settings, listener: socket.socket, folder: str) -> None:
+    """Serve in several processes until this one is told to stop, or they keep ending."""
+    read_bundle(settings.bundle)  # a damaged one is reported once, and not by every process
     threads = settings.threads or max(1, default_threads() // settings.workers)
-    shared = replace(settings, threads=threads, metrics=Path(folder))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the library looks, in the processes that start
-    context = get_context("spawn")  # an engine's threads do not survive a fork
-    failures: SimpleQueue[str] = context.SimpleQueue()
-    workers: list[SpawnProcess] = []
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the library reads it in the processes that start
+    supervisor = _Supervisor(replace(settings, threads=threads, metrics=Path(folder)), listener)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
-        with starting_processes():
-            for _ in range(settings.workers):
-                workers.append(context.Process(target=_work, args=(shared, listener, failures)))
-                workers[-1].start()
+        for _ in range(settings.workers):
+            supervisor.start()
+        while not all(worker.is_ready for worker in supervisor.workers):
+            supervisor.wait()
         _say_ready(settings, listener, f"{settings.workers} processes of {threads} threads")
-        wait([worker.sentinel for worker in workers])
-        if failures.empty():
-            raise EngineError("a process has ended by itself, and the others were stopped; start them again")
-        raise EngineError(failures.get())
+        while True:
+            supervisor.wait()
     except (KeyboardInterrupt, SystemExit):
-        _log.info("stopping; what is being spoken is finished first")
+        _log.info("stopping; the texts in progress are finished first, a second signal ends at once")
         raise
     finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
+        supervisor.stop()
 
 
-def _work(settings: Settings, listener: socket.socket, failures: SimpleQueue[str]) -> None:
-    """Be one of the processes; what keeps it from serving is told by the first process, once."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    follow_parent()
+def _work(settings: Settings, listener: socket.socket, messages: Connection) -> None:
+    """Serve in a process of its own."""
+    configure_logs(settings.log_level, settings.log_format)
+
+    def orphaned() -> None:
+        _log.error("the parent process has ended; stopping")
+        if settings.metrics is not None:
+            shutil.rmtree(settings.metrics, ignore_errors=True)  # the parent cannot remove it any more
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(settings.time_limit)
+        os._exit(1)
+
+    follow_parent(orphaned)
     try:
-        _serve(settings, listener)
+        serve_here(settings, listener, lambda _: messages.send(""))
     except SoundStormError as error:
-        failures.put(str(error))
+        messages.send(str(error))
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Work in threads for requests on the event loop: so many at once, so many in a queue, no more."""
+"""A pool of threads for the requests on the event loop, and a bounded queue before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pieces = Callable[[], Generator[bytes, None, None]]
 
 
 class Busy(Exception):
-    """The queue is full. `retry_after` is when it may be worth to ask again, in seconds."""
+    """The queue is full; `retry_after` is the number of seconds after which a place is likely to be free."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"the queue is full; try again in {retry_after} s")
@@ -22,22 +22,23 @@ class Busy(Exception):
 
 
 class TooSlow(Exception):
-    """A job was not done in its time."""
+    """A job took longer than its time limit."""
 
 
 class Cancelled(Exception):
-    """A job that nobody waits for any more stops itself with this."""
+    """Raised in the thread of a job that was cancelled, to stop it."""
 
 
 class Job:
     """Pieces of bytes that a thread makes and the event loop awaits: `async for piece in job`.
 
-    The thread does not wait for a slow reader: it is free for the next job when it is done. What is made
-    and not yet read is kept; the text's length bounds it.
+    The thread does not wait for a slow reader, so that it is free for the next job when this one is done.
+    Pieces that are not yet read are kept in memory; the length of the text bounds them.
     """
 
     def __init__(self, pieces: Pieces, seconds: float) -> None:
         self.cancelled = False  # before it was finished
+        self.timed_out = False
         self.future: Future[None] = Future()  # the pool's, once it has the job
         self._finished = False
         self._pieces = pieces
@@ -53,17 +54,18 @@ class Job:
         try:
             made = await asyncio.wait_for(self._made.get(), max(left, 0.001))
         except asyncio.TimeoutError as error:
+            self.timed_out = True
             raise TooSlow from error
         if isinstance(made, BaseException):
             raise made
         return made
 
     def cancel(self) -> None:
-        """Stop the work, if there is any left: a step that runs is finished, another is not begun."""
+        """Stop the work if it is not finished; the step that is being computed is the last one."""
         if self._finished:
             return
         self.cancelled = True
-        self.future.cancel()  # out of the queue; a thread that has begun looks at `cancelled`
+        self.future.cancel()  # removes it from the queue; a thread that has begun checks `cancelled`
 
     def run(self) -> None:
         """Do the work, in a thread of the pool."""
@@ -74,7 +76,7 @@ class Job:
                     if self.cancelled:
                         return
                     self._give(piece)
-        except Exception as error:  # whoever reads the job gets it, whatever it is
+        except Exception as error:  # raised again for the reader of the job
             end = error
         self._finished = not self.cancelled
         self._give(end)
@@ -84,9 +86,12 @@ class Job:
 
 
 class Jobs:
-    """A pool of `at_once` threads, and a queue of `waiting` jobs before it. Used from one event loop.
+    """A pool of threads, and a queue of jobs before it. Used from one event loop.
 
-    seconds: that a job may take, its time in the queue included.
+    Args:
+        at_once: Threads.
+        waiting: Jobs that may wait for a thread.
+        seconds: Time limit of a job, including its wait.
     """
 
     def __init__(self, at_once: int, waiting: int, seconds: float) -> None:
@@ -101,18 +106,23 @@ class Jobs:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="speech")
 
     @property
+    def is_full(self) -> bool:
+        """Whether the next job would be refused."""
+        return len(self._unfinished) >= self._most
+
+    @property
     def working(self) -> int:
-        """How many jobs a thread works at."""
+        """The number of jobs that have a thread."""
         return self._working
 
     @property
     def waiting(self) -> int:
-        """How many jobs no thread has begun."""
+        """The number of jobs that wait for a thread."""
         return max(0, len(self._unfinished) - self._working)
 
     def begin(self, pieces: Pieces) -> Job:
-        """Take on a job: `pieces` is called in a thread. Raises `Busy` where the queue is full."""
-        if len(self._unfinished) >= self._most:
+        """Queue a job, which calls `pieces` in a thread. Raises `Busy` if the queue is full."""
+        if self.is_full:
             rounds = self._most / self._at_once
             raise Busy(min(60, max(1, math.ceil(rounds * self._usual))))
         job = Job(pieces, self._seconds)
@@ -123,13 +133,13 @@ class Jobs:
         return job
 
     def check(self) -> None:
-        """Raise `Cancelled` in a thread whose job was cancelled; elsewhere do nothing."""
+        """Raise `Cancelled` in a thread whose job was cancelled; do nothing in other threads."""
         job: Job | None = getattr(self._here, "job", None)
         if job is not None and job.cancelled:
             raise Cancelled
 
     def close(self) -> None:
-        """Stop the threads, with whatever is left undone."""
+        """Cancel all jobs and end the threads."""
         for job in tuple(self._unfinished):
             job.cancel()
         self._pool.shutdown(wait=False)
@@ -150,6 +160,6 @@ class Jobs:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
-    """Have the event loop call this, from any thread; nothing where the loop has ended."""
+    """Call a function on the event loop, from any thread; do nothing if the loop has ended."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)

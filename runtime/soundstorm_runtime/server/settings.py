@@ -1,4 +1,4 @@
-"""What the server is told: one dataclass, and the token that comes from outside."""
+"""Settings of the server: limits, one dataclass of options, and the bearer token."""
 
 from __future__ import annotations
 
@@ -9,25 +9,40 @@ from pathlib import Path
 
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import OptionError
+from .logs import LogFormat, LogLevel
 
 TOKEN_VARIABLE = "SOUNDSTORM_TOKEN"
 
 MOST_CHARACTERS = 4096  # of one text, as in the OpenAI API
 MOST_BODY = 64 * 1024  # bytes of a request: the text, escaped, and the rest
-BODY_SECONDS = 10.0  # for a request's header, and again for its body, to arrive
-STALL_SECONDS = 60.0  # that a client may leave what it was sent unread
-MOST_CONNECTIONS = 1000
+BODY_SECONDS = 10.0  # in which a request's header, and then its body, must arrive
+STALL_SECONDS = 60.0  # in which a client must read what it was sent
+MOST_CONNECTIONS = 1000  # of one process
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the server listens, what it speaks with, and what it takes on.
+    """The options of a server.
 
-    at_once: texts spoken at the same time, in each process. queue: texts that may wait for that.
-    time_limit: seconds that one text may take, its wait included. batch_ms: how long a step waits for
-    others to be computed with it. token: what clients must show; None lets everybody in.
-    lexicon: pronunciations of the user's (`text.user_lexicon`). origins: of web pages elsewhere
-    that may use the server (CORS). metrics: folder that several processes share their counts in.
+    Attributes:
+        bundle: Folder of the voice.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        workers: Processes.
+        at_once: Texts that each process speaks at the same time.
+        queue: Texts that may wait in each process.
+        time_limit: Seconds that one request may take, including its wait.
+        batch_ms: Milliseconds that a decoding step waits for others to share a batch with.
+        token: Bearer token that clients must send; None serves everybody.
+        insecure: Whether a server without a token may be reached from other machines.
+        allowed_hosts: Names in the header Host that are served beside the local ones.
+        origins: Origins of other web pages that may use the server (CORS).
+        threads, provider, precision: As for `Voice.load`.
+        lexicon: File of pronunciations (`text.user_lexicon`).
+        metrics: Folder in which several processes share their metrics.
+        is_restart: Whether this process replaces one that has ended by itself.
+        log_level, log_format: As for `configure_logs`.
     """
 
     bundle: Path
@@ -39,16 +54,34 @@ class Settings:
     time_limit: float = 600.0
     batch_ms: float = 5.0
     token: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     threads: int | None = None
     provider: Provider = "auto"
     precision: PrecisionChoice = "auto"
     lexicon: Path | None = None
     metrics: Path | None = None
+    is_restart: bool = False
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+
+    @property
+    def hosts(self) -> tuple[str, ...] | None:
+        """The names that a request's header Host may have; None for every name.
+
+        A web page can make a browser send requests to a local server, under a name that its owner points to
+        this machine (DNS rebinding). A token, or a list of names, excludes that.
+        """
+        if self.allowed_hosts:
+            return (*LOCAL_HOSTS, self.host.lower(), *(name.lower() for name in self.allowed_hosts))
+        if self.is_local and self.token is None:
+            return (*LOCAL_HOSTS, self.host.lower())
+        return None
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine alone reaches the server."""
+        """Whether only this machine can reach the server."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -56,10 +89,15 @@ class Settings:
 
 
 def read_token(file: Path | None) -> str | None:
-    """Read the token from `file`, else from the environment (`SOUNDSTORM_TOKEN`); None where there is none.
+    """Read the bearer token from `file`, or else from the environment (`SOUNDSTORM_TOKEN`).
 
-    It is no option of the command: other users of the machine see those. Raises `OptionError` for a token
-    that no header can carry.
+    The command line has no option for the token itself: other users of the machine could read it.
+
+    Returns:
+        The token, None if there is no file and the variable is not set.
+
+    Raises:
+        OptionError: A header cannot carry the token.
     """
     if file is None:
         source, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "")

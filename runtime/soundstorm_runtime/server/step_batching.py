@@ -1,4 +1,4 @@
-"""Steps of requests that wait are computed together."""
+"""Decoding steps of several requests in one batch."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ Results = dict[str, np.ndarray]
 
 
 class _Call:
-    """One caller's feeds, and the results that it waits for."""
+    """The feeds of one caller, and the results that it waits for."""
 
     def __init__(self, feeds: Mapping[str, np.ndarray], kind: tuple[bytes, ...]) -> None:
         self.feeds = feeds
-        self.kind = kind  # what all samples of a batch share: the level and the temperature
+        self.kind = kind  # the inputs that all samples of a batch share: the level and the temperature
         self.arrived = time.perf_counter()
         self.rows, self.frames = feeds["codes"].shape[:2]
         self.results: Future[Results] = Future()
 
 
 class BatchingEngine(Engine):
-    """Runs the step graph for many threads, as many of their samples at once as fit together.
+    """Runs the step graph for many threads, several calls in one batch.
 
-    A thread of its own takes the call that has waited longest, and with it every other one of the same
-    level and temperature and of like length. Before that it waits for company, but only while more callers
-    are at work than have called, and at most `patience` seconds: a caller by itself waits for nobody.
+    A thread takes the call that has waited longest, and with it the other calls of the same level and
+    temperature and of similar length. Before that it waits for further calls, at most `patience` seconds,
+    while fewer threads have called than are active: a single caller does not wait.
 
-    most: samples that go together; 1 runs them one after the other.
-    company: tells how many callers are at work.
-    before: called in the caller's thread ahead of each step; what it raises stops that caller alone.
-    on_batch: told how many samples went together.
+    Args:
+        most: Largest batch; 1 runs the calls one after the other.
+        patience: Seconds.
+        company: Returns the number of active callers.
+        before: Called in the caller's thread before each step; what it raises stops only that caller.
+        on_batch: Called with the number of samples of each batch.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class BatchingEngine(Engine):
             self._compute(batch)
 
     def _gather(self, waiting: list[_Call]) -> None:
-        """Add what has called, and wait a moment for who has not."""
+        """Add the calls that have arrived, and wait shortly for further ones."""
         patience_ends = waiting[0].arrived + self._patience
         while True:
             lonely = self._most > 1 and len(waiting) < min(self._most, self._company())
@@ -92,7 +94,7 @@ class BatchingEngine(Engine):
                 return
 
     def _like_the_first(self, waiting: Sequence[_Call]) -> list[_Call]:
-        """Pick the call that has waited longest, and those that can go with it."""
+        """Return the call that has waited longest, and those that can share its batch."""
         first = waiting[0]
         if first.rows > 1:
             return [first]
@@ -104,7 +106,7 @@ class BatchingEngine(Engine):
         self._on_batch(sum(call.rows for call in batch))
         try:
             results = self._engine.run(_joined(self.graph, batch))
-        except Exception as error:  # whatever it is, it belongs to those who wait for the results
+        except Exception as error:  # raised again for the callers
             for call in batch:
                 call.results.set_exception(error)
             return
@@ -114,7 +116,7 @@ class BatchingEngine(Engine):
 
 
 def _joined(graph: Graph, batch: Sequence[_Call]) -> dict[str, np.ndarray]:
-    """Lay the samples over one another, padded with zeros to the longest."""
+    """Stack the samples, padded with zeros to the longest."""
     if len(batch) == 1:
         return dict(batch[0].feeds)
     longest = max(call.frames for call in batch)

@@ -1,4 +1,4 @@
-"""A voice that many requests share: names, the queue, batched steps, and the call that speaks."""
+"""The voice that all requests share: its names, the queue, and steps in batches."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from .step_batching import BatchingEngine
 
 
 class Speaker:
-    """Speaks for requests. Everything but the speaking itself happens on the event loop."""
+    """Speaks the texts of requests: synthesis runs in threads, everything else on the event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.is_stopping = False
+        self._is_warm = False
         self.jobs = Jobs(settings.at_once, settings.queue, settings.time_limit)
         bundle = read_bundle(settings.bundle)
         manifest = bundle.manifest
@@ -44,22 +46,23 @@ class Speaker:
             patience=settings.batch_ms / 1000,
             company=lambda: self.jobs.working,
             before=self.jobs.check,
-            on_batch=metrics.batch.observe,
+            on_batch=self._count_batch,
         )
         by_name = {**engines.by_name, "step": step}
         self._voice = Voice(
             bundle, by_name, in_batches=engines.in_batches, lexicon=settings.lexicon, threads=settings.threads
         )
         self._voice.warm_up()
+        self._is_warm = True
         self._hop = manifest.audio.hop
         self.model = manifest.name
         made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
-        self.facts = Model(id=self.model, created=made, owned_by="soundstorm-edge")
+        self.description = Model(id=self.model, created=made, owned_by="soundstorm-edge")
         self.voices = [USUAL_VOICE, *self._voice.voices]
         self.engine = f"{step}, {engines.precision}"
 
     def begin(self, request: SpeechRequest) -> Job:
-        """Take on a request. Raises `Refusal` for names that are not known, `Busy` for a full queue."""
+        """Queue a request. Raises `Refusal` for an unknown model or voice, `Busy` if the queue is full."""
         self._check_model(request.model)
         if request.timestamp_granularities and request.stream_format != "sse":
             message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
@@ -73,8 +76,14 @@ class Speaker:
 
     def _count_out(self, job: Job) -> None:
         self.metrics.texts.dec()
-        if job.cancelled:
+        if job.timed_out:
+            self.metrics.timeouts.labels("speech").inc()
+        elif job.cancelled:
             self.metrics.abandoned.inc()
+
+    def _count_batch(self, texts: int) -> None:
+        if self._is_warm:
+            self.metrics.batch.observe(texts)
 
     def _check_model(self, name: str | None) -> None:
         if name not in (None, self.model, *OPENAI_MODELS):
@@ -92,8 +101,9 @@ class Speaker:
     def _pieces(
         self, request: SpeechRequest, voice: str | None, arrived: float
     ) -> Generator[bytes, None, None]:
-        """Speak in a thread of the pool; closing this stops the voice."""
-        samples = 0
+        """Speak in a thread of the pool; closing the generator stops the synthesis."""
+        samples, started = 0, time.perf_counter()
+        self.metrics.queue_wait.observe(started - arrived)
         words: list[WordTime] = []
 
         def counted(chunks: Iterator[TimedAudio]) -> Iterator[np.ndarray]:
@@ -113,10 +123,13 @@ class Speaker:
             return found
 
         with self.metrics.speaking.track_inprogress(), closing(self._stream(request, voice)) as chunks:
-            pieces = encode(counted(chunks), request.response_format, self._voice.sample_rate)
+            form, rate = request.response_format, self._voice.sample_rate
+            pieces = encode(counted(chunks), form, rate, whole=not request.stream)
             if request.stream_format == "sse":
                 pieces = events(pieces, lambda: (len(request.input), samples // self._hop), begun)
             yield from pieces
+        self.metrics.duration.observe(time.perf_counter() - arrived)
+        self.metrics.rtf.observe((time.perf_counter() - started) * self._voice.sample_rate / max(1, samples))
 
     def _stream(self, request: SpeechRequest, voice: str | None) -> Generator[TimedAudio, None, None]:
         options = SynthesisOptions(voice=voice, seed=request.seed, speed=request.speed)

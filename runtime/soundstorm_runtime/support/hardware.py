@@ -1,4 +1,4 @@
-"""What this machine is: processor, instructions, cores, memory, graphics cards."""
+"""The hardware of this machine: processor, instruction sets, cores, memory, GPUs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from pathlib import Path
 INT8_FEATURES = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "dotprod")
 FEATURES = (*INT8_FEATURES, "avx2", "avx512f", "neon", "sve")
 
-_ARM_NAMES = {"asimd": "neon", "asimddp": "dotprod"}  # Linux's names of them
-_MOST_THREADS = 8  # small networks get slower beyond: each operator is too short to share further
+_ARM_NAMES = {"asimd": "neon", "asimddp": "dotprod"}  # the names that Linux uses
+_MOST_THREADS = 8  # small networks are slower with more: their operators are too short to divide
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts that a measurement should stand beside.
+    """The hardware and system that a measurement depends on.
 
-    cores: those that this process may use. memory_gb: GiB of RAM, None where the system does not tell.
-    features: those of `FEATURES` that the processor has; empty where the system does not tell.
+    Attributes:
+        cores: Processors that this process may use.
+        memory_gb: GiB of RAM, None where the system does not report it.
+        features: Those of `FEATURES` that the processor has; empty where the system does not report them.
     """
 
     system: str
@@ -34,7 +36,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Look at the machine; what cannot be found out is left empty."""
+    """Examine the machine; what the system does not report is left empty."""
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -47,35 +49,35 @@ def this_machine() -> Machine:
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # a container or taskset may allow fewer than there are
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a container or taskset may allow fewer than exist
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_threads() -> int:
-    """Return how many threads an operator takes: the processors this process may use, up to 8."""
+    """Return the default number of threads: the processors this process may use, at most 8."""
     return min(cores(), _MOST_THREADS)
 
 
 def cpu_features() -> tuple[str, ...]:
-    """Name those of `FEATURES` that the processor has."""
+    """Return those of `FEATURES` that the processor has."""
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        return ("dotprod", "neon")  # every processor of Apple's own has both
-    told = {flag for line in _cpu_lines("flags", "Features") for flag in line.split()}
-    names = {_ARM_NAMES.get(flag, flag) for flag in told}
+        return ("dotprod", "neon")  # every Apple processor has both
+    flags = {flag for line in _cpu_lines("flags", "Features") for flag in line.split()}
+    names = {_ARM_NAMES.get(flag, flag) for flag in flags}
     return tuple(feature for feature in FEATURES if feature in names)
 
 
 def _cpu_lines(*keys: str) -> list[str]:
-    """Give what Linux says about its first processor under these keys."""
+    """Return the values of these keys for the first processor in Linux's list."""
     lines = _text("/proc/cpuinfo").splitlines()
     pairs = (line.partition(":") for line in lines)
     return [value.strip() for key, _, value in pairs if key.strip() in keys][:1]
 
 
 def _cpu_name() -> str:
-    board = _text("/proc/device-tree/model").strip("\0 \n")  # what a Jetson or a Raspberry Pi is
+    board = _text("/proc/device-tree/model").strip("\0 \n")  # the name of a Jetson or a Raspberry Pi
     return board or next(iter(_cpu_lines("model name")), "") or platform.processor() or platform.machine()
 
 
@@ -87,7 +89,7 @@ def _memory_gb() -> float | None:
 
 
 def _gpus() -> tuple[str, ...]:
-    """Name NVIDIA's cards by what their driver tells, without waking any."""
+    """Return the names of NVIDIA GPUs from the driver's files, which does not wake a GPU."""
     files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     lines = (line for file in files for line in _text(file).splitlines())
     return tuple(line.partition(":")[2].strip() for line in lines if line.startswith("Model:"))

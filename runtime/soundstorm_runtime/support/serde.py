@@ -1,4 +1,4 @@
-"""Frozen dataclasses from and to plain data (JSON objects, TOML tables), read strictly."""
+"""Conversion between frozen dataclasses and plain data (JSON objects, TOML tables), with strict checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def from_dict(cls: type[T], data: object, where: str) -> T:
     values = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()}
     try:
         return cls(**values)
-    except (ValueError, SoundStormError) as error:  # what the dataclass finds wrong with its values
+    except (ValueError, SoundStormError) as error:  # raised by the dataclass itself
         raise ValueError(f"{where}: {error}") from error
 
 
@@ -46,10 +46,10 @@ def to_dict(value: Any) -> Any:
     return value
 
 
-def check_positive(facts: object, *names: str) -> None:
-    """Raise `ValueError` unless each of these numbers of `facts` is 1 or more."""
+def check_positive(record: object, *names: str) -> None:
+    """Raise `ValueError` unless each of these attributes of `record` is 1 or more."""
     for name in names:
-        if (value := getattr(facts, name)) < 1:
+        if (value := getattr(record, name)) < 1:
             raise ValueError(f"{name} is {value}, expected 1 or more")
 
 
@@ -79,7 +79,7 @@ def _convert(hint: Any, value: object, where: str) -> Any:
 
 
 def _choose(hints: tuple[Any, ...], value: object, where: str) -> Any:
-    """Pick the member of a union that `value` is meant to be; dataclasses are told apart by `kind`."""
+    """Return the member of a union that fits `value`; dataclasses are distinguished by their field `kind`."""
     if value is None and types.NoneType in hints:
         return types.NoneType
     hints = tuple(hint for hint in hints if hint is not types.NoneType)
@@ -94,11 +94,11 @@ def _choose(hints: tuple[Any, ...], value: object, where: str) -> Any:
     for hint in hints:
         if _matches(hint, value):
             return hint
-    return hints[0]  # whose message is then as good as any
+    return hints[0]  # no member fits: its error message names the first
 
 
 def _matches(hint: Any, value: object) -> bool:
-    """Whether `value` is what a hint without structure asks for; true and false are no numbers."""
+    """Whether `value` is of a simple type; booleans do not count as numbers."""
     origin = typing.get_origin(hint)
     if origin is typing.Literal:
         return any(value == option and type(value) is type(option) for option in typing.get_args(hint))

@@ -26,11 +26,11 @@ from ..voice import Voice
 
 Other = Literal["onnx", "torch"]
 
-ENTRY_POINTS = "soundstorm.engines"  # engines that other packages bring: the runtime imports none of them
+ENTRY_POINTS = "soundstorm.engines"  # of engines in other packages, which the runtime does not import
 COLD_TEXT = "The kettle is on the stove."
 WORDS_A_SECOND = 2.6
 
-# What the texts are made of; one after the other, from the beginning again where they do not suffice.
+# The sentences of the texts, in this order, and again from the first one.
 SENTENCES = (
     "The night train crosses the valley a little after ten.",
     "From the kitchen window one sees its lights, and then hears it on the bridge.",
@@ -42,11 +42,16 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One length and batch: medians of seconds over the repeats.
+    """One length of text and batch size: medians over the repeats, in seconds.
 
-    rtf: seconds of computing per second of audio. text, steps, codec, rest: seconds of each stage, for the
-    whole batch. step: seconds of one pass of the network. first_audio: of one such text by itself, until
-    its first sentence is there.
+    Attributes:
+        batch: Texts spoken together.
+        audio: Length of the audio of all texts.
+        seconds: Time for all texts.
+        rtf: Seconds of computation per second of audio.
+        first_audio: Time until the first sentence of one such text by itself.
+        text, steps, codec, rest: Time of each stage for the whole batch.
+        step: Time of one decoding step.
     """
 
     batch: int
@@ -63,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True)
 class ColdStart:
-    """`soundstorm say` in a process of its own: medians of seconds, and the peak of resident memory."""
+    """`soundstorm say` in a new process: medians in seconds, and the peak of resident memory."""
 
     text: str
     first_audio: float
@@ -73,7 +78,7 @@ class ColdStart:
 
 @dataclass(frozen=True)
 class Run:
-    """What one engine did with all cases."""
+    """The measurements of one engine."""
 
     engine: str
     precision: str
@@ -82,7 +87,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Bench:
-    """The result; `bundle` is the SHA-256 of its manifest, which holds those of all files."""
+    """The result; `bundle` is the SHA-256 of the bundle's manifest."""
 
     command: str
     date: str
@@ -99,7 +104,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: every length, in seconds, with every batch."""
+    """What is measured: every length of text, in seconds, with every batch size."""
 
     seconds: tuple[float, ...] = (2.0, 5.0, 10.0)
     batches: tuple[int, ...] = (1,)
@@ -126,10 +131,14 @@ def bench(
     report: Callable[[str], None] = lambda line: None,
     command: str = "",
 ) -> Bench:
-    """Measure the bundle in the folder `path`, and another engine on the same weights beside it.
+    """Measure a bundle, and optionally another engine with the same weights.
 
-    against: 'onnx' for the fp32 graphs on ONNX Runtime's CPU, 'torch' for PyTorch on `checkpoint`.
-    command: how this was asked for, to be kept in the result.
+    Args:
+        path: Folder of the bundle.
+        setting: What is measured, and how often.
+        against: 'onnx' for the fp32 graphs on the CPU, 'torch' for PyTorch with `checkpoint`.
+        report: Called with lines of progress.
+        command: The command line, which the result states.
     """
     bundle = read_bundle(path)
     opened = open_engines(
@@ -153,7 +162,7 @@ def bench(
 
 
 def text_of(seconds: float) -> str:
-    """Make a text that takes about so many seconds to speak."""
+    """Return a text that takes about this many seconds to speak."""
     words = max(1, round(seconds * WORDS_A_SECOND))
     chosen: list[str] = []
     place = 0
@@ -166,7 +175,7 @@ def text_of(seconds: float) -> str:
 
 
 def cold_start(path: Path, setting: Setting, opened: Engines) -> ColdStart:
-    """Run `soundstorm say` in a process of its own, up to three times."""
+    """Run `soundstorm say` in new processes, up to three times."""
     say = [sys.executable, "-m", "soundstorm_runtime.cli", "say", str(path), COLD_TEXT, "-o", "-"]
     say += ["--provider", opened.provider, "--precision", opened.precision]
     say += ["--threads", str(setting.threads or default_threads())]

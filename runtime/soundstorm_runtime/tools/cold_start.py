@@ -1,8 +1,8 @@
-"""How long a command takes from its start to the first sound, and how much memory it takes at most.
+"""The time from the start of a command to its first audio, and its peak of memory.
 
 `python -m soundstorm_runtime.tools.cold_start COMMAND...` runs a command that writes a WAV to its standard
-output, and prints both as JSON. It is a process of its own, and as small as can be: the peak of memory
-that a system reports for a child counts what its parent held when it was started.
+output, and prints both as JSON. It runs in a small process of its own, because the peak that the system
+reports for a child includes the memory of its parent when the child was started.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAV_HEADER = 44  # bytes before the first sample
 
 
 def measure(command: Sequence[str]) -> dict[str, float | None]:
-    """Run a command to its end; gives seconds to its first sample and to its end, and MiB at the peak."""
+    """Run a command; return its exit code, the times to its first sample and its end, and its peak memory."""
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         stream = process.stdout or sys.stdin.buffer  # always the former, for type checkers
@@ -34,7 +34,7 @@ def measure(command: Sequence[str]) -> dict[str, float | None]:
 
 
 def _peak_megabytes() -> float | None:
-    """Return the peak of resident memory of the children so far; None where the system does not tell."""
+    """Return the peak of resident memory of the children so far; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

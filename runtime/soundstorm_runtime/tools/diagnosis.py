@@ -1,4 +1,4 @@
-"""What a machine can run a voice with: engines, libraries, instructions; and whether a bundle runs."""
+"""The engines, libraries and processor features of a machine, and whether a bundle runs on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..engines.tensorrt.library import open_tensorrt_library
 from ..errors import EngineError, SoundStormError
 from ..support.hardware import INT8_FEATURES, Machine, this_machine
 
-# What is installed from where: the first of these distributions that is there counts.
+# The distributions that may provide a library; the first one that is installed is reported.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "soundstorm-edge": ("soundstorm-edge",),
     "numpy": ("numpy",),
@@ -40,17 +40,21 @@ LENGTHS = {
 }  # fmt: skip
 
 
-# What an engine on a GPU is compared in: three runs, of which the last replays what the second captured.
+# Lengths at which an engine on a GPU is compared, in three runs: the last one replays the captured graph.
 COMPARED = {"batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40}
 LEAST_AGREEMENT = 0.98
 
 
 @dataclass(frozen=True)
 class GraphCheck:
-    """One graph, run once: its file, the milliseconds of the run, and what was wrong, if anything.
+    """The result of running one graph once.
 
-    difference: of an engine on a GPU from ONNX Runtime in fp32 on the CPU, at the same random numbers.
-    on_gpu: share of the nodes that ONNX Runtime ran on the GPU; None for other engines.
+    Attributes:
+        file: The file of the graph.
+        milliseconds: Time of the run.
+        problem: The error of the run, None if there was none.
+        difference: From ONNX Runtime in fp32 on the CPU, with the same random numbers; only on a GPU.
+        on_gpu: Share of the nodes that ONNX Runtime ran on the GPU; None for other engines.
     """
 
     file: str
@@ -62,7 +66,7 @@ class GraphCheck:
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """A bundle that was opened as `auto`, or what was asked for, has it; `problem` where it was not."""
+    """The result of opening a bundle and running its graphs; `problem` is the error of opening it."""
 
     path: str
     precisions: tuple[str, ...]
@@ -75,10 +79,16 @@ class BundleCheck:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that is known of a machine: versions of libraries and paths of CUDA's, None where absent.
+    """The state of a machine.
 
-    providers: what ONNX Runtime runs on. tensorrt: which TensorRT can be used here, on which card; None where
-    none can, for the reason that `tensorrt_problem` gives.
+    Attributes:
+        libraries: Version of each Python library, None for one that is not installed.
+        providers: Devices of the installed ONNX Runtime.
+        cuda: Path of each CUDA library, None for one that was not found.
+        auto: The provider that 'auto' chooses, and why.
+        advice: What to install or change.
+        tensorrt: The usable TensorRT and its GPU, None if there is none.
+        tensorrt_problem: Why there is none.
     """
 
     machine: Machine
@@ -93,7 +103,7 @@ class Diagnosis:
 
     @property
     def is_well(self) -> bool:
-        """Whether there is an engine and, where a bundle was given, all its graphs ran."""
+        """Whether an engine works and, if a bundle was given, all its graphs ran."""
         check = self.bundle
         graphs = check.graphs.values() if check else ()
         has_engine = bool(self.providers or self.tensorrt)
@@ -107,7 +117,7 @@ def diagnose(
     precision: PrecisionChoice = "auto",
     threads: int | None = None,
 ) -> Diagnosis:
-    """Look at this machine and, where its folder is given, at a bundle. Absence of anything is no error."""
+    """Examine this machine and, if its folder is given, a bundle. A missing library is not an error."""
     machine = this_machine()
     providers, problem = _providers()
     tensorrt, tensorrt_problem = _tensorrt()
@@ -131,7 +141,7 @@ def _providers() -> tuple[tuple[str, ...], str | None]:
         return tuple(available_devices()), None
     except EngineError as error:
         return (), str(error)
-    except Exception as error:  # a library that is installed but broken raises whatever it likes
+    except Exception as error:  # a broken installation may raise anything
         return (), f"onnxruntime cannot be imported ({error}); install it again"
 
 
@@ -152,7 +162,7 @@ def _version(names: tuple[str, ...]) -> str | None:
 
 
 def _library(name: str) -> str | None:
-    """Find a shared library in the system's folders or in NVIDIA's wheels, without loading it."""
+    """Return the path of a shared library in the system's folders or NVIDIA's wheels, without loading it."""
     if found := ctypes.util.find_library(name):
         return found
     for package in ("nvidia", "tensorrt_libs"):
@@ -183,7 +193,7 @@ def _advice(machine: Machine, providers: tuple[str, ...], libraries: dict[str, s
             "then pip install 'soundstorm-edge[gpu]'"
         )
     if libraries["soundstorm-edge"] is None:
-        advice.append("soundstorm-edge runs from a source tree; pip install it to have its version told")
+        advice.append("soundstorm-edge runs from a source tree; pip install it to have its version reported")
     return advice
 
 
@@ -221,7 +231,7 @@ def _check_graph(bundle: Bundle, engines: Engines, name: str) -> GraphCheck:
 
 
 def _check_prompt_graph(bundle: Bundle, graph: Graph, threads: int | None) -> GraphCheck:
-    """Run what makes prompts of recordings: on the CPU in fp32, whatever speaks."""
+    """Run the graphs that make prompts from recordings; they always run on the CPU in fp32."""
     path = bundle.graph_file(graph.name)
     file = path.relative_to(bundle.path).as_posix()
     try:
@@ -242,7 +252,7 @@ def _share_on_gpu(bundle: Bundle, engine: Engine) -> float | None:
 
 
 def _compare(bundle: Bundle, engine: Engine) -> Difference:
-    """Run an engine beside ONNX Runtime in fp32 on the CPU."""
+    """Compare an engine with ONNX Runtime in fp32 on the CPU."""
     graph, manifest = engine.graph, bundle.manifest
     reference = OnnxEngine(graph, bundle.graph_file(graph.name), manifest.axes, provider="cpu")
     lengths, rng = _within(COMPARED, engine.axes), np.random.default_rng(1)
@@ -266,14 +276,14 @@ def _objection(bundle: Bundle, engines: Engines, name: str, difference: Differen
 
 
 def _within(lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, int]:
-    """Cut lengths to what an engine takes."""
+    """Limit lengths to those that an engine takes."""
     return {
         symbol: min(max(length, axes[symbol].min), axes[symbol].max) for symbol, length in lengths.items()
     }
 
 
 def _run_once(manifest: Manifest, engine: Engine) -> float:
-    """Run a graph once; gives the seconds. Raises `EngineError` for results that are not finite."""
+    """Run a graph once and return the seconds. Raises `EngineError` for results that are not finite."""
     feeds = example_feeds(
         engine.graph, manifest.feed_limits, _within(LENGTHS, engine.axes), np.random.default_rng(0)
     )

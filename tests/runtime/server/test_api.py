@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import time
+import wave
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,9 +33,9 @@ def spoken(bundle):
 
 def error(answer) -> dict:
     assert answer.headers["content-type"] == "application/json"
-    facts = answer.json()["error"]
-    assert set(facts) == {"message", "type", "param", "code"}
-    return facts
+    found = answer.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    return found
 
 
 def test_mp3_is_the_default(client, spoken):
@@ -200,6 +201,37 @@ def test_a_text_that_takes_too_long_is_given_up(client, monkeypatch):
     assert error(answer)["code"] == "timeout"
 
 
+def test_the_server_is_not_ready_while_it_stops_or_its_queue_is_full(client, monkeypatch):
+    asked = client()
+    assert asked.get("/health/live").status_code == asked.get("/health/ready").status_code == 200
+    speaker = asked.app.state.speaker
+    monkeypatch.setattr(type(speaker.jobs), "is_full", True)
+    assert error(asked.get("/health/ready"))["code"] == "queue_full"
+    speaker.is_stopping = True
+    answer = asked.get("/health/ready")
+    assert (answer.status_code, error(answer)["code"]) == (503, "stopping")
+    assert asked.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("format", ["wav", "flac"])
+def test_without_stream_the_header_states_the_length(client, format):
+    asked = client()
+    request = {"input": SENTENCE, "response_format": format}
+    whole = asked.post(SPEECH, json=request | {"stream": False}).content
+    found = soundfile.info(io.BytesIO(whole))
+    audio, rate = soundfile.read(io.BytesIO(whole), dtype="int16")
+    assert len(audio) == found.frames > 0.1 * rate
+    streamed = asked.post(SPEECH, json=request).content
+    if format == "wav":
+        with wave.open(io.BytesIO(whole)) as file:
+            assert file.getnframes() == len(audio)
+        assert whole[44:] == streamed[44:]
+        with wave.open(io.BytesIO(streamed)) as file:  # states the longest length, and can be read
+            assert file.readframes(file.getnframes()) == whole[44:]
+        np.testing.assert_array_equal(soundfile.read(io.BytesIO(streamed), dtype="int16")[0], audio)
+    assert whole[-1000:] == streamed[-1000:]
+
+
 def test_metrics_count(client):
     asked = client()
     asked.post(SPEECH, json={"input": SENTENCE})
@@ -212,6 +244,10 @@ def test_metrics_count(client):
     assert counts["soundstorm_first_audio_seconds_count"] == "1.0"
     assert float(counts["soundstorm_audio_seconds_total"]) > 0.1
     assert float(counts["soundstorm_step_batch_count"]) > 0
+    for name in ("queue_wait_seconds", "speech_duration_seconds", "rtf"):
+        assert counts[f"soundstorm_{name}_count"] == "1.0"
+    assert any(line.startswith("soundstorm_build{version=") for line in counts)
+    assert "process_resident_memory_bytes" in counts
     assert counts["soundstorm_texts"] == counts["soundstorm_speaking"] == "0.0"
 
 

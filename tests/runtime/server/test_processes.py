@@ -46,17 +46,17 @@ def until(condition) -> None:
         time.sleep(0.02)
 
 
-def ask(url: str) -> http.client.HTTPConnection:
+def ask(url: str, **options: object) -> http.client.HTTPConnection:
     """Ask for long speech, and wait for nothing."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-    body = json.dumps({"input": LONG, "response_format": "wav"})
+    body = json.dumps({"input": LONG, "response_format": "wav"} | options)
     connection.request("POST", SPEECH, body, {"Content-Type": "application/json"})
     return connection
 
 
-def begin(url: str) -> http.client.HTTPResponse:
-    """Ask for long speech, and read no more than that it has begun."""
-    return ask(url).getresponse()
+def begin(url: str, **options: object) -> http.client.HTTPResponse:
+    """Ask for long speech, and read the header of the response."""
+    return ask(url, **options).getresponse()
 
 
 def test_requests_that_wait_are_computed_together_and_sound_as_alone(bundle, start):
@@ -111,9 +111,22 @@ def test_a_text_has_so_much_time(slow_bundle, start):
     with start(slow_bundle, "--time-limit", 3) as served:
         speaking = begin(served.url)
         assert speaking.status == 200
-        with pytest.raises(http.client.IncompleteRead):
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             speaking.read()
         until(lambda: counts(served.url)["soundstorm_texts"] == 0)
+        found = counts(served.url)
+    assert found['soundstorm_timeouts_total{kind="speech"}'] == 1
+    assert found["soundstorm_abandoned_total"] == 0
+    assert "Traceback" not in "".join(served.said)
+
+
+def test_server_sent_events_end_with_the_error_at_the_time_limit(slow_bundle, start):
+    with start(slow_bundle, "--time-limit", 3) as served:
+        speaking = begin(served.url, stream_format="sse")
+        events = [json.loads(line[6:]) for line in speaking.read().decode().split("\n\n") if line]
+    assert events[0]["type"] == "speech.audio.delta"
+    assert events[-1]["type"] == "error"
+    assert events[-1]["error"]["code"] == "timeout"
 
 
 def test_a_stop_finishes_what_is_spoken(bundle, start):
@@ -129,7 +142,6 @@ def test_a_stop_finishes_what_is_spoken(bundle, start):
 def test_several_processes_share_the_port_and_the_counts(bundle, start):
     with start(bundle, "--workers", 2) as served:
         assert "2 processes of" in "".join(served.said)
-        until(lambda: _answers(served.url))
         with ThreadPoolExecutor(8) as pool:
             assert len(set(pool.map(lambda _: speak(served.url), range(8)))) == 1
         asked = 'soundstorm_requests_total{path="/v1/audio/speech",status="200"}'
@@ -150,9 +162,19 @@ def _answers(url: str) -> bool:
 
 @pytest.mark.parametrize(("variables", "warned"), [({}, True), ({"SOUNDSTORM_TOKEN": "secret"}, False)])
 def test_an_open_address_without_token_is_warned_of(bundle, start, variables, warned):
-    with start(bundle, "--host", "0.0.0.0", **variables) as served:
-        assert any("whoever reaches 0.0.0.0 can use this voice" in line for line in served.said) == warned
+    with start(bundle, "--host", "0.0.0.0", "--insecure", **variables) as served:
+        assert (
+            any("everyone who reaches 0.0.0.0 can use this voice" in line for line in served.said) == warned
+        )
         assert "secret" not in "".join(served.said)
+
+
+def test_an_open_address_without_token_is_refused(bundle, run_command):
+    done = run_command("soundstorm", "serve", bundle, "--port", 0, "--host", "0.0.0.0")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: everyone who reaches 0\.0\.0\.0 could use this voice.*--insecure.*\n", done.stderr
+    )
 
 
 def test_loopback_is_usual(served):
@@ -189,20 +211,131 @@ def test_what_no_process_can_start_with_is_told_in_one_line(bundle, tmp_path, ru
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_ends_with_130(bundle, start, workers):
     with start(bundle, "--workers", workers) as served:
-        until(lambda: _answers(served.url))
         served.process.send_signal(signal.SIGINT)
         assert served.process.wait(30) == 130
 
 
-def test_a_process_that_dies_is_an_error(bundle, start):
+def _workers(served) -> list[int]:
+    path = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+    children = [int(child) for child in path.read_text().split()]
+    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_worker_that_is_killed_is_replaced(bundle, start):
     with start(bundle, "--workers", 2) as served:
-        until(lambda: _answers(served.url))
-        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
-        workers = [
-            int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
-        os.kill(workers[0], signal.SIGKILL)
+        before = _workers(served)
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(_workers(served)) == 2 and before[0] not in _workers(served))
+        until(lambda: counts(served.url)["soundstorm_worker_restarts_total"] == 1)
+        assert len(speak(served.url)) > 44
+        assert "a worker process has ended with exit code -9; another starts in 0.5 s" in "".join(served.said)
+        assert served.stop() == 0
+
+
+def test_the_service_ends_when_its_workers_keep_ending(bundle, start, environment, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import soundstorm_runtime.server.processes as p; p.MOST_FAILURES = 1\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
+    with start(bundle, "--workers", 2, PYTHONPATH=paths) as served:
+        for worker in _workers(served):
+            os.kill(worker, signal.SIGKILL)
         assert served.process.wait(30) == 1
+        until(lambda: any("error: worker processes end by themselves" in line for line in served.said))
+
+
+def test_workers_end_with_their_parent_and_leave_nothing(bundle, start, tmp_path):
+    with start(bundle, "--workers", 2, TMPDIR=str(tmp_path)) as served:
+        workers = _workers(served)
+        assert len(list(tmp_path.glob("soundstorm-*"))) == 1
+        served.process.kill()
+        served.process.wait()
+        until(lambda: not any(map(_is_running, workers)))
+    assert list(tmp_path.glob("soundstorm-*")) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_ends_at_once(slow_bundle, start, workers):
+    with start(slow_bundle, "--workers", workers) as served:
+        speaking = begin(served.url)
+        assert speaking.read(100)
+        served.process.terminate()
+        until(lambda: any("stopping" in line for line in served.said))
+        assert served.process.poll() is None
+        served.process.terminate()
+        served.process.wait(20)
+
+
+def test_it_serves_when_it_says_so(bundle, start):
+    """And not before: a connection is refused while the voice is loaded."""
+    for workers in (1, 2):
+        with start(bundle, "--workers", workers) as served:
+            assert json.loads(get(f"{served.url}/health/ready"))["status"] == "ok"
+
+
+def test_logs_are_objects_with_the_id_of_the_request(bundle, start):
+    with start(bundle, "--log-format", "json") as served:
+        request = urllib.request.Request(f"{served.url}/voices", headers={"X-Request-ID": "mine-1"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.headers["X-Request-ID"] == "mine-1"
+        until(lambda: any("mine-1" in line for line in served.said))
+        (entry,) = [json.loads(line) for line in served.said if "mine-1" in line]
+    assert entry["request_id"] == "mine-1"
+    assert (entry["method"], entry["path"], entry["status"], entry["level"]) == (
+        "GET",
+        "/voices",
+        200,
+        "info",
+    )
+
+
+def test_the_log_level_hides_requests(bundle, start):
+    with start(bundle, "--log-level", "info") as served:
+        get(f"{served.url}/voices")
+        get(f"{served.url}/health")
+        until(lambda: any("GET '/voices' 200" in line for line in served.said))
+        assert not any("/health" in line for line in served.said)
+
+
+def _connect(url: str) -> socket.socket:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_idle_connections_do_not_lock_others_out(bundle, start, environment, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import soundstorm_runtime.server.settings as s; s.MOST_CONNECTIONS = 20\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
+    with start(bundle, PYTHONPATH=paths) as served:
+        speaking = begin(served.url)  # is busy, and so is not closed
+        idle = [_connect(served.url) for _ in range(60)]
+        started = time.monotonic()
+        found = counts(served.url)
+        assert time.monotonic() - started < 5
+        assert found["soundstorm_dropped_connections_total"] >= 40
+        assert idle[0].recv(1) == b""  # the oldest was closed
+        assert len(speaking.read()) > 10_000
+        assert sum("more than 20 connections" in line for line in served.said) == 1
+        for connection in idle:
+            connection.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of descriptors")
+def test_connections_stay_below_the_limit_of_descriptors():
+    script = (
+        "import resource; from soundstorm_runtime.server.connections import connection_limit\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))\n"
+        "assert connection_limit(1000) == 312, connection_limit(1000)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_without_the_extra_the_error_names_it(tmp_path, environment):

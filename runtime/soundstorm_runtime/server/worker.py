@@ -1,0 +1,87 @@
+"""One process that serves: uvicorn around the application, on a socket that it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+from fastapi import FastAPI
+
+from .app import create_app
+from .connections import BACKLOG, protocol
+from .settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def serve_here(settings: Settings, listener: socket.socket, on_ready: Callable[[FastAPI], object]) -> None:
+    """Load the voice, then serve until SIGTERM or Ctrl-C; the speech in progress is finished first.
+
+    A second signal ends at once.
+
+    Args:
+        listener: A bound socket. It listens once the voice is loaded.
+        on_ready: Called when connections are accepted.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it.
+        SoundStormError: As `Voice.load`.
+    """
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=protocol(app.state.connections),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=int(settings.time_limit),
+    )
+    # uvicorn raises the signal again when it has stopped: a requested stop is not a failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        asyncio.run(_serve(uvicorn.Server(config), app, listener, on_ready))
+    finally:
+        app.state.speaker.jobs.close()
+
+
+async def _serve(
+    server: uvicorn.Server, app: FastAPI, listener: socket.socket, on_ready: Callable[[FastAPI], object]
+) -> None:
+    ignores_ctrl_c = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a worker leaves it to its parent
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    interrupted = False
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal interrupted
+        interrupted |= number == signal.SIGINT
+        if server.should_exit:
+            server.force_exit = True
+            app.state.speaker.jobs.close()
+            return
+        left = app.state.speaker.jobs.working + app.state.speaker.jobs.waiting
+        _log.info("stopping; %d texts in progress are finished first, a second signal ends at once", left)
+        app.state.speaker.is_stopping = True
+        server.should_exit = True
+
+    if server.started:
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError):  # Windows: uvicorn's own handlers stay
+            loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)
+            if ignores_ctrl_c:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            else:
+                loop.add_signal_handler(signal.SIGINT, stop, signal.SIGINT)
+        on_ready(app)
+    await serving
+    if interrupted:
+        raise KeyboardInterrupt
