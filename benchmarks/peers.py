@@ -19,11 +19,9 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from soundstorm_edge.data.kokoro_teacher import Kokoro
-from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
+from soundstorm_edge.data.kokoro_teacher import SAMPLE_RATE, Kokoro
 from soundstorm_edge.data.sources.kokoro import SPEAKERS
 from soundstorm_runtime.support.command import run
-from soundstorm_runtime.text.stressed_lexicon import StressedLexicon
 from soundstorm_runtime.voice import Voice
 
 from .bootstrap import central, redraw
@@ -76,14 +74,8 @@ class Result:
 
 def kokoro(speaker: str, threads: int) -> Speaking:
     """The teacher itself, on `threads` threads."""
-    teacher, lexicon = Kokoro(threads), shipped_lexicon("cmu")
-    if not isinstance(lexicon, StressedLexicon):
-        raise TypeError("the lexicon 'cmu' has no stress")
-
-    def speak(text: str) -> tuple[np.ndarray, int]:
-        return teacher.speak(lexicon.spoken(text), SPEAKERS[speaker]).audio, 24_000
-
-    return speak
+    teacher = Kokoro(threads)
+    return lambda text: (teacher.say(text, SPEAKERS[speaker]).audio, SAMPLE_RATE)
 
 
 def piper(threads: int) -> Speaking:

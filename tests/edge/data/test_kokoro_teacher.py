@@ -142,6 +142,7 @@ def test_it_speaks_with_exact_times() -> None:
     high = teacher.speak(_words("hh ah0 l ow1/pau."), Speaker({"jm_kumo": 1}, {"jm_kumo": 1}, 12))
     ratio = np.median(high.f0[high.f0 > 50]) / np.median(low.f0[low.f0 > 50])
     assert ratio == pytest.approx(2, rel=0.05)
+    assert teacher.say("Hello.", SPEAKERS["ada"]).phones == low.phones
     with pytest.raises(CorpusError, match="no style 'nobody'"):
         teacher.speak(_words("hh ay1/pau."), Speaker({"nobody": 1}, {"jm_kumo": 1}))
 
