@@ -48,6 +48,14 @@ def cached(trace: Trace) -> Trace:
     return look_up
 
 
+def fresh(trace: Trace) -> Trace:
+    """Return `trace` without a cache, for models like those that the cache reads from its files.
+
+    A model that was written and read again is equal, but names some values otherwise.
+    """
+    return lambda network, *arguments: ir.from_proto(ir.to_proto(trace(network, *arguments)))
+
+
 def _digest(network: Network) -> str:
     module = network.module
     digest = hashlib.sha256(_environment())

@@ -28,6 +28,7 @@ from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from soundstorm_runtime.decoding.maskgit import decode
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import BundleError
+from tests import trace_cache
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_device_and_training_decode_the_same_codes(tiny_voice: VoiceModels, tiny
 def test_the_same_voice_gives_the_same_bytes(
     tiny_voice: VoiceModels, full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_module, "trace", trace)  # not from the cache
+    monkeypatch.setattr(bundle_module, "trace", trace_cache.fresh(trace))
     monkeypatch.setattr(bundle_module, "compare_speech", lambda *_: None)  # it writes no graph
     checked: list[Path] = []
     monkeypatch.setattr(bundle_module, "read_bundle", lambda path: checked.append(path) or read_bundle(path))

@@ -98,7 +98,8 @@ def test_it_speaks_as_in_pytorch(tmp_path: Path) -> None:
 
 
 def test_every_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [write(tmp_path / "soundstorm.pt", **CONDITION), tmp_path / "soundstream.pt"]
+    rates = {"codec_target_sample_hz": 16_000, "codec_downsample_factor": 8}
+    paths = [write(tmp_path / "soundstorm.pt", **CONDITION, **rates), tmp_path / "soundstream.pt"]
     codec().save(paths[1])
     (tmp_path / "facts.toml").write_text(FACTS)
     load, found = torch.load, []
