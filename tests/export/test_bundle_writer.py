@@ -1,4 +1,4 @@
-"""Exporting a whole voice: every kind of codec and text stage, proven and written whole."""
+"""Exporting a whole voice: every kind of codec and text stage, checked, and written whole or not at all."""
 
 import dataclasses
 import shutil
@@ -53,7 +53,7 @@ def other_bundle(other_voice: VoiceModels, tmp_path_factory: pytest.TempPathFact
     return export_bundle(other_voice, tmp_path_factory.mktemp("other") / "voice")
 
 
-def test_graphs_are_proven(full_bundle: Bundle, other_bundle: Bundle) -> None:
+def test_graphs_agree_with_pytorch(full_bundle: Bundle, other_bundle: Bundle) -> None:
     for bundle in (full_bundle, other_bundle):
         assert bundle.manifest.parity.keys() == bundle.manifest.graphs.keys() >= {"encoder", "units"}
         for facts in bundle.manifest.parity.values():
@@ -72,7 +72,7 @@ def test_prompts_are_in_the_bundle(other_bundle: Bundle) -> None:
     assert len(Voice.load(other_bundle.path, provider="cpu").speak("Hello.", voice="otto", seed=1))
 
 
-def test_variants_are_proven_and_compared(full_bundle: Bundle) -> None:
+def test_variants_agree_with_pytorch_and_fp32(full_bundle: Bundle) -> None:
     variants = full_bundle.manifest.variants
     assert {name: set(facts.graphs) for name, facts in variants.items()} == {
         "int8": {"step"},
@@ -93,9 +93,7 @@ def test_variants_are_proven_and_compared(full_bundle: Bundle) -> None:
         assert facts.speech.word_error_rate is not None
 
 
-def test_the_form_for_cpus_is_proven_and_has_the_weights_of_the_other(
-    full_bundle: Bundle, tmp_path: Path
-) -> None:
+def test_the_form_for_cpus_agrees_and_shares_the_weights(full_bundle: Bundle, tmp_path: Path) -> None:
     cpu = full_bundle.manifest.cpu
     assert cpu is not None
     assert cpu.graphs == {"step": "step.cpu.onnx"}
@@ -129,7 +127,7 @@ def test_no_graph_has_an_operator_that_gpus_run_badly(full_bundle: Bundle, other
             assert {node.op_type for node in model.graph}.isdisjoint(("CumSum", "Pad", "DFT")), name
 
 
-def test_no_graph_tells_where_it_was_made(full_bundle: Bundle) -> None:
+def test_no_graph_holds_paths_of_source_files(full_bundle: Bundle) -> None:
     for name in full_bundle.manifest.files:
         assert b".py" not in (full_bundle.path / name).read_bytes(), name
 

@@ -1,4 +1,4 @@
-"""Forms for CPUs: which operators they are made of, how near they stay, and that padding is not heard."""
+"""Forms for CPUs: their operators, how closely they agree, and that padding changes nothing."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The forms of 16 bits: half precision inside, float32 at both ends and where sums and the like need it."""
+"""The forms of 16 bits: half precision inside, float32 at the ends and where range or sums need it."""
 
 import ml_dtypes
 import numpy as np

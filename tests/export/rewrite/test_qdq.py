@@ -1,4 +1,4 @@
-"""8 bits for TensorRT: what is quantised, how, and that it is near."""
+"""8 bits for TensorRT: what is quantised, how, and how closely it agrees."""
 
 import numpy as np
 import onnx

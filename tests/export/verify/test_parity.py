@@ -1,4 +1,4 @@
-"""The proof itself: it must catch what is wrong."""
+"""The parity check: a wrong graph must not pass."""
 
 import copy
 from pathlib import Path

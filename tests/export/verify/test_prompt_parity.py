@@ -35,7 +35,7 @@ from soundstorm_export.verify.prompt_parity import LEAST_EQUAL, compare_prompt_e
 from soundstorm_export.voice_parts import Parts
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle.manifest import AudioSchema, SemanticSchema
-from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
@@ -66,8 +66,8 @@ def hubert(folder: Path) -> HubertUnits:
     return HubertUnits(HubertUnitsConfig(str(folder), layer=1, width=16, vocabulary=12))
 
 
-def proven(parts: Parts, name: str, path: Path) -> ir.Model:
-    """Export one graph, and hold it against PyTorch; gives what was written."""
+def traced_and_checked(parts: Parts, name: str, path: Path) -> ir.Model:
+    """Trace one graph, compare it with PyTorch, and return it."""
     units = parts.units
     semantic = SemanticSchema(12, 50, units.config.kind)
     network = prompt_encoder_networks(parts, SPECTRAL, semantic, print)[name]
@@ -85,7 +85,7 @@ def test_units_become_a_graph(kind: str, tiny_voice: VoiceModels, tmp_path: Path
     config = PhoneticUnitsConfig(vocabulary=12, mels=20, dim=16, depth=1, width=8)
     units = scattered(hubert(tmp_path / "hubert") if kind == "hubert" else PhoneticUnits(config))
     parts = dataclasses.replace(Parts.of(tiny_voice), units=units)
-    model = proven(parts, "units", tmp_path / "units.onnx")
+    model = traced_and_checked(parts, "units", tmp_path / "units.onnx")
     check_operators("units", model)
 
 
@@ -104,11 +104,11 @@ def test_every_soundstream_becomes_a_graph(quantizer: dict, tiny_voice: VoiceMod
     codec = scattered(SoundStream(**{**STREAM, **quantizer}))
     before = {name: tensor.clone() for name, tensor in codec.state_dict().items()}
     parts = dataclasses.replace(Parts.of(tiny_voice), codec=codec)
-    proven(parts, "encoder", tmp_path / "encoder.onnx")
+    traced_and_checked(parts, "encoder", tmp_path / "encoder.onnx")
     assert all(torch.equal(tensor, before[name]) for name, tensor in codec.state_dict().items())
 
 
-def test_the_bundle_hears(tiny_voice: VoiceModels, tiny_bundle: Path) -> None:
+def test_the_bundle_encodes_prompts(tiny_voice: VoiceModels, tiny_bundle: Path) -> None:
     manifest = read_bundle(tiny_bundle).manifest
     assert list(manifest.prompt_graphs()) == ["encoder", "units"]
     assert manifest.semantic.units == "spectral"
@@ -128,7 +128,7 @@ def test_no_graph_has_a_fourier_transform(tiny_bundle: Path) -> None:
         check_operators(name, model)
 
 
-def test_variants_leave_hearing_alone(full_bundle) -> None:
+def test_variants_leave_the_prompt_encoder_alone(full_bundle: Bundle) -> None:
     for facts in full_bundle.manifest.variants.values():
         assert facts.graphs.keys().isdisjoint(("encoder", "units"))
 
@@ -154,7 +154,7 @@ def test_other_speech_gives_the_tokens_of_pytorch(tiny_voice: VoiceModels, tmp_p
     )
 
 
-def test_units_that_are_not_at_hand_are_told_and_left_out(tiny_voice: VoiceModels, tmp_path: Path) -> None:
+def test_units_that_are_absent_are_reported_and_left_out(tiny_voice: VoiceModels, tmp_path: Path) -> None:
     absent = HubertUnits(HubertUnitsConfig("nowhere", layer=1, width=16, vocabulary=12))
     told: list[str] = []
     bundle = export_bundle(
@@ -180,7 +180,7 @@ def test_speech_of_any_length_is_compared(seconds: float, tiny_voice: VoiceModel
     assert measured.equal_codes >= LEAST_EQUAL
 
 
-def test_a_graph_that_hears_otherwise_is_refused(
+def test_a_graph_that_differs_is_refused(
     tiny_voice: VoiceModels, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "voice"

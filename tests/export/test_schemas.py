@@ -1,4 +1,4 @@
-"""What a bundle says of how its codec is decoded in pieces is what the network does."""
+"""What a manifest says about decoding in pieces is true of the network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec, SpectralCodecCon
 from soundstorm_export.schemas import receptive_field
 
 
-def test_the_reach_of_the_spectral_decoder_is_exact():
+def test_the_receptive_field_of_the_spectral_decoder_is_exact():
     torch.manual_seed(0)
     config = SpectralCodecConfig(
         dim=16, encoder_blocks=1, decoder_blocks=2, latent_dim=8, levels=2, codebook_size=16, mels=20
