@@ -6,6 +6,7 @@ commands are only parsed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -28,6 +29,7 @@ import soundstorm_runtime.cli
 from soundstorm_edge.checkpoint import save_voice
 from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_export.third_party import read_config
+from soundstorm_runtime.bundle.manifest import Manifest
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
@@ -227,6 +229,13 @@ def test_the_architecture_has_the_rooms_and_their_arrows():
     shown = [(room, re.findall(r"`(\w+)`", arrows)) for room, arrows in rooms]
     tables = [(room, table.split()) for package in ROOMS.values() for room, table in package.items()]
     assert shown == [(room, [name for name in names if name != "errors"]) for room, names in tables]
+
+
+def test_the_bundle_format_has_every_key_of_the_manifest():
+    text = TEXTS[ROOT / "docs" / "bundle-format.md"]
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)
+    keys = {key for row in rows for key in re.findall(r"\w+", row)}
+    assert keys >= {field.name for field in dataclasses.fields(Manifest)}
 
 
 def test_every_training_stage_is_shown():
