@@ -112,6 +112,22 @@ def test_without_an_engine_the_error_names_the_extra(without_engine):
     assert "pip install 'soundstorm-edge[cpu]'" in line
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "extra"),
+    [("soundstorm-train", ["--help"], "train"), ("soundstorm-export", ["voice.pt"], "export")],
+)
+def test_without_pytorch_the_error_names_the_extra(bare, command, arguments, extra, tmp_path):
+    done = run(bare.with_name(command), *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: a package is missing or broken (")
+    assert line.endswith(f"pip install 'soundstorm-edge[{extra}]'")
+
+
+def test_the_export_shows_its_help_without_pytorch(bare):
+    assert "Usage:" in run(bare.with_name("soundstorm-export"), "--help").stdout
+
+
 def test_every_module_of_the_runtime_imports_without_pytorch(lean, tmp_path):
     done = run(lean, "-c", EVERY_MODULE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

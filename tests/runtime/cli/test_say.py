@@ -191,6 +191,20 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(call, voice
     fails(call("say", voice, "Yes.", "-o", tmp_path / "folder.wav"), "it is a folder")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["Yes.", "-o", "x.mp3"], "expected a name that ends in .wav or .flac"),
+        (["", "-o", "x.wav"], "text is empty; give some words to speak"),
+        (["Yes.", "-o", "none/x.wav"], "No such file or directory"),
+    ],
+)
+def test_errors_that_need_no_engine_are_reported_before_one_is_loaded(call, voice, arguments, message):
+    found = call("say", voice, *arguments)
+    fails(found, message)
+    assert "engine:" not in found.stderr
+
+
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     output = tmp_path / "out.wav"
     output.write_bytes(b"before")
