@@ -93,6 +93,8 @@ def test_the_wheel_holds_what_is_not_python(wheel):
     }
     assert "soundstorm_edge/training/recipes/flite-rms.toml" in recipes
     assert others == recipes | {
+        "soundstorm_edge/data/lexicon-cmu-LICENSE.txt",
+        "soundstorm_edge/data/lexicon-cmu.txt.gz",
         "soundstorm_edge/data/lexicon.txt.gz",
         "soundstorm_edge/py.typed",
         "soundstorm_export/py.typed",
