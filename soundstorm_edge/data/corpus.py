@@ -22,12 +22,14 @@ import soundfile
 import soxr
 
 from soundstorm_runtime.support.atomic import write_file
+from soundstorm_runtime.text.lexicon import Lexicon
 
 from ..errors import CorpusError
 from ..support.config import to_dict
 from ..support.progress import progress_bar
 from .corpus_config import CorpusConfig
 from .recording import Recording
+from .shipped_lexicon import LexiconName, shipped_lexicon
 from .sources import recordings
 from .utterances import LISTING, Utterance, Utterances, find_listings
 
@@ -89,8 +91,13 @@ class Corpus:
         return audio
 
 
-def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
+def make_corpus(config: CorpusConfig, folder: Path, lexicon: LexiconName = "flite") -> Corpus:
     """Make the corpus in `folder`, or complete it: an interrupted run resumes where it stopped.
+
+    Args:
+        config: its settings.
+        folder: of the corpus.
+        lexicon: whose phones are aligned with recordings that come without, where `config.times` asks for it.
 
     Raises:
         CorpusError: the folder holds a corpus of other settings, or a recording cannot be used.
@@ -113,20 +120,19 @@ def make_corpus(config: CorpusConfig, folder: Path) -> Corpus:
         made = pool.map(lambda recording: _make_utterance(recording, config, folder), missing)
         for utterance in progress_bar(made, total=len(missing), desc="corpus", unit="utterance"):
             rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
-    _add_times(config, folder, partial)
+    _add_times(config, folder, partial, shipped_lexicon(lexicon))
     partial.rename(listing)
     return Corpus(folder)
 
 
-def _add_times(config: CorpusConfig, folder: Path, partial: Path) -> None:
+def _add_times(config: CorpusConfig, folder: Path, partial: Path, lexicon: Lexicon) -> None:
     """Replace the phones and end times in the listing as `config.times` says."""
     if not config.times:
         return
     from .forced_alignment import align
-    from .shipped_lexicon import shipped_lexicon
     from .textgrid import read_times
 
-    utterances, lexicon = list(Utterances(folder, [partial])), shipped_lexicon()
+    utterances = list(Utterances(folder, [partial]))
     if config.times == "align":
 
         def load(utterance: Utterance) -> np.ndarray:

@@ -50,7 +50,7 @@ def align(
     """
     named = [u if u.phones else replace(u, phones=tuple(lexicon.phones(u.text))) for u in utterances]
     front_end = FrontEnd(sample_rate)
-    models = PhoneModels(sorted({phone for u in named for phone in u.phones}))
+    models = PhoneModels(sorted({_as_modelled(phone) for u in named for phone in u.phones}))
     learnt = [
         (u, front_end(load(u))) for u in progress_bar(named[:fit_on], desc="features", unit="utterance")
     ]
@@ -104,7 +104,7 @@ class PhoneModels:
 
     def path(self, utterance: Utterance, frames: np.ndarray) -> np.ndarray:
         """Find the likeliest path: the place among all states of its phones, int64 `[frames]`."""
-        pauses = np.array([phone == PAUSE for phone in utterance.phones])
+        pauses = np.array([phone.startswith(PAUSE) for phone in utterance.phones])
         needed = STATES * int((~pauses).sum())
         if len(frames) < needed:
             raise CorpusError(
@@ -114,7 +114,7 @@ class PhoneModels:
         return likeliest_path(self._log_likelihoods(utterance.phones, frames), pauses)
 
     def _states(self, phones: Sequence[str]) -> np.ndarray:
-        first = np.array([self._first[phone] for phone in phones])
+        first = np.array([self._first[_as_modelled(phone)] for phone in phones])
         return (first[:, None] + np.arange(STATES)).ravel()
 
     def _log_likelihoods(self, phones: Sequence[str], frames: np.ndarray) -> np.ndarray:
@@ -155,6 +155,11 @@ def likeliest_path(scores: np.ndarray, pauses: np.ndarray) -> np.ndarray:
     for frame in range(count - 1, 0, -1):
         path[frame - 1] = path[frame] - came[frame, path[frame]]
     return path
+
+
+def _as_modelled(phone: str) -> str:
+    """Give the phone whose model a phone shares: all pauses sound alike."""
+    return PAUSE if phone.startswith(PAUSE) else phone
 
 
 def _even_path(frames: int, phones: int) -> np.ndarray:

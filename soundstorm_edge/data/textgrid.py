@@ -24,9 +24,9 @@ _ARPABET = re.compile(r"([A-Z]+)([0-2]?)")
 def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collection[str]) -> list[Utterance]:
     """Give utterances the phones and times of `<id>.TextGrid`, at any depth below `folder`.
 
-    Phones are those of `symbols`, or ARPAbet, which becomes them: `AH0` is `ax`, `IY1` is `iy`. Where the
-    tier `phones` has no interval, or an empty one, nobody speaks. Every utterance begins and ends with a
-    pause, which may last no time.
+    Phones are those of `symbols`, or ARPAbet, which becomes them: `AH0` is `ah0` or `ax`, `IY1` `iy1` or
+    `iy`. Where the tier `phones` has no interval, or an empty one, nobody speaks. Every utterance begins and
+    ends with a pause, which may last no time.
 
     Raises `CorpusError` where an utterance has no file, and for a file that cannot be read or has a phone
     that is not known.
@@ -46,7 +46,7 @@ def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collectio
 def _with_times(utterance: Utterance, path: Path, symbols: Collection[str]) -> Utterance:
     phones, ends = [PAUSE], [0.0]
     for label, end in _intervals(path):
-        phone = _phone(label)
+        phone = _phone(label, symbols)
         if phone not in symbols:
             raise CorpusError(
                 f"{path} has the phone {label!r} at {end:.2f} s, expected ARPAbet or one of "
@@ -64,8 +64,8 @@ def _with_times(utterance: Utterance, path: Path, symbols: Collection[str]) -> U
         )
     if phones[-1] == PAUSE:
         ends.pop()
-    else:
-        phones.append(PAUSE)
+        phones.pop()
+    phones.append(_final_pause(utterance.text, symbols))
     return replace(utterance, phones=tuple(phones), ends=(*ends, utterance.seconds))
 
 
@@ -84,10 +84,18 @@ def _intervals(path: Path) -> Iterator[tuple[str, float]]:
         yield interval.label, interval.end
 
 
-def _phone(label: str) -> str:
+def _phone(label: str, symbols: Collection[str]) -> str:
     if label.strip().lower() in SILENCES:
         return PAUSE
     arpabet = _ARPABET.fullmatch(label)
     if arpabet is None:
         return label
+    if (stressed := label.lower()) in symbols:
+        return stressed
     return "ax" if label == "AH0" else arpabet[1].lower()
+
+
+def _final_pause(text: str, symbols: Collection[str]) -> str:
+    """Give the pause after a sentence: where the phones tell questions from statements, as its mark says."""
+    mark = text.rstrip("\"')]} ")[-1:]
+    return next((pause for pause in (PAUSE + mark, f"{PAUSE}.") if pause in symbols), PAUSE)

@@ -65,7 +65,7 @@ class TrainingRun:
 
     def make_corpus(self) -> Corpus:
         """Make the corpus, or complete it."""
-        return make_corpus(self.recipe.corpus, self.folder / "corpus")
+        return make_corpus(self.recipe.corpus, self.folder / "corpus", self.recipe.lexicon)
 
     def train_codec(self) -> None:
         """Train the codec on the corpus."""

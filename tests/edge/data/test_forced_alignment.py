@@ -51,8 +51,9 @@ def test_borders_come_out_where_flite_has_them(spoken, lexicon) -> None:
 
 
 @pytest.mark.flite
-def test_phones_come_from_the_text_where_there_are_none(spoken, lexicon) -> None:
-    truth, audio = spoken
+@pytest.mark.parametrize("name", ["flite", "cmu"])
+def test_phones_come_from_the_text_where_there_are_none(spoken, name) -> None:
+    (truth, audio), lexicon = spoken, shipped_lexicon(name)
     blank = [replace(utterance, phones=(), ends=()) for utterance in truth[:3]]
     for utterance in align(blank, lambda u: audio[u.id], RATE, lexicon, rounds=1):
         assert list(utterance.phones) == lexicon.phones(utterance.text)

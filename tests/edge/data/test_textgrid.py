@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_arpabet_becomes_the_phones_of_the_voice(tmp_path: Path) -> None:
     assert timed.phones == ("pau", "ax", "b", "aw", "t", "pau")
     assert timed.ends == (0.3, 0.4, 0.5, 0.8, 1.0, 1.0), "it ends with a pause, if one of no time"
     assert timed.text == "About."
+
+
+@pytest.mark.parametrize(("text", "pause"), [("About.", "pau."), ('"About?"', "pau?"), ("About", "pau.")])
+def test_stress_stays_where_the_voice_has_it(tmp_path: Path, text: str, pause: str) -> None:
+    write(tmp_path / "a-1.TextGrid", ABOUT)
+    symbols = ("ah0", "ah1", "b", "aw1", "t", "pau", "pau.", "pau?", "pau!")
+    (timed,) = read_times(tmp_path, [replace(utterance(), text=text)], symbols)
+    assert timed.phones == ("pau", "ah0", "b", "aw1", "t", pause)
 
 
 def test_silences_are_one_pause_and_the_last_one_ends_with_the_audio(tmp_path: Path) -> None:
