@@ -17,8 +17,9 @@ from typing import ClassVar
 from ..errors import BundleError, TextError
 from ..support.atomic import write_file
 from .letter_to_sound import LETTERS, LetterToSound
+from .markup import MarkedText
 from .sentences import OnDropped, log_dropped, split_sentences
-from .user_lexicon import OwnWords
+from .user_lexicon import OwnWords, as_symbol
 from .words import Sentence, Word
 
 PAUSE = "pau"
@@ -113,7 +114,7 @@ class Lexicon:
         """Return whether the lexicon has a word (lower case) of its own, beside what the rules read."""
         return word in self.words
 
-    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Read a text: its sentences and their words, with the user's words in the places of theirs.
 
         Args:
@@ -124,7 +125,23 @@ class Lexicon:
             TextError: Nothing in it is speakable.
         """
         rewrite = self._own.put if self._own else None
-        return split_sentences(text, self.is_known, rewrite=rewrite, on_dropped=on_dropped)
+        found = split_sentences(text, self.is_known, rewrite=rewrite, on_dropped=on_dropped)
+        return [self._with_symbols(sentence) for sentence in found]
+
+    def _with_symbols(self, sentence: Sentence) -> Sentence:
+        """Write phones of markup as the lexicon does. Raises `TextError` for one that it does not have."""
+        if not any(word.phones for word in sentence.words):
+            return sentence
+        words = []
+        for word in sentence.words:
+            phones = [as_symbol(phone, self.symbols) for phone in (word.phones or "").split()]
+            if unknown := [phone for phone in phones if phone not in self.symbols]:
+                raise TextError(
+                    f"text has the phone {unknown[0]!r} in [[{word.phones}]], "
+                    f"expected some of: {' '.join(self.symbols)}"
+                )
+            words.append(word._replace(phones=" ".join(phones)) if phones else word)
+        return Sentence(sentence, words, sentence.silence, sentence.style)
 
     def phones(self, text: str) -> list[str]:
         """Return the phones of a text, with `pau` at its start, a pause at each break, and one at its end.

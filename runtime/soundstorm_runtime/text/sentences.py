@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import TextError
+from .markup import PRIVATE, MarkedText, read_inline
 from .normalisation.classes.capitals import STARTERS
 from .normalisation.cleaning import clean
 from .normalisation.layout import lay_out
 from .normalisation.source_text import SourceText
 from .normalisation.tokens import IsKnown, Token, tokenise
-from .words import PAUSES, Sentence, Word
+from .words import PAUSES, Sentence, Style, Word
 
 MAX_CHARACTERS = 200_000
 SENTENCE_CHARACTERS = 250  # spelled out; some 15 to 20 seconds of speech
@@ -45,7 +46,7 @@ def refuse_dropped(characters: str) -> None:
 
 
 def split_sentences(
-    text: str,
+    text: str | MarkedText,
     is_known: IsKnown | None = None,
     *,
     rewrite: Rewrite | None = None,
@@ -54,7 +55,7 @@ def split_sentences(
     """Split `text` into sentences, each of at most some `SENTENCE_CHARACTERS` when spelled out.
 
     Args:
-        text: At most `MAX_CHARACTERS`.
+        text: At most `MAX_CHARACTERS`, with the instructions of `markup`; or what SSML was read to.
         is_known: Whether the voice's dictionary has a word; tells emphasis in capitals from acronyms.
         rewrite: Edits the cleaned text before it is classified.
         on_dropped: Called once with the characters that have no reading, if there are any.
@@ -62,12 +63,15 @@ def split_sentences(
     Raises:
         TextError: The text is empty, too long, or has nothing to speak.
     """
-    check_length(text)
-    if not text.strip():
+    if isinstance(text, str):
+        check_length(text)
+        text = read_inline(text)
+    written = text.source.text.strip()
+    if not written:
         raise TextError("text is empty; give some words to speak")
     sentences = list(_read(text, is_known, rewrite, on_dropped))
     if not sentences:
-        raise TextError(f"text {text.strip()[:40]!r} has no speakable character; give letters or digits")
+        raise TextError(f"text {written[:40]!r} has no speakable character; give letters or digits")
     return sentences
 
 
@@ -85,7 +89,8 @@ def normalise(text: str, is_known: IsKnown | None = None) -> str:
     `Dr. Smith paid $3.50 (twice).` -> `doctor smith paid three dollars fifty cents twice.`
     Returns an empty string where nothing is speakable.
     """
-    return " ".join(sentence.spelled for sentence in _read(text, is_known, None, lambda dropped: None))
+    sentences = _read(read_inline(text), is_known, None, lambda dropped: None)
+    return " ".join(sentence.spelled for sentence in sentences)
 
 
 def sentences_as_written(text: str) -> list[Sentence]:
@@ -105,22 +110,41 @@ def sentences_as_written(text: str) -> list[Sentence]:
 
 
 def _read(
-    text: str, is_known: IsKnown | None, rewrite: Rewrite | None, on_dropped: OnDropped
+    marked: MarkedText, is_known: IsKnown | None, rewrite: Rewrite | None, on_dropped: OnDropped
 ) -> Iterator[Sentence]:
-    source, dropped = clean(text)
+    source, dropped = clean(marked.source)
     if dropped:
         on_dropped(dropped)
     source = lay_out(source)
     if rewrite is not None:
         source = rewrite(source)
+    style, silence = Style(), None
     tokens: list[Token] = []
     start = 0
+
+    def sentences_until(end: int) -> Iterator[Sentence]:
+        nonlocal silence, tokens
+        for sentence in _sentences(source, tokens, start, end):
+            written = PRIVATE.sub(lambda match: marked.instruction(match[0]).words, sentence)
+            yield Sentence(written, sentence.words, silence, style)
+            silence = None
+        tokens = []
+
     for token in tokenise(source.text, is_known):
+        instruction = marked.instruction(token.instruction) if token.instruction else None
+        if instruction and not instruction.words:
+            yield from sentences_until(token.start)
+            start, style = token.end, instruction.style or style
+            if instruction.silence is not None:
+                silence = (silence or 0.0) + instruction.silence
+            continue
+        if instruction:
+            token = replace(token, words=instruction.words, phones=instruction.phones)
         tokens.append(token)
         if _ends_sentence(source.text, token):
-            yield from _sentences(source, tokens, start, token.end)
-            tokens, start = [], token.end
-    yield from _sentences(source, tokens, start, len(source.text))
+            yield from sentences_until(token.end)
+            start = token.end
+    yield from sentences_until(len(source.text))
 
 
 def _ends_sentence(text: str, token: Token) -> bool:
@@ -169,7 +193,7 @@ def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
         for item in token.words.split():
             text = item.rstrip(PAUSES)
             if text:
-                word = Word(text, *span, item[len(text) :][:1])
+                word = Word(text, *span, item[len(text) :][:1], token.phones)
                 fits = groups and groups[-1].end == token.end and groups[-1].length < SENTENCE_CHARACTERS - 20
                 if fits:
                     groups[-1].words.append(word)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import BundleError, EngineError, TextError
 from .lexicon import Lexicon
+from .markup import MarkedText
 from .sentences import OnDropped, check_length, log_dropped, sentences_as_written
 from .words import Sentence
 
@@ -40,7 +41,7 @@ class Spelling(ABC):
     longest_unit: float
 
     @abstractmethod
-    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Split a text into sentences; characters that are not spoken go to `on_dropped`, once.
 
         Raises `TextError` for a text that cannot be spoken.
@@ -69,7 +70,7 @@ class Phones(Spelling):
         self._ids = {symbol: place for place, symbol in enumerate(symbols)}
         self._name = name
 
-    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Split a text, and read it as English."""
         return self._lexicon.sentences(text, on_dropped)
 
@@ -120,8 +121,10 @@ class Tokens(Spelling):
                 "export it again with soundstorm-export"
             )
 
-    def sentences(self, text: str, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Split a text and leave it as it is written, in any language."""
+        if isinstance(text, MarkedText):
+            raise TextError("this voice reads letters and no phones, and takes no SSML; give it plain text")
         check_length(text)
         parts = sentences_as_written(text)
         if not parts:

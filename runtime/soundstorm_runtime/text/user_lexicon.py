@@ -114,7 +114,7 @@ def _line(text: str, word: str) -> int:
 
 def _written(entry: _Entry) -> str:
     """Give the word as a cleaned text has it."""
-    word = " ".join(clean(entry.word)[0].text.split())
+    word = " ".join(clean(SourceText(entry.word))[0].text.split())
     if not any(c.isalnum() for c in word):
         raise OptionError(f"{entry.where} has no letter or digit that is read; write it as in the text")
     return word
@@ -132,7 +132,7 @@ def _phones(entry: _Entry, spoken: Callable[[str], list[str]], symbols: Collecti
             return spoken(sound)[1:-1]
         except TextError as error:
             raise OptionError(f"{entry.where} is respelled {sound!r}, but {error}") from error
-    phones = [_as_symbol(phone.lower(), symbols) for phone in sound.strip("/").split()]
+    phones = [as_symbol(phone.lower(), symbols) for phone in sound.strip("/").split()]
     if unknown := [phone for phone in phones if phone not in symbols]:
         raise OptionError(
             f"{entry.where} has the phone {unknown[0]!r}, expected some of: {' '.join(sorted(symbols))}"
@@ -140,7 +140,7 @@ def _phones(entry: _Entry, spoken: Callable[[str], list[str]], symbols: Collecti
     return phones
 
 
-def _as_symbol(phone: str, symbols: Collection[str]) -> str:
+def as_symbol(phone: str, symbols: Collection[str]) -> str:
     """Give a phone as the voice writes it: without stress, or with it; a vowel without one is stressed."""
     plain = phone.rstrip(string.digits)
     return next((written for written in (phone, plain, f"{plain}1") if written in symbols), phone)

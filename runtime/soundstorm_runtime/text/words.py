@@ -10,6 +10,7 @@ dollars) all have the span of "$100", so word times can be shown on the text tha
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 PAUSES = ",;:.?!"
@@ -33,25 +34,45 @@ class Word(NamedTuple):
     phones: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How markup asks for a stretch to be spoken, relative to the options of the synthesis.
+
+    Args:
+        speed: Factor of the speech rate.
+        volume: Factor of the amplitude; 0 is silent.
+        voice: A named voice; None for that of the options.
+    """
+
+    speed: float = 1.0
+    volume: float = 1.0
+    voice: str | None = None
+
+
 class Sentence(str):
     """A sentence as it was written, with the words that are spoken.
 
     Args:
         text: The sentence with single spaces.
         words: Its words, in order.
-        silence: Seconds of silence after it that the text asks for; None for the usual pause.
+        silence: Seconds of silence before it that the text asks for; None for the usual pause.
+        style: How markup asks for it to be spoken.
     """
 
-    __slots__ = ("silence", "words")
+    __slots__ = ("silence", "style", "words")
 
     words: tuple[Word, ...]
     silence: float | None
+    style: Style
 
-    def __new__(cls, text: str, words: Iterable[Word], silence: float | None = None) -> Sentence:
+    def __new__(
+        cls, text: str, words: Iterable[Word], silence: float | None = None, style: Style = Style()
+    ) -> Sentence:
         """Make a string that carries its words."""
         self = super().__new__(cls, text)
         self.words = tuple(words)
         self.silence = silence
+        self.style = style
         return self
 
     @property
@@ -75,4 +96,4 @@ class Sentence(str):
             Word(word.text, word.start + places, word.end + places, word.pause, word.phones)
             for word in self.words
         )
-        return Sentence(self, words, self.silence)
+        return Sentence(self, words, self.silence, self.style)

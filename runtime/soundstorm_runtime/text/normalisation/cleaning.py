@@ -30,30 +30,34 @@ _FOLD = {
     "✓": " check mark ", "✔": " check mark ", "✅": " check mark ", "❤": " red heart ", "★": " star ",
     "☆": " star ", "⭐": " star ", "✗": " cross mark ", "✘": " cross mark ", "❌": " cross mark ",
 }  # fmt: skip
-_READ = frozenset(map(chr, range(0x20, 0x7F))) | {"\n", "•"} | frozenset(NAMES)
+INSTRUCTIONS = "\ue000-\uf8ff"
+"""Characters of private use: in a text with markup, each stands for one instruction (`markup.py`)."""
+
+_READ = frozenset(map(chr, [*range(0x20, 0x7F), *range(0xE000, 0xF900)])) | {"\n", "•"} | frozenset(NAMES)
 _ASIDE = re.compile(r"(?<=[A-Za-z])`(?=[A-Za-z])")  # an apostrophe of some keyboards
 _CHARACTER_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#39|#x27|mdash|ndash|hellip);")
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&nbsp;": " ", "&mdash;": " -- ",
              "&ndash;": "-", "&hellip;": "... "}  # fmt: skip
 
 
-def clean(text: str) -> tuple[SourceText, str]:
+def clean(source: SourceText) -> tuple[SourceText, str]:
     """Fold a text to what is read.
 
     Returns:
         The text of ASCII, line breaks and the signs of `symbol.NAMES`; and the characters that have no
         reading and were left out, each once, in order.
     """
-    source, dropped = SourceText(text), ""
-    if not text.isascii() or not text.isprintable():
-        source, dropped = _folded(text)
+    dropped = ""
+    if not source.text.isascii() or not source.text.isprintable():
+        source, dropped = _folded(source)
     source = source.sub(_ASIDE, "'")
     if "&" in source.text:
         source = source.sub(_CHARACTER_ENTITY, lambda match: _ENTITIES.get(match[0], "'"))
     return source, dropped
 
 
-def _folded(text: str) -> tuple[SourceText, str]:
+def _folded(source: SourceText) -> tuple[SourceText, str]:
+    text = source.text
     edits: list[Edit] = []
     dropped: dict[str, None] = {}
     for place, character in enumerate(text):
@@ -70,7 +74,7 @@ def _folded(text: str) -> tuple[SourceText, str]:
         elif new == " -- " and text[place - 1 : place].isdigit() and text[place + 1 : place + 2].isdigit():
             new = "-"  # 1914–1918
         edits.append((place, place + 1, new))
-    return SourceText(text).edit(edits), "".join(dropped)
+    return source.edit(edits), "".join(dropped)
 
 
 @lru_cache(maxsize=4096)
@@ -80,6 +84,8 @@ def _reading(character: str) -> str | None:
         return character
     if character in _FOLD:
         return _FOLD[character]
+    if character == "\ufffd":  # in place of a character that could not be decoded
+        return None
     category = unicodedata.category(character)
     if category in ("Mn", "Mc", "Me", "Cf", "Cc", "Sk", "Cs", "Co", "Cn"):
         return _unseen(character, category)

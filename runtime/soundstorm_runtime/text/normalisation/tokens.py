@@ -26,6 +26,7 @@ from .classes import (
     symbols,
     telephone,
 )
+from .cleaning import INSTRUCTIONS
 from .token_class import TokenClass, spell
 
 IsKnown = Callable[[str], bool]
@@ -71,6 +72,8 @@ class Token:
         mark: The punctuation mark that it is or ends in, `,` for a dash or what closes; `\\n` for a
         line's end.
         ends_sentence: Whether a sentence may end in a full stop that belongs to the token.
+        instruction: The character that stands for an instruction of markup.
+        phones: Phones to speak in place of those of the words.
     """
 
     start: int
@@ -78,6 +81,8 @@ class Token:
     words: str
     mark: str = ""
     ends_sentence: bool = False
+    instruction: str = ""
+    phones: str | None = None
 
 
 def _branch(name: str, pattern: str) -> str:
@@ -88,7 +93,7 @@ def _compile() -> re.Pattern[str]:
     names = "|".join(_branch(f"c{place}", c.pattern) for place, c in enumerate(_CLASSES))
     signs = "|".join(_branch(f"s{place}", c.pattern) for place, c in enumerate(_SIGN_CLASSES))
     return re.compile(
-        rf"(?P<plain>{_PLAIN})|(?<![\w])(?:{names})|(?P<word>{_WORD})|(?P<break>\n)|{signs}"
+        rf"(?P<plain>{_PLAIN})|(?P<instruction>[{INSTRUCTIONS}])|(?<![\w])(?:{names})|(?P<word>{_WORD})|(?P<break>\n)|{signs}"
         rf"|(?P<dash>{_DASH})|(?P<mark>{_MARK})|(?P<digits>\d{{1,60}})"
     )
 
@@ -117,6 +122,8 @@ def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
             mark = _mark(match)
             if mark:
                 yield Token(*match.span(), "", mark)
+        elif kind == "instruction":
+            yield Token(*match.span(), "", instruction=match[0])
         elif kind == "break":
             yield Token(*match.span(), "", "\n")
         elif kind == "dash":

@@ -6,6 +6,7 @@ import pytest
 
 from soundstorm_runtime.errors import TextError
 from soundstorm_runtime.text.normalisation.cleaning import clean
+from soundstorm_runtime.text.normalisation.source_text import SourceText
 from soundstorm_runtime.text.sentences import normalise, refuse_dropped, split_sentences
 
 
@@ -45,4 +46,4 @@ def test_what_is_left_out_can_be_refused() -> None:
 
 
 def test_nothing_is_reported_that_is_silent_or_spoken() -> None:
-    assert clean("“Quotes” — dashes… ½ × 3 ≠ π, naïve 😀 é ™ £5\u200b")[1] == ""
+    assert clean(SourceText("“Quotes” — dashes… ½ × 3 ≠ π, naïve 😀 é ™ £5\u200b"))[1] == ""
