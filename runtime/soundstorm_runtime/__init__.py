@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from .decoding.maskgit import DecodeOptions
     from .errors import SoundStormError
     from .synthesis.options import SynthesisOptions
+    from .text.ssml import read_ssml
     from .voice import Voice
 
     __version__: str
 
-__all__ = ["DecodeOptions", "SoundStormError", "SynthesisOptions", "Voice", "__version__"]
+__all__ = ["DecodeOptions", "SoundStormError", "SynthesisOptions", "Voice", "__version__", "read_ssml"]
 
 _HOMES = {
     "Voice": "voice",
     "SynthesisOptions": "synthesis.options",
     "DecodeOptions": "decoding.maskgit",
     "SoundStormError": "errors",
+    "read_ssml": "text.ssml",
 }
 
 

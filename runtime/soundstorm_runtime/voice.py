@@ -35,6 +35,8 @@ from .synthesis.stream import Stream, chunks, chunks_in_thread
 from .synthesis.whole_sentences import WholeSentences, checked_tokens, synthesise
 from .synthesis.word_times import TimedAudio, joined
 from .text.incremental import sentences_of, sentences_to_come
+from .text.markup import MarkedText
+from .text.sentences import OnDropped, log_dropped
 from .text.user_lexicon import Pronunciations
 from .text.words import Sentence
 
@@ -119,24 +121,29 @@ class Voice:
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
         return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
 
-    def sentences(self, text: str) -> list[Sentence]:
+    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Split a text into the sentences that are spoken one after the other.
+
+        Args:
+            text: The text, or what `read_ssml` returned.
+            on_dropped: Called once with the characters that are left out because they cannot be spoken, if
+                there are any: `text.sentences.refuse_dropped` raises. By default, a warning names them.
 
         Raises:
             TextError: The text is empty, too long, or has nothing that can be spoken.
         """
-        return list(self._reader.sentences(text))
+        return list(self._reader.sentences(text, on_dropped))
 
     def speak(
         self,
-        text: str,
+        text: str | MarkedText,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> np.ndarray:
         """Speak a text of any number of sentences.
 
         Args:
-            text: The text.
+            text: The text, or what `read_ssml` returned.
             options: How it is spoken.
             **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
 
@@ -151,7 +158,7 @@ class Voice:
 
     def speak_timed(
         self,
-        text: str,
+        text: str | MarkedText,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> TimedAudio:
@@ -168,7 +175,7 @@ class Voice:
 
     def speak_sentences(
         self,
-        text: str,
+        text: str | MarkedText,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[np.ndarray]:
@@ -180,7 +187,7 @@ class Voice:
         return (piece.audio for piece in self._speak_sentences(text, merge(options, keywords)))
 
     def _speak_sentences(
-        self, text: str, chosen: SynthesisOptions, *, times: bool = False
+        self, text: str | MarkedText, chosen: SynthesisOptions, *, times: bool = False
     ) -> Iterator[TimedAudio]:
         resolved, sentences = self._resolve(chosen), self._reader.sentences(text)
         if chosen.budget_ms is not None:
@@ -192,7 +199,7 @@ class Voice:
 
     def speak_many(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | MarkedText],
         options: SynthesisOptions | DecodeOptions | Sequence[SynthesisOptions] | None = None,
         **keywords: Unpack[BatchKeywords],
     ) -> list[np.ndarray]:
@@ -220,7 +227,7 @@ class Voice:
 
     def stream(
         self,
-        text: str | Iterable[str],
+        text: str | MarkedText | Iterable[str],
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[np.ndarray]:
@@ -247,7 +254,7 @@ class Voice:
 
     def stream_timed(
         self,
-        text: str | Iterable[str],
+        text: str | MarkedText | Iterable[str],
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[TimedAudio]:
@@ -262,15 +269,15 @@ class Voice:
         return self._stream(text, merge(options, keywords), times=True)
 
     def _stream(
-        self, text: str | Iterable[str], chosen: SynthesisOptions, *, times: bool = False
+        self, text: str | MarkedText | Iterable[str], chosen: SynthesisOptions, *, times: bool = False
     ) -> Iterator[TimedAudio]:
         split, stream = self._reader.sentences, self._begin_stream(self._resolve(chosen), times=times)
-        sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
+        sentences = split(text) if isinstance(text, str | MarkedText) else sentences_of(text, split)
         return chunks(stream.speak(sentences))
 
     async def astream(
         self,
-        text: str | AsyncIterable[str] | Iterable[str],
+        text: str | MarkedText | AsyncIterable[str] | Iterable[str],
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> AsyncIterator[np.ndarray]:
@@ -283,7 +290,7 @@ class Voice:
         await asyncio.to_thread(self.warm_up)  # measures once, and may wait for another thread that does
         split, stream = self._reader.sentences, self._begin_stream(resolved)
         if not isinstance(text, AsyncIterable):
-            sentences = split(text) if isinstance(text, str) else sentences_of(text, split)
+            sentences = split(text) if isinstance(text, str | MarkedText) else sentences_of(text, split)
             async for chunk in chunks_in_thread(stream.speak(sentences)):
                 yield chunk.audio
             return
@@ -357,7 +364,7 @@ class Voice:
     def steps_within(
         self,
         milliseconds: float,
-        text: str,
+        text: str | MarkedText,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> tuple[int, ...]:

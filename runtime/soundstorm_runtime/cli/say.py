@@ -18,7 +18,8 @@ from ..errors import TextError
 from ..support.command import Command, report, shows_progress
 from ..synthesis.options import PAUSE_SECONDS, SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
-from ..text.sentences import check_length
+from ..text.sentences import check_length, ignore_dropped, refuse_dropped
+from ..text.ssml import read_ssml
 from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
@@ -71,6 +72,8 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
 @speed_option
 @click.option("--pause", type=float, default=PAUSE_SECONDS, help="Seconds of silence between sentences.")
 @lexicon_option
+@click.option("--ssml", is_flag=True, help="TEXT is an SSML document.")
+@click.option("--strict", is_flag=True, help="Refuse text with characters that cannot be spoken.")
 @click.option(
     "--duration",
     type=float,
@@ -98,6 +101,8 @@ def say(
     speed: float,
     pause: float,
     lexicon: Path | None,
+    ssml: bool,
+    strict: bool,
     duration: float | None,
     times: Path | None,
     threads: int | None,
@@ -112,6 +117,7 @@ def say(
     _check_usage(output, stream, raw, steps, budget_ms, duration)
     text = _read_text(text, file)
     _check_text(text)
+    marked = read_ssml(text) if ssml else text
     if output != "-":
         check_audio_path(Path(output))
     if times is not None:
@@ -121,14 +127,17 @@ def say(
         steps=steps, temperature=temperature,
     )  # fmt: skip
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    sentences = loaded.sentences(marked, refuse_dropped if strict else ignore_dropped)
     words: list[WordTime] = []
     if stream:
         loaded.warm_up()
-        audio = _timed(loaded.stream_timed(text, options), words) if times else loaded.stream(text, options)
+        audio = (
+            _timed(loaded.stream_timed(marked, options), words) if times else loaded.stream(marked, options)
+        )
     elif times:
-        audio = _timed([loaded.speak_timed(text, options)], words)
+        audio = _timed([loaded.speak_timed(marked, options)], words)
     else:
-        audio = _with_progress(loaded.speak_sentences(text, options), len(loaded.sentences(text)))
+        audio = _with_progress(loaded.speak_sentences(marked, options), len(sentences))
     with _open_output(output, loaded.sample_rate, raw) as write:
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     if times is not None:

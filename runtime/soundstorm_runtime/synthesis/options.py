@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -14,6 +14,7 @@ from ..bundle.manifest import Manifest
 from ..bundle.prompts import SUFFIX, Prompt, check_prompt, read_prompt
 from ..decoding.maskgit import DecodeOptions
 from ..errors import OptionError
+from ..text.words import Style
 
 PAUSE_SECONDS = 0.15
 LONGEST_PAUSE = 60.0  # seconds
@@ -100,6 +101,7 @@ class ResolvedOptions:
         pause: Samples of silence between two sentences.
         duration: Seconds that the whole text lasts, None for its natural length.
         budget: Seconds until the first audio, 0 for as few as possible.
+        voices: The named voices of the bundle.
     """
 
     prompt: Prompt | None
@@ -109,6 +111,18 @@ class ResolvedOptions:
     pause: int = 0
     duration: float | None = None
     budget: float = 0.0
+    voices: Mapping[str, Prompt] = field(default_factory=dict)
+
+    def styled(self, style: Style) -> ResolvedOptions:
+        """Return the options of a sentence for which markup asks for another speed or voice.
+
+        Raises:
+            OptionError: The bundle does not have the voice.
+        """
+        if style.voice is None and style.speed == 1:
+            return self
+        prompt = self.prompt if style.voice is None else _named(style.voice, self.voices)
+        return replace(self, prompt=prompt, stretch=self.stretch / style.speed)
 
 
 def merge(options: SynthesisOptions | DecodeOptions | None, keywords: Keywords) -> SynthesisOptions:
@@ -190,6 +204,7 @@ def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str,
         pause=round(options.pause * stretch * manifest.audio.sample_rate),
         duration=options.duration,
         budget=(options.budget_ms or 0.0) / 1000,
+        voices=prompts,
     )
 
 
@@ -200,10 +215,14 @@ def _prompt(voice: str | Prompt | None, manifest: Manifest, prompts: Mapping[str
     name = manifest.speaker if voice is None else voice
     if name is not None and name.endswith(SUFFIX):
         return read_prompt(Path(name), manifest)
-    if name is not None and name not in prompts:
+    return None if name is None else _named(name, prompts)
+
+
+def _named(name: str, prompts: Mapping[str, Prompt]) -> Prompt:
+    if name not in prompts:
         known = f"has the voices {', '.join(prompts)}" if prompts else "has no named voices"
         raise OptionError(f"voice {name!r} was asked for, but the bundle {known}; take what it has")
-    return None if name is None else prompts[name]
+    return prompts[name]
 
 
 def _one_each(name: str, value: Any, count: int) -> list[Any]:

@@ -20,6 +20,7 @@ from .block_scheduler import BlockScheduler
 from .calibration import Costs
 from .options import ResolvedOptions
 from .sentence_reader import Part, PartInProgress, SentenceReader
+from .whole_sentences import adjusted
 from .word_times import TimedAudio, WordTime
 
 BEFORE_SECONDS = 1.0  # of codes that a block continues
@@ -51,7 +52,8 @@ class Stream:
         times: bool = False,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
-        self._prompt = options.prompt and last_tokens(options.prompt, acoustics.tokens(PROMPT_SECONDS))
+        self._prompt = self._prompt_of(options)
+        self._volume = 1.0
         self._times = times
         self._pause = 0  # samples before the next sentence
         self._sentences = 0
@@ -71,13 +73,19 @@ class Stream:
         self._scheduler.start_sentence()
         # Each sentence has a random stream of its own, as where a voice speaks whole sentences.
         seed = np.random.SeedSequence(self._options.seed, spawn_key=(place,))
-        for part in self._reader.read_as_made(sentence, seed, stretch=self._options.stretch):
+        own = self._options.styled(sentence.style)
+        self._prompt, self._volume = self._prompt_of(own), sentence.style.volume
+        for part in self._reader.read_as_made(sentence, seed, stretch=own.stretch):
             if self._times:
                 self._words.extend(self._acoustics.word_times(sentence, part, self._samples))
             yield None
             yield from self._part(part)
         self._pause = self._options.pause if sentence.silence is None else 0
         yield from self._silence(self._acoustics.silence(sentence))
+
+    def _prompt_of(self, options: ResolvedOptions) -> Prompt | None:
+        """Return what of the prompt the speech continues."""
+        return options.prompt and last_tokens(options.prompt, self._acoustics.tokens(PROMPT_SECONDS))
 
     def _silence(self, samples: int) -> Work:
         if samples:
@@ -104,7 +112,7 @@ class Stream:
             made = made[: (end - start) * per_token]
             audio = decoder.push(made, last)
             if len(audio):
-                yield self._returned(audio)
+                yield self._returned(adjusted(audio, self._volume))
             codes = np.concatenate([codes, made])[-past * per_token :]
             tokens = tokens[end - len(codes) // per_token :]
 

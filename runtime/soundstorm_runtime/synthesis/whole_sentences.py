@@ -57,11 +57,12 @@ class WholeSentences:
             options: How it is spoken.
             stretch: Factor of all durations, in place of that of the options.
         """
-        stretch, room = stretch or options.stretch, self._acoustics.room(options.prompt)
         for place, sentence in enumerate(sentences):
             # Each sentence has a random stream of its own, so that the sentences before do not change it.
             seed = np.random.SeedSequence(options.seed, spawn_key=(place,))
-            yield self._reader.read(sentence, seed, stretch=stretch, room=room)
+            own = options.styled(sentence.style)
+            factor = (stretch or options.stretch) / sentence.style.speed
+            yield self._reader.read(sentence, seed, stretch=factor, room=self._acoustics.room(own.prompt))
 
     def plan(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> Iterator[Utterance]:
         """Read sentences and place the silence between them; with a duration, all of them at once.
@@ -69,6 +70,8 @@ class WholeSentences:
         Raises:
             OptionError: The text cannot last as long as `options.duration` asks.
         """
+        for sentence in sentences:
+            options.styled(sentence.style)  # a voice that the bundle does not have is refused here
         if options.duration is not None:
             return iter(self._fit(options.duration, sentences, options))
         return _utterances(sentences, self.read(sentences, options), self._silences(sentences, options))
@@ -91,7 +94,8 @@ class WholeSentences:
     ) -> Iterator[TimedAudio]:
         samples = 0
         for utterance in planned:
-            audio = _joined(utterance, synthesise(self._acoustics, utterance.parts, options))
+            own = options.styled(utterance.sentence.style)
+            audio = _joined(utterance, synthesise(self._acoustics, utterance.parts, own))
             words = self._word_times(utterance, samples) if times else ()
             samples += len(audio)
             yield TimedAudio(audio, tuple(words))
@@ -113,13 +117,15 @@ class WholeSentences:
             options: How each text is spoken. Texts of one prompt and one set of decode options share batches.
         """
         planned = [list(self.plan(text, own)) for text, own in zip(texts, options, strict=True)]
-        groups: dict[object, list[int]] = {}
-        for place, own in enumerate(options):
-            groups.setdefault((id(own.prompt), own.decode), []).append(place)
+        groups: dict[object, tuple[ResolvedOptions, list[Part]]] = {}
+        for text, own in zip(planned, options, strict=True):
+            for utterance in text:
+                styled = own.styled(utterance.sentence.style)
+                _, parts = groups.setdefault((id(styled.prompt), styled.decode), (styled, []))
+                parts += utterance.parts
         audio: dict[Part, np.ndarray] = {}
-        for places in groups.values():
-            parts = [part for place in places for utterance in planned[place] for part in utterance.parts]
-            audio |= synthesise(self._acoustics, parts, options[places[0]])
+        for own, parts in groups.values():
+            audio |= synthesise(self._acoustics, parts, own)
         return [np.concatenate([_joined(utterance, audio) for utterance in text]) for text in planned]
 
     def _silences(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> list[tuple[int, int]]:
@@ -201,4 +207,10 @@ def _count(read: Iterable[list[Part]]) -> int:
 def _joined(utterance: Utterance, audio: dict[Part, np.ndarray]) -> np.ndarray:
     """Join the audio of a sentence's parts, with the silence around it."""
     around = utterance.before, utterance.after
-    return np.pad(np.concatenate([audio[part] for part in utterance.parts]), around)
+    speech = np.concatenate([audio[part] for part in utterance.parts])
+    return np.pad(adjusted(speech, utterance.sentence.style.volume), around)
+
+
+def adjusted(audio: np.ndarray, volume: float) -> np.ndarray:
+    """Return audio with another volume, a factor of the amplitude; what would be louder than 1 is clipped."""
+    return audio if volume == 1 else np.clip(audio * np.float32(volume), -1, 1)

@@ -1,7 +1,7 @@
 """Instructions inside a text: `[pause 0.5s]`, `[[hh ax l ow]]` and `[spell NASA]`.
 
 They are taken out of the text before it is read, and a character of private use stands in the place of each.
-SSML (`ssml.py`) comes to the same.
+SSML (`ssml.py`) comes to the same. Silence before the first word is left out.
 """
 
 from __future__ import annotations

@@ -40,6 +40,10 @@ def log_dropped(characters: str) -> None:
     _LOG.warning("text has characters that are not spoken: %s", " ".join(characters))
 
 
+def ignore_dropped(characters: str) -> None:
+    """Do nothing: whoever reads the text again reports them."""
+
+
 def refuse_dropped(characters: str) -> None:
     """Raise `TextError` that names the characters that are not spoken."""
     raise TextError(f"text has characters that cannot be spoken: {' '.join(characters)}; leave them out")
@@ -118,16 +122,18 @@ def _read(
     source = lay_out(source)
     if rewrite is not None:
         source = rewrite(source)
-    style, silence = Style(), None
+    style = Style()
     tokens: list[Token] = []
     start = 0
+    last: Sentence | None = None  # held back, since an instruction may follow that asks for silence after it
 
     def sentences_until(end: int) -> Iterator[Sentence]:
-        nonlocal silence, tokens
+        nonlocal last, tokens
         for sentence in _sentences(source, tokens, start, end):
+            if last is not None:
+                yield last
             written = PRIVATE.sub(lambda match: marked.instruction(match[0]).words, sentence)
-            yield Sentence(written, sentence.words, silence, style)
-            silence = None
+            last = Sentence(written, sentence.words, None, style)
         tokens = []
 
     for token in tokenise(source.text, is_known):
@@ -135,8 +141,8 @@ def _read(
         if instruction and not instruction.words:
             yield from sentences_until(token.start)
             start, style = token.end, instruction.style or style
-            if instruction.silence is not None:
-                silence = (silence or 0.0) + instruction.silence
+            if instruction.silence is not None and last is not None:
+                last = Sentence(last, last.words, (last.silence or 0.0) + instruction.silence, last.style)
             continue
         if instruction:
             token = replace(token, words=instruction.words, phones=instruction.phones)
@@ -145,6 +151,8 @@ def _read(
             yield from sentences_until(token.end)
             start = token.end
     yield from sentences_until(len(source.text))
+    if last is not None:
+        yield last
 
 
 def _ends_sentence(text: str, token: Token) -> bool:

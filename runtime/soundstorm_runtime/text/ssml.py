@@ -20,21 +20,16 @@ from .words import Style
 
 DEEPEST = 32  # elements inside one another
 _ATTRIBUTES = {
-    "speak": "version lang", "p": "", "s": "", "break": "time strength", "say-as": "interpret-as format detail",
+    "speak": "version lang", "p": "", "s": "", "break": "time strength",
+    "say-as": "interpret-as format detail",
     "phoneme": "ph alphabet", "sub": "alias", "prosody": "rate volume", "emphasis": "level",
     "voice": "name", "mark": "name",
 }  # fmt: skip
 _STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.7, "x-strong": 1.2}
 _RATES = {"x-slow": 0.6, "slow": 0.8, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.6}
 _VOLUMES = {
-    "silent": 0.0,
-    "x-soft": 0.25,
-    "soft": 0.5,
-    "medium": 1.0,
-    "default": 1.0,
-    "loud": 1.4,
-    "x-loud": 2.0,
-}
+    "silent": 0.0, "x-soft": 0.25, "soft": 0.5, "medium": 1.0, "default": 1.0, "loud": 1.4, "x-loud": 2.0,
+}  # fmt: skip
 _SPELLED = ("characters", "spell-out", "verbatim", "digits")
 _READ = ("cardinal", "number", "date", "time", "telephone", "currency", "unit", "fraction", "address")
 _RATE_LIMITS = 0.5, 2.0
@@ -74,7 +69,8 @@ def read_ssml(ssml: str, *, strict: bool = True) -> MarkedText:
     parser.parser.buffer_text = False  # so that each piece of text comes with its place
     try:
         parser.feed(ssml)
-        return parser.close()  # type: ignore[no-any-return]
+        parser.close()
+        return document.marked()
     except ParseError as error:
         line, column = error.position
         reason = str(error).partition(":")[0]
@@ -162,7 +158,11 @@ class _Document:
         elif name in ("p", "s") and not self._replaced:
             self._add("\n\n" if name == "p" else "\n")
 
-    def close(self) -> MarkedText:
+    def close(self) -> None:
+        """Do nothing; the parser calls it at the end."""
+
+    def marked(self) -> MarkedText:
+        """Return the text that was collected."""
         self._marked.source = SourceText("".join(self._text), self._starts, self._ends)
         return self._marked
 

@@ -55,7 +55,7 @@ class Sentence(str):
     Args:
         text: The sentence with single spaces.
         words: Its words, in order.
-        silence: Seconds of silence before it that the text asks for; None for the usual pause.
+        silence: Seconds of silence after it that the text asks for; None for the usual pause.
         style: How markup asks for it to be spoken.
     """
 

@@ -1,0 +1,56 @@
+"""What markup asks for is in the audio: silence, speed, volume and voice; whole, in batches and streamed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from soundstorm_runtime import Voice, read_ssml
+from soundstorm_runtime.errors import OptionError
+
+
+@pytest.fixture
+def voice(make_bundle):
+    return Voice.load(make_bundle(voices={"slt": 6, "rms": 9}), threads=1, provider="cpu")
+
+
+def ssml(inner):
+    return read_ssml(f"<speak>{inner}</speak>")
+
+
+def test_a_pause_is_silence(voice):
+    one, two = voice.speak_sentences("One two [pause 0.7s] three four")
+    _, usual = voice.speak_sentences("One two. Three four", pause=0.0)
+    silent = round(0.7 * voice.sample_rate)
+    assert not one[-silent:].any()
+    assert len(two) == len(usual)
+    streamed = np.concatenate(list(voice.stream("One two [pause 0.7s] three four")))
+    assert len(streamed) >= silent
+
+
+def test_a_volume_is_a_factor(voice):
+    plain, soft = (
+        voice.speak("Good morning."),
+        voice.speak(ssml('<prosody volume="soft">Good morning.</prosody>')),
+    )
+    np.testing.assert_allclose(soft, plain / 2, atol=1e-6)
+    silent = ssml('<prosody volume="silent">Good morning.</prosody>')
+    assert not voice.speak(silent).any()
+    assert not np.concatenate(list(voice.stream(silent))).any()
+
+
+def test_a_rate_is_a_speed(voice):
+    slow = voice.speak(ssml('<prosody rate="50%">Good morning.</prosody>'))
+    np.testing.assert_array_equal(slow, voice.speak("Good morning.", speed=0.5))
+
+
+def test_a_voice_speaks_its_sentences(voice):
+    both = ssml('<voice name="slt">Good morning.</voice> <voice name="rms">Good morning.</voice>')
+    first, _ = voice.speak_sentences(both)
+    np.testing.assert_array_equal(first, voice.speak("Good morning.", voice="slt"))
+    whole = np.concatenate(list(voice.speak_sentences(both)))
+    np.testing.assert_allclose(voice.speak_many([both])[0], whole, atol=1e-5)
+    with pytest.raises(
+        OptionError, match="voice 'bob' was asked for, but the bundle has the voices slt, rms"
+    ):
+        voice.speak_sentences(ssml('<voice name="bob">Good morning.</voice>'))
