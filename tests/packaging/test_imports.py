@@ -14,6 +14,8 @@ FORBIDDEN = {
     "soundstorm_edge": {"onnx", "onnxscript", "onnxruntime", "soundstorm_export"},
     "export/soundstorm_export": {"accelerate"},  # an export needs no trainer
 }
+# The teacher of a corpus is an ONNX graph, which the extra `teacher` runs.
+ALLOWED = {"soundstorm_edge/data/kokoro_teacher.py": {"onnx", "onnxruntime"}}
 
 
 def imports(file: Path) -> Iterator[tuple[int, str]]:
@@ -38,7 +40,8 @@ def test_a_package_imports_nothing_it_must_not(package):
         f"{file.relative_to(ROOT)}:{line} imports {name}"
         for file in files
         for line, name in imports(file)
-        if name.partition(".")[0] in FORBIDDEN[package]
+        if (top := name.partition(".")[0]) in FORBIDDEN[package]
+        and top not in ALLOWED.get(file.relative_to(ROOT).as_posix(), ())
     ]
     assert found == []
 
