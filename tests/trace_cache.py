@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,11 @@ def fresh(trace: Trace) -> Trace:
 
 
 def _digest(network: Network) -> str:
-    module = network.module
+    module, function = network.module, network.function
+    if isinstance(function, partial):
+        function = function.func
     digest = hashlib.sha256(_environment())
-    for part in (network.graph, network.function.__qualname__, module, getattr(module, "config", None)):
+    for part in (network.graph, function.__qualname__, module, getattr(module, "config", None)):
         digest.update(repr(part).encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
