@@ -181,7 +181,7 @@ def _edit_rows(old: str, new: str) -> None:
 
 
 CORPORA = {
-    "a row cut short": (lambda: _edit_rows("}\n", ""), r"utterances\.jsonl:1 is no utterance"),
+    "a row cut short": (lambda: _edit_rows("}\n", ""), r"utterances\.jsonl:1 is not an utterance"),
     "a row edited": (
         lambda: _edit_rows('"text"', '"words"'),
         "unknown key 'words'; valid keys: id, audio, seconds, text",

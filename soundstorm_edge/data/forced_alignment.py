@@ -1,13 +1,13 @@
-"""When each phone is spoken, for corpora that do not tell: forced alignment, learnt from the corpus itself.
+"""Forced alignment of corpora without phone times, with models trained on the corpus itself.
 
-Every phone is a hidden Markov model: three states, one after the other, each a Gaussian over mel cepstra.
-At first the phones of an utterance share its frames evenly. Then, in turn, the Gaussians are fitted to the
-frames of their states, and the frames are dealt out anew along the likeliest path (Viterbi training:
-Rabiner, "A tutorial on hidden Markov models", 1989, section VI). Nothing else has to be known: no speech
-with times, no trained network. A few minutes of speech are enough.
+Every phone is a hidden Markov model of three states, each a Gaussian over mel cepstra. At first the phones of
+an utterance share its frames equally. Then, in turn, the Gaussians are fitted to the frames of their states,
+and the frames are reassigned along the likeliest path (Viterbi training: Rabiner, "A tutorial on hidden
+Markov models", 1989, section VI). Neither speech with times nor a trained network is needed; a few minutes of
+speech suffice.
 
-A pause may be left out: the text tells where a speaker could pause, not where one did. It then lasts no
-time. Pauses where the text has none go to the phones beside them.
+A pause may be skipped, and then has no duration: the text shows where a speaker could pause, not where one
+did. Pauses where the text has none are assigned to the phones beside them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ..nn.mel import LogMel
 from ..support.progress import progress_bar
 from .utterances import Utterance
 
-STATES = 3  # of a phone: how it begins, lasts and ends
+STATES = 3  # of a phone: start, middle and end
 HOP_SECONDS, WINDOW_SECONDS = 0.005, 0.02
 MELS, CEPSTRA = 40, 13
-LEAST_VARIANCE = 0.01  # of a Gaussian, as a share of that of all frames
+LEAST_VARIANCE = 0.01  # of a Gaussian, relative to that of all frames
 
 
 def align(
@@ -40,29 +40,34 @@ def align(
     fit_on: int = 300,
     rounds: int = 10,
 ) -> list[Utterance]:
-    """Find the end time of every phone; gives the utterances with `phones` and `ends`.
+    """Return the utterances with `phones` and `ends`.
 
-    Phones are the utterance's own, or those of the lexicon where it has none. `load` reads an utterance's
-    audio, float32 `[samples]` at `sample_rate`. The models are learnt on the first `fit_on` utterances,
-    which takes about as long in ten rounds as it takes to align ten times as many.
+    Args:
+        utterances: with phones, or with text that the lexicon turns into phones.
+        load: reads the audio of an utterance, float32 `[samples]`.
+        sample_rate: of the audio, in Hz.
+        lexicon: the pronunciations.
+        fit_on: number of utterances that the models are trained on.
+        rounds: of training; ten cost about as much as aligning ten times as many utterances.
 
-    Raises `CorpusError` for an utterance that is too short for its phones.
+    Raises:
+        CorpusError: an utterance is too short for its phones.
     """
     named = [u if u.phones else replace(u, phones=tuple(lexicon.phones(u.text))) for u in utterances]
     front_end = FrontEnd(sample_rate)
     models = PhoneModels(sorted({_as_modelled(phone) for u in named for phone in u.phones}))
-    learnt = [
+    fitted = [
         (u, front_end(load(u))) for u in progress_bar(named[:fit_on], desc="features", unit="utterance")
     ]
-    paths = [_even_path(len(frames), len(u.phones)) for u, frames in learnt]
+    paths = [_even_path(len(frames), len(u.phones)) for u, frames in fitted]
     for _ in progress_bar(range(rounds), desc="phone models", unit="round"):
-        models.fit([(u.phones, frames, path) for (u, frames), path in zip(learnt, paths, strict=True)])
-        paths = [models.path(u, frames) for u, frames in learnt]
+        models.fit([(u.phones, frames, path) for (u, frames), path in zip(fitted, paths, strict=True)])
+        paths = [models.path(u, frames) for u, frames in fitted]
     return [_timed(u, models.path(u, front_end(load(u)))) for u in progress_bar(named, desc="alignment")]
 
 
 class FrontEnd:
-    """Audio to cepstra and how they move."""
+    """Audio to cepstra with their first and second derivatives."""
 
     def __init__(self, sample_rate: int) -> None:
         self._mel = LogMel(
@@ -72,9 +77,9 @@ class FrontEnd:
         self._cosines = np.cos(np.pi / MELS * band * np.arange(CEPSTRA)) * (2 / MELS) ** 0.5
 
     def __call__(self, audio: np.ndarray) -> np.ndarray:
-        """Turn float32 `[samples]` into float64 `[frames, 3 * CEPSTRA]`.
+        """Map float32 `[samples]` to float64 `[frames, 3 * CEPSTRA]`.
 
-        The mean of the utterance is taken off, as it tells the voice and the room.
+        The mean of the utterance, which depends on voice and room, is subtracted.
         """
         cepstra = self._mel(torch.from_numpy(audio)[None])[0].double().numpy() @ self._cosines
         cepstra -= cepstra.mean(axis=0)
@@ -83,7 +88,7 @@ class FrontEnd:
 
 
 class PhoneModels:
-    """A Gaussian of diagonal covariance for every state of every phone."""
+    """A Gaussian with diagonal covariance for every state of every phone."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._first = {symbol: STATES * place for place, symbol in enumerate(symbols)}
@@ -98,12 +103,12 @@ class PhoneModels:
         overall = frames.var(axis=0)
         for state in range(len(self._mean)):
             own = frames[states == state]
-            if len(own) > 1:  # what is hardly heard keeps the Gaussian that it has
+            if len(own) > 1:  # a state with too few frames keeps its Gaussian
                 self._mean[state] = own.mean(axis=0)
                 self._variance[state] = np.maximum(own.var(axis=0), LEAST_VARIANCE * overall)
 
     def path(self, utterance: Utterance, frames: np.ndarray) -> np.ndarray:
-        """Find the likeliest path: the place among all states of its phones, int64 `[frames]`."""
+        """Return the likeliest path: the index among all states of its phones, int64 `[frames]`."""
         pauses = np.array([phone.startswith(PAUSE) for phone in utterance.phones])
         needed = STATES * int((~pauses).sum())
         if len(frames) < needed:
@@ -118,7 +123,7 @@ class PhoneModels:
         return (first[:, None] + np.arange(STATES)).ravel()
 
     def _log_likelihoods(self, phones: Sequence[str], frames: np.ndarray) -> np.ndarray:
-        """Score every frame in every state of the phones, `[frames, states]`, but for a constant."""
+        """Return the log likelihood of every frame in every state, `[frames, states]`, up to a constant."""
         states, places = np.unique(self._states(phones), return_inverse=True)
         mean, precision = self._mean[states], 1 / self._variance[states]
         constant = (np.log(precision) - mean**2 * precision).sum(axis=1) / 2
@@ -127,11 +132,14 @@ class PhoneModels:
 
 
 def likeliest_path(scores: np.ndarray, pauses: np.ndarray) -> np.ndarray:
-    """Find the best path through `scores` `[frames, states]`, int64 `[frames]` (Viterbi).
+    """Return the best path through `scores`, int64 `[frames]` (Viterbi).
 
-    It stays in a state or goes on to the next, and may leave out the states of a phone that `pauses`, bool
-    `[phones]`, marks; no two of them are neighbours. It begins at the first phone and ends at the last, or
-    beside them where those are pauses.
+    The path stays in a state or moves to the next one, and may skip the states of a pause. It begins with the
+    first phone and ends with the last, or beside them where those are pauses.
+
+    Args:
+        scores: `[frames, states]`.
+        pauses: bool `[phones]`; no two pauses are neighbours.
     """
     count, states = scores.shape
     after_pause = np.repeat(np.concatenate([[False], pauses[:-1]]), STATES)
@@ -139,7 +147,7 @@ def likeliest_path(scores: np.ndarray, pauses: np.ndarray) -> np.ndarray:
     total = np.full(states, -np.inf)
     total[[0, STATES] if pauses[0] and len(pauses) > 1 else [0]] = 0
     total += scores[0]
-    came = np.zeros((count, states), np.int64)  # by how many states the path went on
+    came = np.zeros((count, states), np.int64)  # by how many states the path advanced
     leap = np.full(states, -np.inf)
     step = np.full(states, -np.inf)
     for frame in range(1, count):
@@ -167,7 +175,7 @@ def _even_path(frames: int, phones: int) -> np.ndarray:
 
 
 def _timed(utterance: Utterance, path: np.ndarray) -> Utterance:
-    """Read the end of each phone from the path; the last one's is that of the utterance."""
+    """Add the end of each phone from the path; that of the last phone is the end of the utterance."""
     last = len(utterance.phones) - 1
     frames = np.searchsorted(path // STATES, np.arange(last), side="right")
     ends = (*(round(float(end), 4) for end in frames * HOP_SECONDS), utterance.seconds)

@@ -22,14 +22,19 @@ _ARPABET = re.compile(r"([A-Z]+)([0-2]?)")
 
 
 def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collection[str]) -> list[Utterance]:
-    """Give utterances the phones and times of `<id>.TextGrid`, at any depth below `folder`.
+    """Return the utterances with the phones and times of `<id>.TextGrid`.
 
-    Phones are those of `symbols`, or ARPAbet, which becomes them: `AH0` is `ah0` or `ax`, `IY1` `iy1` or
-    `iy`. Where the tier `phones` has no interval, or an empty one, nobody speaks. Every utterance begins and
-    ends with a pause, which may last no time.
+    Phones are those of `symbols`, or ARPAbet, which is converted: `AH0` to `ah0` or `ax`, `IY1` to `iy1` or
+    `iy`. Intervals that are missing or empty are pauses. Every utterance starts and ends with a pause, which
+    may have no duration.
 
-    Raises `CorpusError` where an utterance has no file, and for a file that cannot be read or has a phone
-    that is not known.
+    Args:
+        folder: of the files, at any depth.
+        utterances: which.
+        symbols: the known phones.
+
+    Raises:
+        CorpusError: an utterance has no file, or a file cannot be read or has an unknown phone.
     """
     files = {path.stem: path for path in sorted(folder.rglob("*.TextGrid"))}
     if missing := [u.id for u in utterances if u.id not in files]:
@@ -70,7 +75,7 @@ def _with_times(utterance: Utterance, path: Path, symbols: Collection[str]) -> U
 
 
 def _intervals(path: Path) -> Iterator[tuple[str, float]]:
-    """Read labels and ends of the tier `phones`, or `<speaker> - phones`."""
+    """Yield labels and ends of the tier `phones`, or `<speaker> - phones`."""
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
     except (PraatioException, OSError, ValueError, IndexError, AttributeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The utterances of a corpus, read from disk one by one: their list may be larger than the memory."""
+"""The utterances of a corpus, read from disk one by one: their list may be larger than memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ LISTING = "utterances.jsonl"
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording: `audio` is relative to the corpus folder; times are in seconds.
+    """One recording of a corpus.
 
-    pitch: fundamental frequencies in hertz, evenly over the recording, 0 where nothing is voiced; empty
-    where they are not known.
+    Args:
+        id: unique within the corpus.
+        audio: the file, relative to the folder of the corpus.
+        seconds: duration.
+        text: what is said.
+        speaker: name of the speaker.
+        held_out: whether training does not see it.
+        phones: what is spoken; empty where it is not known.
+        ends: end of each phone in seconds; empty without alignment.
+        pitch: fundamental frequencies in Hz, evenly spaced over the recording, 0 where nothing is voiced;
+            empty where they are not known.
     """
 
     id: str
@@ -32,15 +41,15 @@ class Utterance:
     speaker: str
     held_out: bool
     phones: tuple[str, ...] = ()
-    ends: tuple[float, ...] = ()  # end time of each phone; empty where no alignment is known
+    ends: tuple[float, ...] = ()
     pitch: tuple[float, ...] = ()
 
 
 class Utterances(Sequence[Utterance]):
-    """The rows of one or several listings, by number; memory holds the place of each row alone.
+    """The rows of one or several listings, by number; only the position of each row is in memory.
 
-    seconds float64, held_out bool and speaker int64, `[utterances]`, are known without reading the rows
-    again; `speakers` are the names of the latter.
+    `seconds` float64, `held_out` bool and `speaker` int64, `[utterances]`, are known without reading the rows
+    again; `speakers` are the names that the latter counts.
     """
 
     def __init__(self, folder: Path, listings: Sequence[Path]) -> None:
@@ -52,27 +61,27 @@ class Utterances(Sequence[Utterance]):
             for start, end, seconds, held_out, speaker in _scan(listing)
         )
         places = [("listing", "i4"), ("start", "i8"), ("end", "i8")]
-        facts = [("seconds", "f8"), ("held_out", "?"), ("speaker", "i8")]
-        self._places = np.fromiter(rows, dtype=[*places, *facts])
+        columns = [("seconds", "f8"), ("held_out", "?"), ("speaker", "i8")]
+        self._places = np.fromiter(rows, dtype=[*places, *columns])
         self.speakers = list(ids)
 
     @property
     def seconds(self) -> np.ndarray:
-        """How long each lasts."""
+        """The duration of each utterance, float64 `[utterances]`."""
         return self._places["seconds"]
 
     @property
     def held_out(self) -> np.ndarray:
-        """Which of them no training sees."""
+        """Which utterances training does not see, bool `[utterances]`."""
         return self._places["held_out"]
 
     @property
     def speaker(self) -> np.ndarray:
-        """Who speaks each, as a place in `speakers`."""
+        """The speaker of each utterance, as an index of `speakers`, int64 `[utterances]`."""
         return self._places["speaker"]
 
     def where(self, chosen: np.ndarray) -> Utterances:
-        """Give those that `chosen` marks, bool `[utterances]`, or numbers."""
+        """Return the utterances that `chosen` marks, bool `[utterances]`, or numbers."""
         found = object.__new__(Utterances)
         found.folder, found.listings, found.speakers = self.folder, self.listings, self.speakers
         found._places = self._places[chosen]
@@ -100,7 +109,7 @@ class Utterances(Sequence[Utterance]):
 
 
 def _scan(listing: Path) -> Iterator[tuple[int, int, float, bool, str]]:
-    """Tell of every row where it starts and ends, how long it lasts, if it is held out, and who speaks."""
+    """Yield the start, end, seconds, held_out and speaker of every row."""
     fields = dataclasses.fields(Utterance)
     known = {field.name for field in fields}
     needed = {field.name for field in fields if field.default is dataclasses.MISSING}
@@ -110,13 +119,13 @@ def _scan(listing: Path) -> Iterator[tuple[int, int, float, bool, str]]:
             try:
                 row = json.loads(line)
                 is_whole = needed <= row.keys() <= known
-                facts = float(row["seconds"]), bool(row["held_out"]), str(row["speaker"])
+                values = float(row["seconds"]), bool(row["held_out"]), str(row["speaker"])
             except (ValueError, TypeError, AttributeError, KeyError):
                 is_whole = False
-            if not is_whole:  # a glance is many times as fast as strict reading, which says what is wrong
+            if not is_whole:  # the strict reader is much slower, and reports what is wrong
                 strict = _read_row(line, f"{listing}:{number}")
-                facts = strict.seconds, strict.held_out, strict.speaker
-            yield start, start + len(line), *facts
+                values = strict.seconds, strict.held_out, strict.speaker
+            yield start, start + len(line), *values
             start += len(line)
 
 
@@ -124,19 +133,20 @@ def _read_row(line: bytes, where: str) -> Utterance:
     try:
         return from_dict(Utterance, json.loads(line), where)
     except ValueError as error:
-        raise CorpusError(f"{where} is no utterance ({error}); make the corpus again") from error
+        raise CorpusError(f"{where} is not an utterance ({error}); make the corpus again") from error
 
 
 def find_listings(folder: Path) -> list[Path]:
-    """Find the listing of a corpus, or of every shard: a corpus folder inside of `folder`, or a link to one.
+    """Return the listing of a corpus, or those of its shards: corpus folders, or links to them, in `folder`.
 
-    Raises `CorpusError` where there is none, or where a shard is not complete.
+    Raises:
+        CorpusError: there is none, or a shard is incomplete.
     """
     if (folder / LISTING).is_file():
         return [folder / LISTING]
     shards = sorted(path.parent for path in folder.glob("*/settings.json"))
     if unfinished := [shard for shard in shards if not (shard / LISTING).is_file()]:
-        raise CorpusError(f"the shard {unfinished[0]} is not complete; complete it, or take it away")
+        raise CorpusError(f"the shard {unfinished[0]} is not complete; complete or remove it")
     found = sorted(folder.glob(f"*/{LISTING}"))
     if not found:
         raise CorpusError(f"no corpus at {folder}; make one with 'soundstorm-train corpus'")

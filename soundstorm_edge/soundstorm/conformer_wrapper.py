@@ -1,4 +1,4 @@
-"""The Conformer between codes and their logits: embeddings of every level, and a head for each."""
+"""The network of SoundStorm: embeddings of the codes of every level, a Conformer, and a head per level."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from ..support.config import check_positive, from_fields
 
 @dataclass(frozen=True)
 class ConformerWrapperConfig:
-    """What the codes are, and the Conformer that reads them.
+    """The shape of the codes, and the Conformer.
 
-    The codec has `grouped_quantizers` groups (AudioDec's grouped residual VQ, arXiv 2305.02765) of
-    `num_quantizers` levels with `codebook_size` codes each. level_embedding: the network is told which
-    level is being sampled.
+    Args:
+        codebook_size: codes of a codebook.
+        num_quantizers: levels of each group.
+        conformer: the network between embeddings and heads.
+        grouped_quantizers: groups of the codec (grouped residual VQ of AudioDec, arXiv 2305.02765).
+        level_embedding: whether the network gets the level that is sampled as an input.
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     codebook_size: int
@@ -34,12 +40,12 @@ class ConformerWrapperConfig:
 
     @property
     def levels(self) -> int:
-        """Codes of a frame: those of all groups."""
+        """Codes of a frame, over all groups."""
         return self.num_quantizers * self.grouped_quantizers
 
 
 class Heads(nn.Module):
-    """One classifier for each level; `forward` computes only the one that is asked for."""
+    """One classifier per level; `forward` computes only the one that is asked for."""
 
     def __init__(self, dim: int, levels: int, classes: int) -> None:
         super().__init__()
@@ -54,7 +60,7 @@ class Heads(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Map `[batch, frames, dim]` to logits `[batch, frames, classes]`.
 
-        `level` is int64, `[batch]` for a level of each sample or `[1]` for one of all.
+        `level` is int64, `[batch]` for a level per sample or `[1]` for one of all.
         """
         x = self.norm(self.embedding(x, level)) @ self.classifier.index_select(0, level)
         return x + self.classifier_bias.index_select(0, level)[:, None]
@@ -70,18 +76,23 @@ class Heads(nn.Module):
         return torch.einsum("bfd,lde->bfle", x, self.projection) + self.projection_bias
 
     def summed_embeddings(self, x: Tensor) -> Tensor:
-        """Sum `all_embeddings` over the levels, `[batch, frames, dim]`: one product in the place of many."""
+        """Return the sum of `all_embeddings` over the levels, `[batch, frames, dim]`, in one product."""
         return x @ self.projection.sum(dim=0) + self.projection_bias.sum(dim=0)
 
     def all_logits(self, embeddings: Tensor) -> Tensor:
-        """Map what `all_embeddings` gave to logits `[batch, frames, levels, classes]`."""
+        """Map the result of `all_embeddings` to logits `[batch, frames, levels, classes]`."""
         return torch.einsum("bfld,ldc->bflc", self.norm(embeddings), self.classifier) + self.classifier_bias
 
 
 class ConformerWrapper(nn.Module):
-    """Codes to logits: `ConformerWrapper(config)`, or the fields of `ConformerWrapperConfig` by keyword.
+    """The network from codes to logits.
 
-    `conformer` may also be a `Conformer`, or a mapping of its fields.
+    Args:
+        config: or its fields by keyword: see `ConformerWrapperConfig`; `conformer` may also be a `Conformer`,
+            or a mapping of its fields.
+
+    Raises:
+        ConfigError: a field is unknown or impossible.
     """
 
     def __init__(self, config: ConformerWrapperConfig | None = None, /, **fields: Any) -> None:
@@ -113,11 +124,14 @@ class ConformerWrapper(nn.Module):
         return_logits_and_embeddings: bool = False,
         **inputs: Any,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Give the logits of all levels, `[batch, frames * levels, codebook_size]`.
+        """Return the logits of all levels, `[batch, frames * levels, codebook_size]`.
 
-        x: int64 `[batch, frames, levels]`, or flattened to `[batch, frames * levels]`; masked codes are
-        `codebook_size`. What else `hidden` takes goes there. The embeddings that the logits are made
-        from, `[batch, frames * levels, dim]`, are returned in their place or beside them.
+        Args:
+            x: codes int64 `[batch, frames, levels]` or `[batch, frames * levels]`; masked ones are
+                `codebook_size`.
+            return_embeddings: return the embeddings `[batch, frames * levels, dim]` instead.
+            return_logits_and_embeddings: return both.
+            inputs: further inputs of `hidden`.
         """
         embeddings = self.heads.all_embeddings(self.hidden(self.as_frames(x), **inputs))
         if return_embeddings:
@@ -135,13 +149,19 @@ class ConformerWrapper(nn.Module):
         level: Tensor | None = None,
         **conditions: Tensor,
     ) -> Tensor:
-        """Give what the heads read, float32 `[batch, frames, dim]`.
+        """Return the input of the heads, float32 `[batch, frames, dim]`.
 
-        codes: int64 `[batch, frames, levels]`; mask: bool `[batch, frames]`, true where frames are; cond:
-        added to the frames, `[batch, frames, dim]` or, the same for all, `[batch, dim]`; sum_embeds: what
-        the network said before, added likewise, `[batch, frames * levels, dim]` (then summed over the
-        levels), `[batch, frames, dim]` or `[dim]`; level: int64 `[batch]` or `[1]`, for a level embedding;
-        conditions: what `Conformer.forward` takes besides.
+        Args:
+            codes: int64 `[batch, frames, levels]`, masked ones `codebook_size`.
+            mask: bool `[batch, frames]`, true for real frames.
+            cond: added to the frames: `[batch, frames, dim]`, or `[batch, dim]` for all of them.
+            sum_embeds: embeddings of an earlier pass, added likewise: `[batch, frames * levels, dim]`, which
+                is summed over the levels, `[batch, frames, dim]`, or `[dim]`.
+            level: int64 `[batch]` or `[1]`, where the network has a level embedding.
+            conditions: further inputs of `Conformer.forward`.
+
+        Raises:
+            OptionError: the level is missing.
         """
         x = self._embed(codes)
         if sum_embeds is not None:
@@ -152,7 +172,7 @@ class ConformerWrapper(nn.Module):
             x = x + (cond[:, None] if cond.ndim == 2 else cond)
         if self.level_embedding is not None:
             if level is None:
-                raise OptionError("the network has a level embedding and was given no level; say which one")
+                raise OptionError("the network has a level embedding and was given no level; give level")
             embedding = self.level_embedding(level)[:, None]
             blocks = conditions.get("blocks")
             if blocks is not None:  # what comes of a finished block is the same at every level
@@ -161,7 +181,7 @@ class ConformerWrapper(nn.Module):
         return self.conformer(x, mask, **conditions)
 
     def as_frames(self, codes: Tensor) -> Tensor:
-        """Give codes that may be flattened as `[batch, frames, levels]`; raises `OptionError` for others."""
+        """Return codes as `[batch, frames, levels]`; raises `OptionError` for another shape."""
         if codes.ndim == 2 and codes.shape[1] % self.levels == 0:
             return codes.unflatten(1, (-1, self.levels))
         if codes.ndim != 3 or codes.shape[2] != self.levels:

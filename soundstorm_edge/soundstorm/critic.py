@@ -1,7 +1,7 @@
-"""A critic that tells codes of real speech from sampled ones.
+"""A critic that separates codes of real speech from sampled ones.
 
-Sources: Token-Critic, arXiv 2209.04439, a network of its own; SCRIPT, https://aclanthology.org/2021.naacl-main.409,
-a head on the generator itself.
+Sources: Token-Critic (arXiv 2209.04439), a network of its own; SCRIPT
+(https://aclanthology.org/2021.naacl-main.409), a head on the generator itself.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ from .conformer_wrapper import ConformerWrapper
 
 
 class TokenCritic(nn.Module):
-    """Scores codes: above 0 where one looks sampled. `shared`: the network belongs to the generator."""
+    """Scores codes: above 0 where one looks sampled.
+
+    Args:
+        net: the network that embeds the codes.
+        shared: whether it belongs to the generator, so that its weights are not part of this module.
+    """
 
     def __init__(self, net: ConformerWrapper, *, shared: bool) -> None:
         super().__init__()
         self.own_net = None if shared else net
-        self._shared_net = (net,)  # in a tuple it is no part of this module, whose weights it is not
+        self._shared_net = (net,)  # in a tuple, so that it is not registered as a part of this module
         self.to_logits = nn.Linear(net.dim, 1)
 
     @property
     def net(self) -> ConformerWrapper:
-        """The network that reads the codes."""
+        """The network that embeds the codes."""
         return self.own_net or self._shared_net[0]
 
     def forward(self, x: Tensor, **inputs: Any) -> Tensor:
-        """Score the codes of all levels, `[batch, frames * levels, 1]`; takes what the network does."""
+        """Return scores of the codes of all levels, `[batch, frames * levels, 1]`."""
         return self.to_logits(self.net(x, return_embeddings=True, **inputs))
 
     def score(self, codes: Tensor, level: Tensor, **inputs: Any) -> Tensor:
-        """Score the codes of one level, `[batch, frames]`; takes what `ConformerWrapper.hidden` does."""
+        """Return scores of the codes of one level, `[batch, frames]`."""
         hidden = self.net.hidden(codes, level=level, **inputs)
         return self.to_logits(self.net.heads.embedding(hidden, level))[..., 0]
 
@@ -52,18 +57,21 @@ class TokenCritic(nn.Module):
 
 
 def critic_loss(scores: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
-    """Give the mean binary cross entropy of scores `[batch, frames]` at real frames.
+    """Return the mean binary cross entropy of scores `[batch, frames]`, a scalar.
 
-    sampled: bool `[batch, frames]`, where a code is not the one of the speech; mask: bool alike.
+    Args:
+        scores: of the critic.
+        sampled: bool `[batch, frames]`, true where a code is not that of the speech.
+        mask: bool `[batch, frames]`, true for real frames.
     """
     losses = F.binary_cross_entropy_with_logits(scores, sampled.to(scores.dtype), reduction="none")
     return (losses * mask).sum() / mask.sum().clamp(min=1)
 
 
 def draw_codes(logits: Tensor, temperature: float | None) -> Tensor:
-    """Sample codes int64 `[batch, frames]` from logits `[batch, frames, classes]`, to teach a critic.
+    """Sample codes int64 `[batch, frames]` from logits `[batch, frames, classes]`, to train a critic.
 
-    A temperature of None draws one between 0 and 1, so that the critic meets good and bad samples.
+    A temperature of None is drawn between 0 and 1, so that the critic sees good and bad samples.
     """
     heat = torch.rand(()).item() if temperature is None else temperature
     uniform = torch.rand_like(logits).clamp(min=torch.finfo(torch.float32).tiny)

@@ -26,7 +26,7 @@ class GuidedStep:
         filter_thres: share of the codes that is ruled out before sampling; None rules out none.
         cond_scale: weight of the condition (classifier-free guidance, arXiv 2207.12598); 1 adds none.
         inputs: further inputs of `Conformer.forward`.
-        prompt_frames: of the prompt, which is a block of its own where the network knows blocks.
+        prompt_frames: of the prompt, which is a block of its own where the network is block-causal.
     """
 
     def __init__(

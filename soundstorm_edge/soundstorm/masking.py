@@ -1,4 +1,4 @@
-"""How codes are hidden in training (SoundStorm, arXiv 2305.09636, section 3.2)."""
+"""The masks of training (SoundStorm, arXiv 2305.09636, section 3.2)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import torch
 from torch import Tensor
 
 from soundstorm_runtime.decoding.maskgit import Schedule, level_order, masked_share
-from soundstorm_runtime.errors import OptionError
 
 from ..errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Masking:
-    """Which codes are hidden; the defaults are the paper's.
+    """Which codes are masked; the defaults are the paper's.
 
-    level_weights: how often each level is drawn, coarse to fine, any positive numbers; empty draws all
-        alike.
-    prompted: share of samples that keep a prefix of random length, as a prompt.
-    fully_masked: share of samples whose level is masked whole, as in the first step of decoding; all
-        others draw their ratio from the schedule, at a random progress.
-    no_replace_prob, random_token_prob: shares of the masked codes that are seen as they are, or as a
-        random code, and are to be predicted all the same (BERT, arXiv 1810.04805).
-    schedule: as that of `DecodeOptions`.
+    Args:
+        level_weights: relative frequency of each level, coarse to fine; empty draws all equally often.
+        prompted: share of samples that keep a prefix of random length, as a prompt.
+        fully_masked: share of samples whose level is fully masked, as in the first step of decoding; the
+            others draw the masked share from the schedule, at a random progress.
+        no_replace_prob, random_token_prob: shares of the masked codes that keep their value, or have a random
+            one, and are predicted all the same (BERT, arXiv 1810.04805).
+        schedule: as that of `DecodeOptions`.
+
+    Raises:
+        ConfigError: a share is impossible.
     """
 
     level_weights: tuple[float, ...] = ()
@@ -48,11 +50,13 @@ class Masking:
 
 
 class Hidden(NamedTuple):
-    """What the network is shown and asked.
+    """Masked codes, and what is to be predicted.
 
-    codes: int64 `[batch, frames, levels]`, with masked ones; asked: bool `[batch, frames]`, where the code
-    of the drawn level is to be predicted; level: int64 `[batch]`, the column of the level that was drawn;
-    prompt: int64 `[batch]`, the frames of the prompt.
+    Args:
+        codes: int64 `[batch, frames, levels]`, with mask tokens.
+        asked: bool `[batch, frames]`, where the code of the drawn level is to be predicted.
+        level: the column of the drawn level, int64 `[batch]`.
+        prompt: the frames of the prompt, int64 `[batch]`.
     """
 
     codes: Tensor
@@ -69,24 +73,33 @@ def hide(
     groups: int = 1,
     prompt: Tensor | None = None,
 ) -> Hidden:
-    """Draw a level for each sample and mask it in part, finer levels wholly, coarser ones not at all.
+    """Draw a level of each sample; mask a part of it and all finer levels, but no coarser one.
 
-    codes: int64 `[batch, frames, levels]`; mask: bool `[batch, frames]`, true where frames are. Of a codec
-    with `groups`, each column of codes is a level of its own, in the order of decoding. At least one frame
-    of each sample is asked for. prompt: int64 `[batch]`, the frames of the prompts that are given; -1 draws
-    one.
+    Args:
+        codes: int64 `[batch, frames, levels]`.
+        mask: bool `[batch, frames]`, true for real frames.
+        codebook_size: the id of the mask token.
+        masking: what to mask.
+        groups: of the codec; each column of codes is a level, in the order of decoding.
+        prompt: the frames of the prompts, int64 `[batch]`; -1 draws one.
+
+    Returns:
+        The masked codes; at least one frame of each sample is asked for.
+
+    Raises:
+        ConfigError: `masking.level_weights` has another number of levels.
     """
     order = torch.tensor(level_order(codes.shape[2], groups), device=codes.device)
     weights = torch.tensor(masking.level_weights or (1.0,) * len(order))
     if len(weights) != len(order):
-        raise OptionError(
+        raise ConfigError(
             f"level_weights has {len(weights)} numbers, but the codes {len(order)} levels; give one for each"
         )
     drawn = torch.multinomial(weights, len(codes), replacement=True).to(codes.device)
     after_prompt = _after_prompt(mask, masking, prompt)
     asked = _asked(after_prompt, masking)
 
-    rank = order.argsort()  # of each column, coarse to fine
+    rank = order.argsort()  # rank of each column, coarse to fine
     at_level, finer = rank == drawn[:, None], rank > drawn[:, None]
     shown_as_mask, shown = _disguise(codes, asked, codebook_size, masking)
     hidden = (shown_as_mask[:, :, None] & at_level[:, None]) | (after_prompt[:, :, None] & finer[:, None])
@@ -98,8 +111,10 @@ def hide(
 def draw_blocks(prompt: Tensor, frames: int) -> Tensor:
     """Draw the blocks of training samples, int64 `[batch, frames]`: those of the prompt, then the rest.
 
-    prompt: int64 `[batch]`, the frames of each prompt. Half of the prompts are one block, as a speaker's is,
-    half of them two: a prompt and what was spoken after it.
+    Args:
+        prompt: frames of each prompt, int64 `[batch]`; half of the prompts are one block, half of them two: a
+            prompt and the speech after it.
+        frames: of a sample.
     """
     border = torch.rand(len(prompt), device=prompt.device) * prompt
     border = torch.where(torch.rand(len(prompt), device=prompt.device) < 0.5, border.long(), 0)
@@ -108,7 +123,7 @@ def draw_blocks(prompt: Tensor, frames: int) -> Tensor:
 
 
 def _after_prompt(mask: Tensor, masking: Masking, given: Tensor | None) -> Tensor:
-    """Mark the frames that are no prompt; one at least is left where there are any."""
+    """Mark the frames after the prompt; at least one is left where there are any."""
     batch, device = len(mask), mask.device
     length = torch.rand(batch, device=device) * mask.sum(dim=1)
     prompt = torch.where(torch.rand(batch, device=device) < masking.prompted, length.long(), 0)
@@ -118,9 +133,9 @@ def _after_prompt(mask: Tensor, masking: Masking, given: Tensor | None) -> Tenso
 
 
 def _asked(after_prompt: Tensor, masking: Masking) -> Tensor:
-    """Draw which frames of the level are to be predicted, one at least where there are any."""
+    """Draw which frames of the level are to be predicted, at least one where there are any."""
     batch, device = len(after_prompt), after_prompt.device
-    # On the host and one by one: a schedule is any function of one number.
+    # On the host, one by one: a schedule is any function of one number.
     shares = [masked_share(masking.schedule, progress) for progress in torch.rand(batch).tolist()]
     share = torch.tensor(shares, device=device)
     share = torch.where(torch.rand(batch, device=device) < masking.fully_masked, 1.0, share)
@@ -129,7 +144,7 @@ def _asked(after_prompt: Tensor, masking: Masking) -> Tensor:
 
 
 def _disguise(codes: Tensor, asked: Tensor, codebook_size: int, masking: Masking) -> tuple[Tensor, Tensor]:
-    """Draw which of the asked codes are shown as the mask token, and what is shown in the others' place."""
+    """Draw which of the asked codes are shown as the mask token, and what the others are shown as."""
     if not (masking.no_replace_prob or masking.random_token_prob):
         return asked, codes
     draw = torch.rand(asked.shape, device=codes.device)
@@ -141,7 +156,7 @@ def _disguise(codes: Tensor, asked: Tensor, codebook_size: int, masking: Masking
 
 
 def of_numbers(schedule: Schedule) -> Schedule:
-    """Let a schedule that is a function of tensors be one of numbers."""
+    """Return a schedule of numbers for one that is a function of tensors."""
     if not callable(schedule):
         return schedule
     function: Callable[[Any], Any] = schedule

@@ -1,4 +1,4 @@
-"""Semantic tokens as what is added to the frames of the network."""
+"""Conditioning on semantic tokens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from torch.nn import functional as F
 
 
 class SemanticCondition(nn.Module):
-    """Embeds semantic tokens and aligns them to the frames of the codec.
+    """Embeds semantic tokens and aligns them with the frames of the codec.
 
-    vocabulary: how many tokens there are. dim: width of the frames. pad: the id that fills a batch. width:
-    of the embedding, where it is projected to `dim`. embedding: one that belongs to another model, and is
-    not trained here. frames_per_token: codec frames of one token, where they are not one and the same.
+    Args:
+        vocabulary: number of tokens.
+        dim: width of the frames.
+        pad: the id of padding.
+        width: of the embedding, where it is projected to `dim`.
+        embedding: of another model, which is not trained here; None creates one.
+        frames_per_token: frames of the codec per token.
     """
 
     def __init__(
@@ -38,16 +42,22 @@ class SemanticCondition(nn.Module):
         self.project = nn.Identity() if width is None else nn.Linear(width, dim)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Map tokens int64 `[batch, tokens]`, no padding among them, to `[batch, tokens, dim]`."""
+        """Map tokens int64 `[batch, tokens]`, without padding, to `[batch, tokens, dim]`."""
         x = self.embedding(tokens)
         return self.project(x.detach() if self.is_shared else x)
 
     def forward(self, tokens: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
-        """Map tokens int64 `[batch, tokens]` to what is added to the frames, `[batch, frames, dim]`.
+        """Return the condition of each frame for tokens int64 `[batch, tokens]`.
 
-        Padding, and whatever else is no token, such as their end, adds nothing. Between tokens of another
-        rate it is interpolated; then it is cut or filled with zeros to `frames`, where they are given.
-        Also gives how many frames the tokens of each sample last, int64 `[batch]`.
+        Padding and ids beyond the vocabulary, such as the end of a sequence, are zeros. Tokens of another
+        rate than the frames are interpolated.
+
+        Args:
+            tokens: with padding.
+            frames: length of the result, which is cut or padded with zeros; None keeps that of the tokens.
+
+        Returns:
+            The condition `[batch, frames, dim]`, and the frames of each sample, int64 `[batch]`.
         """
         real = (tokens != self.pad) & (tokens < self.vocabulary)
         x = self.embed(tokens.masked_fill(~real, 0)) * real[..., None]

@@ -1,4 +1,4 @@
-"""What a SoundStorm is, how it is trained, and what of it a device can run."""
+"""The configuration of a SoundStorm, and its options in training and decoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..nn.conformer import ConformerConfig
 from ..support.config import check_positive
 from .conformer_wrapper import ConformerWrapperConfig
 
-# How semantic tokens lie to frames: samples a second and samples of one, of the tokens and of the frames.
+# The rates of tokens and frames: samples a second, and samples of one.
 RATES = (
     "wav2vec_target_sample_hz",
     "wav2vec_downsample_factor",
@@ -22,12 +22,24 @@ RATES = (
 
 @dataclass(frozen=True)
 class SoundStormConfig:
-    """What a checkpoint says of SoundStorm: all that its weights and a device need.
+    """The configuration of a SoundStorm in a checkpoint.
 
-    levels: codes of a frame, those of all `groups` of the codec's quantizers. vocabulary: how many
-    semantic tokens condition it; None: it knows nothing of what is said. semantic_width: of their
-    embedding, where it is projected to the network's. frames_per_token: where it is not 1, the network
-    interpolates. token_critic: the critic's own Conformer; self_token_critic: it shares the network.
+    Args:
+        levels: codes of a frame, over all groups.
+        codebook_size: codes of a codebook.
+        vocabulary: number of semantic tokens; None for an unconditional model.
+        conformer: the network.
+        groups: of the quantizers of the codec.
+        level_embedding: see `ConformerWrapperConfig`.
+        semantic_width: width of the embedding of semantic tokens, where it is projected to that of the
+            network.
+        frames_per_token: above or below 1, tokens are interpolated.
+        self_cond: whether it has self-conditioning.
+        self_token_critic: whether it has a critic that shares the network.
+        token_critic: the Conformer of a critic with a network of its own.
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     levels: int = 6
@@ -52,7 +64,7 @@ class SoundStormConfig:
             raise ConfigError(f"frames_per_token is {self.frames_per_token}, expected above 0")
 
     def net(self, conformer: ConformerConfig) -> ConformerWrapperConfig:
-        """Give the configuration of the network, or of the critic's, around a Conformer."""
+        """Return the configuration of the network, or of the critic, around a Conformer."""
         quantizers = self.levels // self.groups
         return ConformerWrapperConfig(
             self.codebook_size, quantizers, conformer, self.groups, self.level_embedding
@@ -60,11 +72,11 @@ class SoundStormConfig:
 
     @property
     def only_in_pytorch(self) -> tuple[str, ...]:
-        """Name what keeps this SoundStorm off a device: the step graph holds no such thing."""
+        """The features of this SoundStorm that the step graph does not support."""
         features = {
-            "self_cond": self.self_cond,  # a step needs what the one before it said
-            "no vocabulary": self.vocabulary is None,  # the graph is always told what is said
-            "frames_per_token": self.frames_per_token != 1,  # a device repeats tokens, and interpolates none
+            "self_cond": self.self_cond,  # a step needs the result of the step before
+            "no vocabulary": self.vocabulary is None,  # the graph has semantic tokens as an input
+            "frames_per_token": self.frames_per_token != 1,  # the device does not interpolate
             "cross_attention": self.conformer.cross_attention is not None,
             "adaptive_norm": self.conformer.adaptive_norm is not None,
             "block_causal": self.conformer.block_causal,
@@ -74,15 +86,23 @@ class SoundStormConfig:
 
 @dataclass(frozen=True)
 class SoundStormOptions:
-    """How a SoundStorm is trained and decodes, with the names and defaults of soundstorm-pytorch.
+    """Options of training and decoding, with the names and defaults of soundstorm-pytorch.
 
-    steps, schedule, can_mask_prev_unmasked: of decoding; the schedule may also be a function of a tensor,
-    and is that of training's masks as well. no_replace_prob, random_token_prob: see `Masking`.
-    self_cond: the network is told what it said before (arXiv 2208.04202), in training with
-    self_cond_train_prob. semantic_pad_id, pad_id: what fills a batch of tokens and of codes.
-    wav2vec_..., codec_...: the rates of semantic tokens and codes, where no model tells; without them
-    there is a token for every frame. Not in soundstorm-pytorch: cond_drop_prob, the share of training
-    samples whose condition is dropped, for classifier-free guidance (arXiv 2207.12598).
+    Args:
+        steps, schedule, can_mask_prev_unmasked: of decoding; the schedule may also be a function of a tensor,
+            and is that of the masks in training as well.
+        no_replace_prob, random_token_prob: see `Masking`.
+        self_cond: self-conditioning (arXiv 2208.04202), in training with probability `self_cond_train_prob`.
+        self_token_critic, critic_loss_weight: a critic that shares the network, and the weight of its loss.
+        num_semantic_token_ids: size of the vocabulary, where no attached model determines it.
+        semantic_pad_id, pad_id: the padding of semantic tokens and of codes.
+        wav2vec_target_sample_hz, wav2vec_downsample_factor, codec_target_sample_hz, codec_downsample_factor:
+            the rates of tokens and codes, where no attached model determines them; without, they are equal.
+        cond_drop_prob: not in soundstorm-pytorch: share of training samples without condition, for
+            classifier-free guidance (arXiv 2207.12598).
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     steps: int = 18

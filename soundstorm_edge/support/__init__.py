@@ -1,1 +1,1 @@
-"""Configuration and files of tensors."""
+"""Utilities: configurations, files of tensors, progress bars."""

@@ -1,4 +1,4 @@
-"""Files of tensors: written whole or not at all, read without running anybody's code."""
+"""Files of tensors and plain data, written atomically and read without executing code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text-to-semantic model reads and writes: ids of tokens, their padding, and the id of the end."""
+"""The token ids of a text-to-semantic model: tokens, padding, and the end of a sequence."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from ..errors import CorpusError
 
 Modality = Literal["speech", "text"]
 MODALITIES: tuple[Modality, ...] = ("speech", "text")
-LONGEST = AXES["tokens"].max  # ids of a sequence, its end left out
+LONGEST = AXES["tokens"].max  # ids of a sequence, without its end
 
 
 @dataclass(frozen=True)
 class Alphabet:
     """The ids of one modality: `size` tokens and, with `has_end`, the end after them.
 
-    pad: the id that fills a batch where no mask is given; it may be that of a token.
+    Args:
+        name: of the modality.
+        size: number of tokens.
+        pad: the id of padding where no mask is given; it may be that of a token.
+        has_end: whether sequences are ended.
     """
 
     name: Modality
@@ -37,7 +41,7 @@ class Alphabet:
 
     @property
     def rows(self) -> int:
-        """How many ids there are to embed and to score."""
+        """The number of ids to embed and to score."""
         return self.size + self.has_end
 
     @property
@@ -45,12 +49,17 @@ class Alphabet:
         """The padding as an id that can be embedded."""
         return self.pad if 0 <= self.pad < self.rows else 0
 
-    def read(self, ids: Tensor, mask: Tensor | None, with_end: bool) -> tuple[Tensor, Tensor]:
-        """Check `ids` `[batch, length]` and give them, int64, with bool `mask`, false for padding.
+    def with_mask(self, ids: Tensor, mask: Tensor | None, with_end: bool) -> tuple[Tensor, Tensor]:
+        """Check ids, and return them int64 with a mask bool `[batch, length]`, false for padding.
 
-        Without a `mask` all that equals the padding id is padding. `with_end` puts the end (if this
-        alphabet has one) where the padding of each sequence begins, and so makes them longer by one.
-        Raises `CorpusError` for another shape, for too long sequences and for unknown ids.
+        Args:
+            ids: `[batch, length]`.
+            mask: false for padding; None takes the padding id as padding.
+            with_end: insert the end where the padding of each sequence begins, if this alphabet has one,
+                which makes sequences longer by one.
+
+        Raises:
+            CorpusError: another shape, a sequence that is too long, or an unknown id.
         """
         if ids.ndim != 2 or ids.is_floating_point():
             raise CorpusError(
@@ -81,11 +90,11 @@ class Alphabet:
         return ids.scatter(1, place, self.end), mask.scatter(1, place, True)
 
     def cut(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Pad `ids` `[batch, length]` after their first end, and give them with their mask, end included."""
+        """Pad `ids` `[batch, length]` after their first end; return them and their mask, end included."""
         mask = torch.ones_like(ids, dtype=torch.bool)
         if self.has_end:
             mask = F.pad((ids == self.end).cumsum(dim=1) == 0, (1, -1), value=True)
-            # The columns after the longest sequence hold nothing.
+            # The columns after the longest sequence are empty.
             longest = int(mask.sum(dim=1).max()) if mask.numel() else 0
             ids, mask = ids[:, :longest], mask[:, :longest]
         return ids.masked_fill(~mask, self.pad), mask

@@ -1,4 +1,4 @@
-"""The autoregressive stage between text and semantic tokens (SPEAR-TTS, arXiv 2302.03540), both ways."""
+"""The autoregressive model between text and semantic tokens (SPEAR-TTS, arXiv 2302.03540)."""
 
 from __future__ import annotations
 
@@ -27,18 +27,23 @@ from .sequence_search import Continuation, beam_search, sample, speculate, to_pr
 
 __all__ = ["TextToSemantic", "TextToSemanticConfig", "top_k", "top_p"]
 
-IGNORED = -100  # the target that cross entropy leaves out
+IGNORED = -100  # the target that cross entropy ignores
 
 
 class TextToSemantic(nn.Module):
     """Encoder-decoder transformer that predicts the next token from a source and past tokens.
 
-    Source and target are `'speech'` (semantic tokens) or `'text'`. `encode` and `step` are the two graphs
-    of `engines.graphs.autoregressive_text_graphs`, argument by argument, from text to speech.
-    They trust their ids, because what is exported cannot look at values.
+    Source and target are `'speech'` (semantic tokens) or `'text'`. `encode` and `step` are the two graphs of
+    `engines.graphs.autoregressive_text_graphs`, argument by argument, from text to speech; they do not check
+    ids, because an exported graph cannot depend on values.
 
-    Takes a `TextToSemanticConfig` or its fields. `wav2vec` turns audio into semantic tokens, and
-    `tokenizer_encode` a list of texts into ids `[batch, length]`. Neither is trained.
+    Args:
+        config: or its fields by keyword: see `TextToSemanticConfig`.
+        wav2vec: turns audio into semantic tokens; not trained.
+        tokenizer_encode: turns a list of texts into ids `[batch, length]`.
+
+    Raises:
+        ConfigError: a field is unknown or impossible.
     """
 
     def __init__(
@@ -58,11 +63,11 @@ class TextToSemantic(nn.Module):
         self.tokenizer_encode = clip_tokenize if config.use_openai_tokenizer else tokenizer_encode
         self.alphabets = config.alphabets
         dim = config.dim
-        # One table embeds tokens and scores them. A sequence begins with a vector of its own.
+        # One table embeds tokens and scores them; a sequence starts with a vector of its own.
         self.embedding = nn.ModuleDict({n: nn.Embedding(self.alphabets[n].rows, dim) for n in MODALITIES})
         self.begin = nn.ParameterDict({n: nn.Parameter(torch.empty(dim)) for n in MODALITIES})
         for weight in (*self.embedding.parameters(), *self.begin.parameters()):
-            nn.init.normal_(weight, std=dim**-0.5)  # scores of a fresh model have a deviation of 1
+            nn.init.normal_(weight, std=dim**-0.5)  # initial logits have a deviation of 1
         sizes = (config.dim_head, config.ff_mult, config.attn_dropout, config.ff_dropout)
         source, target = (BlockConfig(dim, config.heads, n, *sizes) for n in (config.heads, config.kv_heads))
         self.source = Encoder(source, config.source_depth, LONGEST + 1)
@@ -72,7 +77,7 @@ class TextToSemantic(nn.Module):
 
     @property
     def graphs(self) -> tuple[Graph, Graph]:
-        """What `encode` and `step` take and give, as engines and the export see it."""
+        """The inputs and outputs of `encode` and `step`, for engines and export."""
         config = self.config
         if not config.autoset_semantic_eos_id:
             raise ConfigError(
@@ -97,19 +102,28 @@ class TextToSemantic(nn.Module):
         should_sim_regularize: bool = True,
         return_early_exit_loss: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Score every next token of `target`, given all before it, or give the loss of those scores.
+        """Return the logits of every next token of `target`, or their loss.
 
-        `source` and `target` are ids `[batch, length]` (audio `[batch, samples]` and a list of texts are
-        tokenized), padded with the padding id of their type or where the bool masks are false.
+        Args:
+            source, target: ids `[batch, length]`, padded with the padding id of their type or where the masks
+                are false; audio `[batch, samples]` and lists of texts are tokenized.
+            source_type, target_type: `'speech'` or `'text'`.
+            source_mask, target_mask: bool `[batch, length]`.
+            return_loss: append the end to the target, and return the mean cross entropy of its tokens.
+            return_logits: with the loss, also return the logits, `[batch, ids, target]`.
+            cond_drop_prob: probability of withholding the source, drawn once per batch.
+            should_sim_regularize: add the similarity loss where the source is withheld.
+            return_early_exit_loss: add the loss of the early exit.
 
-        Gives logits `[batch, 1 + target, ids]`, position i after the first i tokens. With `return_loss`
-        the target is ended, and the mean cross entropy (nats) of all its tokens is given, and with
-        `return_logits` the logits as well, `[batch, ids, target]`. The early exit's loss is added where
-        asked for, and the similarity loss where the source is withheld (drawn once for the whole batch).
-        Raises `CorpusError` for ids out of range and `OptionError` for an early exit that is not there.
+        Returns:
+            Logits `[batch, 1 + target, ids]`, position i after the first i tokens, or the loss.
+
+        Raises:
+            CorpusError: ids are out of range, or the batches differ.
+            OptionError: the model has no early exit.
         """
         source, source_mask, encoded = self._encode(source, source_type, source_mask)
-        target, target_mask = self.read(target, target_type, target_mask, with_end=return_loss)
+        target, target_mask = self.ids_and_mask(target, target_type, target_mask, with_end=return_loss)
         if len(source) != len(target):
             raise CorpusError(f"{len(source)} sources and {len(target)} targets were given, expected as many")
         chance = self.config.cond_drop_prob if cond_drop_prob is None else cond_drop_prob
@@ -131,7 +145,7 @@ class TextToSemantic(nn.Module):
     def _encode(
         self, source: Tensor | Sequence[str], source_type: Modality, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        ids, mask = self.read(source, source_type, mask)
+        ids, mask = self.ids_and_mask(source, source_type, mask)
         if not mask.any(dim=1).all():
             raise CorpusError(f"a source has no {source_type} tokens, expected one or more; leave it out")
         return ids, mask, self.source(self.embed(source_type, ids), mask)
@@ -179,15 +193,23 @@ class TextToSemantic(nn.Module):
         return_target_mask: bool = False,
         cond_scale: float = 1.0,
     ) -> Tensor | tuple[Tensor, ...]:
-        """Write the target of each source, int64 `[batch, length]`: tokens, their end, then padding.
+        """Generate the target of each source, int64 `[batch, length]`: tokens, their end, then padding.
 
-        `source` and its mask are those of `forward`. Tokens are drawn one after another from the
-        filtered logits (`top_k`, `top_p`, or any function from logits to logits); a `temperature` of 0
-        takes the likeliest. `beam_search_decode` looks for the likeliest sequence instead;
-        `spec_decode` draws as usual, faster, where the early exit guesses well. A `cond_scale` above 1
-        follows the source more closely. `return_source` puts the source's ids before the target,
-        `return_target_mask` the mask of the target after it. Raises `OptionError` for what this model
-        was not made for. The model is in evaluation mode meanwhile.
+        The model is in evaluation mode meanwhile.
+
+        Args:
+            source, source_type, target_type, source_mask: as of `forward`.
+            temperature: of sampling; 0 takes the likeliest token.
+            filter_logits_fn, filter_fn_kwargs: a function from logits to logits, such as `top_k` or `top_p`.
+            max_length: tokens at which generation stops.
+            beam_search_decode, beam_size: search for the likeliest sequence instead.
+            spec_decode, spec_decode_gamma, spec_decode_lenience: speculative decoding with the early exit.
+            return_source: also return the ids of the source, before the target.
+            return_target_mask: also return the mask of the target, after it.
+            cond_scale: above 1, classifier-free guidance by the source.
+
+        Raises:
+            OptionError: the arguments contradict each other or the model.
         """
         if beam_search_decode and spec_decode:
             raise OptionError("beam_search_decode and spec_decode were both given, expected one or neither")
@@ -223,14 +245,14 @@ class TextToSemantic(nn.Module):
         found = (*((source,) if return_source else ()), target, *((mask,) if return_target_mask else ()))
         return found if len(found) > 1 else target
 
-    def read(
+    def ids_and_mask(
         self,
         sequences: Tensor | Sequence[str],
         name: Modality,
         mask: Tensor | None = None,
         with_end: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Tokenize what is no ids yet, and give ids int64 and mask bool `[batch, length]`, with their end."""
+        """Tokenize audio and texts; return ids int64 and mask bool `[batch, length]`, with their end."""
         device = self.begin["speech"].device
         if not isinstance(sequences, Tensor):
             if self.tokenizer_encode is None:
@@ -240,7 +262,7 @@ class TextToSemantic(nn.Module):
             if self.wav2vec is None:
                 raise OptionError("audio was given to a model without wav2vec; give semantic tokens instead")
             sequences = self.wav2vec.eval().tokenize(sequences.to(device))
-        return self._alphabet(name).read(sequences, mask, with_end)
+        return self._alphabet(name).with_mask(sequences, mask, with_end)
 
     def _alphabet(self, name: Modality) -> Alphabet:
         if name not in self.alphabets:
@@ -248,18 +270,23 @@ class TextToSemantic(nn.Module):
         return self.alphabets[name]
 
     def embed(self, name: Modality, ids: Tensor, begin: bool = False) -> Tensor:
-        """Embed int64 `ids` `[batch, length]`, behind the vector that begins a sequence if asked for."""
+        """Embed ids int64 `[batch, length]`, behind the begin vector of a sequence where asked."""
         x = self.embedding[name](ids)
         return torch.cat([self.begin[name].expand(len(ids), 1, -1), x], dim=1) if begin else x
 
     def score(self, name: Modality, x: Tensor) -> Tensor:
-        """Score all ids after decoded `x` `[..., dim]`: logits `[..., ids]`."""
+        """Map decoded vectors `[..., dim]` to logits `[..., ids]`."""
         return F.linear(x, cast(nn.Embedding, self.embedding[name]).weight)
 
     def encode(self, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Project int64 `phones` `[batch, phones]` to what the decoder looks at in every step.
+        """Encode phones for the decoder's cross-attention.
 
-        Gives cross_keys and cross_values, float32 `[target_depth, batch, heads, phones, dim_head]`.
+        Args:
+            phones: int64 `[batch, phones]`.
+            lengths: of the phones, int64 `[batch]`.
+
+        Returns:
+            cross_keys and cross_values, float32 `[target_depth, batch, heads, phones, dim_head]`.
         """
         encoded = self.source(self.embed("text", phones), frame_mask(lengths, phones.shape[1]))
         return self.target.cross(encoded)
@@ -273,17 +300,22 @@ class TextToSemantic(nn.Module):
         keys: Tensor,
         values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Score what follows `token` `[batch]`, whose position is the length of the cache.
+        """Decode one token, whose position is the length of the cache.
 
-        `lengths` `[batch]` are those of the phones; `keys` and `values` are
-        `[target_depth, batch, heads, past, dim_head]`, with past = 0 and token = vocabulary at the start.
-        Gives logits `[batch, vocabulary + 1]`, and keys and values of length past + 1.
+        Args:
+            token: int64 `[batch]`; `vocabulary` at the start of a sequence.
+            lengths: of the phones, int64 `[batch]`.
+            cross_keys, cross_values: of `encode`.
+            keys, values: the cache, `[target_depth, batch, heads, past, dim_head]`, at first with past = 0.
+
+        Returns:
+            Logits `[batch, vocabulary + 1]` of the next token, and keys and values of length past + 1.
         """
         at_start = (token == self.config.vocabulary)[:, None, None]
         x = torch.where(at_start, self.begin["speech"], self.embed("speech", token[:, None]))
-        # The learned key stands before the first phone, so every sample has one position more.
+        # The learned key precedes the first phone, so every sample has one position more.
         cross_mask = frame_mask(lengths + 1, cross_keys.shape[3] + 1)
-        # The device's cache has a key for each head; those that are shared come first, then again.
+        # The cache has a key for each head; shared ones are repeated.
         own = self.config.kv_heads
         past = (keys[:, :, :own], values[:, :, :own])
         decoded = self.target(x, (cross_keys, cross_values), cross_mask, past)
@@ -293,5 +325,5 @@ class TextToSemantic(nn.Module):
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Score `wanted` `[batch, length]` by logits that go one position further, `[batch, length + 1, ids]`."""
+    """Return the cross entropy of `wanted` `[batch, length]` for logits `[batch, length + 1, ids]`."""
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), wanted, ignore_index=IGNORED)

@@ -1,4 +1,4 @@
-"""What a text-to-semantic model is: sizes, alphabets, and how it is trained."""
+"""The configuration of the autoregressive text-to-semantic model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,29 @@ from .compat.clip_tokenizer import CLIP_TOKENS
 
 @dataclass(frozen=True)
 class TextToSemanticConfig:
-    """What a text-to-semantic model is: its two alphabets and the sizes of its two stacks.
+    """Sizes and alphabets of the model, with the names and defaults of spear-tts-pytorch.
 
-    symbols: the phones of a voice, in the order of their ids; they stand for `num_text_token_ids`.
-    rate: semantic tokens per second, for the device.
-    target_kv_heads: key and value heads of the decoder's self-attention; None gives one to each head.
-    attn_flash: accepted for scripts that set it; fused attention is always used.
-    cond_drop_prob: how often training withholds the source of a batch.
-    autoset_semantic_eos_id, autoset_text_eos_id: whether a sequence is followed by an end.
-    target_early_exit_layer: the block of the decoder after which speculative decoding guesses.
-    align_reg_loss_weight and what follows: see `similarity_loss`.
+    Args:
+        dim, source_depth, target_depth: width, and number of blocks of encoder and decoder.
+        dim_head, heads, target_kv_heads: of the attention; key and value heads of the decoder's
+            self-attention, None gives one to each head.
+        ff_mult: width of the feed-forward layers, in multiples of `dim`.
+        attn_dropout, ff_dropout: dropout rates.
+        num_text_token_ids, num_semantic_token_ids: sizes of the vocabularies.
+        use_openai_tokenizer: texts are tokenized as by CLIP.
+        semantic_pad_id, text_pad_id: ids of padding.
+        autoset_semantic_eos_id, autoset_text_eos_id: whether sequences have an end.
+        attn_flash: accepted for scripts that set it; fused attention is always used.
+        cond_drop_prob: probability that training withholds the source of a batch.
+        target_early_exit_layer: the block of the decoder after which speculative decoding drafts.
+        detach_early_exit_embed: whether the early exit has no gradient for the blocks below.
+        align_reg_loss_weight, align_reg_use_logsumexp_pool, align_reg_logsumexp_pool_temp: see
+            `similarity_loss`.
+        symbols: the phones of a voice, in the order of their ids, in place of `num_text_token_ids`.
+        rate: semantic tokens a second.
+
+    Raises:
+        ConfigError: a value is impossible.
     """
 
     kind: Literal["autoregressive"] = "autoregressive"
@@ -94,14 +107,14 @@ class TextToSemanticConfig:
 
     @property
     def vocabulary(self) -> int:
-        """How many semantic tokens there are."""
+        """The number of semantic tokens."""
         if self.num_semantic_token_ids is None:
             raise ConfigError("num_semantic_token_ids is not given; set it to the number of semantic tokens")
         return self.num_semantic_token_ids
 
     @property
     def text_tokens(self) -> int:
-        """How many tokens of text there are."""
+        """The number of text tokens."""
         clip = CLIP_TOKENS if self.use_openai_tokenizer else None
         if not (count := self.num_text_token_ids or len(self.symbols) or clip):
             raise ConfigError("num_text_token_ids is not given; set it, or symbols, or use_openai_tokenizer")
@@ -109,7 +122,7 @@ class TextToSemanticConfig:
 
     @property
     def alphabets(self) -> dict[Modality, Alphabet]:
-        """What sequences of each modality are made of."""
+        """The alphabet of each modality."""
         return {
             "speech": Alphabet("speech", self.vocabulary, self.semantic_pad_id, self.autoset_semantic_eos_id),
             "text": Alphabet("text", self.text_tokens, self.text_pad_id, self.autoset_text_eos_id),

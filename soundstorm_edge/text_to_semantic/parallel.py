@@ -1,7 +1,7 @@
 """Text to semantic tokens in parallel: phones, a duration for each, then the token of every frame.
 
-The length regulator of FastSpeech (arXiv 1905.09263) with Conformers on both sides: no word can be
-skipped or said twice, because every phone gets its frames.
+The length regulator of FastSpeech (arXiv 1905.09263) between two Conformers: no word can be skipped or
+repeated, because every phone has its frames.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _small(kernel: int) -> ConformerConfig:
 
 @dataclass(frozen=True)
 class ParallelTextConfig:
-    """Sizes; `symbols` are the phones in the order of their ids, `vocabulary` the semantic tokens."""
+    """Sizes; `symbols` are the phones in the order of their ids, `vocabulary` counts tokens."""
 
     kind: Literal["parallel"] = "parallel"
     symbols: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class ParallelTextConfig:
 
 
 class ParallelTextToSemantic(nn.Module):
-    """Phones to semantic tokens, with durations between them."""
+    """Phones to semantic tokens, through predicted durations."""
 
     def __init__(self, config: ParallelTextConfig) -> None:
         super().__init__()
@@ -55,34 +55,43 @@ class ParallelTextToSemantic(nn.Module):
         self.classifier = nn.Linear(dim, config.vocabulary)
 
     def encode(self, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode phones int64 `[batch, phones]`, `lengths` int64 `[batch]` of them real.
+        """Encode phones, and predict their durations.
 
-        Returns hidden states float32 `[batch, phones, dim]` and durations float32 `[batch, phones]`, in
-        semantic tokens, above 0.
+        Args:
+            phones: int64 `[batch, phones]`.
+            lengths: of the phones, int64 `[batch]`.
+
+        Returns:
+            Hidden states float32 `[batch, phones, dim]`, and durations float32 `[batch, phones]`, in semantic
+            tokens, above 0.
         """
         hidden = self.encoder(self.phone_embedding(phones), frame_mask(lengths, phones.shape[1]))
         return hidden, self.duration(hidden)[..., 0].float().clamp(max=6.0).exp()
 
     def decode(self, hidden: Tensor, phone_index: Tensor, progress: Tensor, lengths: Tensor) -> Tensor:
-        """Give the most likely semantic token of every frame, int64 `[batch, tokens]`."""
+        """Return the likeliest token of every frame, int64 `[batch, tokens]`; arguments as of `logits`."""
         return self.logits(hidden, phone_index, progress, lengths).argmax(dim=-1)
 
     def logits(self, hidden: Tensor, phone_index: Tensor, progress: Tensor, lengths: Tensor) -> Tensor:
-        """Spread the phones over time.
+        """Return the logits of every frame, float32 `[batch, tokens, vocabulary]`.
 
-        hidden: float32 `[batch, phones, dim]`; phone_index: int64 `[batch, tokens]`; progress: float32
-        `[batch, tokens]`, how far into its phone a token lies, from 0 to below 1; lengths: int64 `[batch]`
-        tokens. Returns float32 `[batch, tokens, vocabulary]`.
+        Args:
+            hidden: float32 `[batch, phones, dim]`.
+            phone_index: the phone of each token, int64 `[batch, tokens]`.
+            progress: how far into its phone a token is, from 0 to below 1, float32 `[batch, tokens]`.
+            lengths: of the tokens, int64 `[batch]`.
         """
         spread = hidden.gather(1, phone_index[..., None].expand(-1, -1, hidden.shape[-1]))
         x = spread + self.progress(progress[..., None])
         return self.classifier(self.decoder(x, frame_mask(lengths, phone_index.shape[1])))
 
     def predict(self, phones: Tensor, lengths: Tensor, durations: Tensor) -> Tensor:
-        """Give the most likely semantic tokens of phones at a given pace, int64 `[batch, tokens]`.
+        """Return the likeliest semantic tokens for given durations, int64 `[batch, tokens]`.
 
-        phones: int64 `[batch, phones]`, `lengths` int64 `[batch]` of them real; durations: int64 `[batch,
-        phones]`, in tokens, which they add up to; 0 past the end of each.
+        Args:
+            phones: int64 `[batch, phones]`.
+            lengths: of the phones, int64 `[batch]`.
+            durations: in tokens, int64 `[batch, phones]`, 0 past the end of each sample.
         """
         hidden, _ = self.encode(phones, lengths)
         tokens = durations.sum(dim=1)
@@ -92,9 +101,17 @@ class ParallelTextToSemantic(nn.Module):
     def forward(
         self, phones: Tensor, phone_lengths: Tensor, durations: Tensor, tokens: Tensor, token_lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Compute both losses with the true durations int64 `[batch, phones]`, in tokens.
+        """Return both losses for the true durations.
 
-        Returns the mean cross entropy of the tokens and the mean squared error of the log durations.
+        Args:
+            phones: int64 `[batch, phones]`.
+            phone_lengths: int64 `[batch]`.
+            durations: in tokens, int64 `[batch, phones]`.
+            tokens: int64 `[batch, tokens]`.
+            token_lengths: int64 `[batch]`.
+
+        Returns:
+            The mean cross entropy of the tokens, and the mean squared error of the log durations.
         """
         hidden, predicted = self.encode(phones, phone_lengths)
         index, progress = spread_over_time(durations, tokens.shape[1])
@@ -107,10 +124,14 @@ class ParallelTextToSemantic(nn.Module):
 
 
 def spread_over_time(durations: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
-    """Tell for each of `tokens` which phone it belongs to and how far into it, given int64 durations.
+    """Return the phone of each token, and how far into it the token is.
 
-    Returns phone_index int64 and progress float32, both `[batch, tokens]`; tokens past the end point
-    at the last phone.
+    Args:
+        durations: in tokens, int64 `[batch, phones]`.
+        tokens: length of the result; tokens past the end are of the last phone.
+
+    Returns:
+        phone_index int64 and progress float32, both `[batch, tokens]`.
     """
     ends = durations.cumsum(dim=1)
     position = torch.arange(tokens, device=durations.device).expand(durations.shape[0], -1).contiguous()

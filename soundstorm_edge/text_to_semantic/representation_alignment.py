@@ -10,15 +10,16 @@ from torch import Tensor
 def similarity_loss(
     source: Tensor, source_mask: Tensor, target: Tensor, target_mask: Tensor, temperature: float | None
 ) -> Tensor:
-    """Compare how alike the samples of a batch are as sources with how alike they are as targets.
+    """Return the difference between the similarities of a batch's sources and of its targets, a scalar.
 
-    Both are pooled over time, and the mean squared difference of their cosine similarities is taken
-    over all pairs of different samples: a decoder that sees no source has to place its targets as the
-    encoder places the sources. A batch of one has no pair, and a loss of 0.
+    Both are pooled over time; the loss is the mean squared difference of their cosine similarities over all
+    pairs of samples. A decoder without a source thus learns to place its targets as the encoder places the
+    sources. A batch of one has no pair, and a loss of 0.
 
-    source, target: float `[batch, length, dim]`, each of its own length. The masks are bool
-    `[batch, length]`, false for padding. temperature: of a smooth maximum (log-sum-exp); None takes the
-    maximum.
+    Args:
+        source, target: float `[batch, length, dim]`, of different lengths.
+        source_mask, target_mask: bool `[batch, length]`, false for padding.
+        temperature: of a smooth maximum (log-sum-exp); None takes the maximum.
     """
     similarities = []
     for x, mask in ((source, source_mask), (target, target_mask)):

@@ -1,4 +1,7 @@
-"""Text as the byte-pair tokens of CLIP (arXiv 2103.00020): 49,408 ids for any text, without a lexicon."""
+"""The byte-pair tokens of CLIP (arXiv 2103.00020): 49,408 ids for any text, without a lexicon.
+
+Models of spear-tts-pytorch may read these.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from ...errors import ConfigError
 
 CLIP_TOKENS = 49_408
 PAD = 0
-MERGES = CLIP_TOKENS - 2 * 256 - 2  # every byte within and at the end of a word, and two special tokens
+MERGES = CLIP_TOKENS - 2 * 256 - 2  # without all bytes, at the end of a word or not, and two special ones
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
-# What is merged within itself: contractions, words, single digits, and runs of anything else.
+# Pairs are merged within these: contractions, words, single digits, and runs of anything else.
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-# Distributions that carry the vocabulary, and where. Their code is not imported, as it wants torchvision.
+# Distributions with the vocabulary, and its path; their code, which needs torchvision, is not imported.
 CARRIERS = {
     "open_clip_torch": "open_clip/bpe_simple_vocab_16e6.txt.gz",
     "x-clip": "x_clip/data/bpe_simple_vocab_16e6.txt",
@@ -30,9 +33,10 @@ CARRIERS = {
 
 
 def clip_tokenize(texts: Sequence[str]) -> Tensor:
-    """Turn texts into int64 ids `[batch, length]`, padded with 0.
+    """Return the ids of texts, int64 `[batch, length]`, padded with 0.
 
-    Raises `ConfigError` where the vocabulary or the libraries that read it are not installed.
+    Raises:
+        ConfigError: the vocabulary, or a library that reads it, is not installed.
     """
     tokenizer = clip_tokenizer()
     rows = [tokenizer.encode(_clean(text)).ids for text in texts]
@@ -48,9 +52,9 @@ def _clean(text: str) -> str:
 
 @cache
 def clip_tokenizer() -> Any:
-    """Make CLIP's tokenizer, of the library tokenizers: `clip_tokenize` without its mending of Unicode."""
+    """Return the tokenizer of CLIP, without the repair of Unicode that `clip_tokenize` does first."""
     try:
-        import ftfy  # noqa: F401 - missed here, and not in the middle of a batch
+        import ftfy  # noqa: F401 - fails here rather than within a batch
         from tokenizers import Regex, Tokenizer, normalizers
         from tokenizers.models import BPE
         from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
@@ -71,7 +75,7 @@ def clip_tokenizer() -> Any:
 
 
 def _byte_letters() -> list[str]:
-    """Give the letter that stands for each byte, printable ones first, in the order of their ids."""
+    """Return the letter that stands for each byte, printable ones first, in the order of their ids."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
     others = 256 - len(printable)
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(others)]

@@ -94,7 +94,7 @@ class SpeechSpeechPretrainWrapper(nn.Module):
         """Return loss and logits of padded tokens `[batch, tokens]` or audio `[batch, samples]`."""
         if x.is_floating_point() and self.wav2vec is not None:
             x = self.wav2vec.eval().tokenize(x)
-        pairs = self.delete(*self.model.read(x, "speech", with_end=False))
+        pairs = self.delete(*self.model.ids_and_mask(x, "speech", with_end=False))
         early = {"return_early_exit_loss": return_early_exit_loss}
         return self.model(**pairs, **SPEECH_TO_SPEECH, **LOSS_AND_LOGITS, **early)
 
@@ -224,7 +224,7 @@ def _bare(item: Any) -> Tensor:
 
 def _stack(items: Sequence[Tensor], model: TextToSemantic) -> tuple[Tensor, Tensor]:
     """Pad semantic tokens `[tokens]`, computed from audio where needed; return both tokens and mask."""
-    rows = [model.read(item[None], "speech", with_end=False) for item in items]
+    rows = [model.ids_and_mask(item[None], "speech", with_end=False) for item in items]
     ids, masks = (
         pad_sequence([part[0] for part in column], batch_first=True) for column in zip(*rows, strict=True)
     )

@@ -165,7 +165,7 @@ def test_broken_sources_are_named(ljspeech: Path, tmp_path: Path, change, messag
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{", r"utterances\.jsonl:1 is no utterance"),
+        ("{", r"utterances\.jsonl:1 is not an utterance"),
         (json.dumps({"id": "a"}), "lacks the key 'audio'"),
         (json.dumps({"id": "a", "colour": 1}), "unknown key 'colour'"),
     ],
@@ -219,7 +219,7 @@ def test_an_unfinished_shard_is_named(tmp_path: Path) -> None:
     rows_of(tmp_path / "00", "ab")
     (tmp_path / "01").mkdir()
     (tmp_path / "01" / "settings.json").write_text("{}")
-    with pytest.raises(CorpusError, match=r"the shard .*01 is not complete; complete it, or take it away"):
+    with pytest.raises(CorpusError, match=r"the shard .*01 is not complete; complete or remove it"):
         Corpus(tmp_path)
 
 

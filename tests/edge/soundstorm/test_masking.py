@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import frame_mask
 from soundstorm_edge.soundstorm.masking import Masking, draw_blocks, hide, of_numbers
-from soundstorm_runtime.errors import OptionError
 
 CODES, LEVELS, FRAMES = 16, 4, 20
 
@@ -70,7 +69,7 @@ def test_level_weights_decide_which_level_is_drawn() -> None:
     # With groups, the second level in the order of decoding is the first one of the second group.
     assert hide(draw(2), mask, CODES, Masking((0.0, 1.0, 0.0, 0.0)), groups=2).level.tolist() == [2, 2]
     with pytest.raises(
-        OptionError, match="level_weights has 2 numbers, but the codes 4 levels; give one for each"
+        ConfigError, match="level_weights has 2 numbers, but the codes 4 levels; give one for each"
     ):
         hide(draw(2), mask, CODES, Masking((1.0, 1.0)))
 

@@ -30,7 +30,7 @@ def test_it_reads_at_a_given_pace() -> None:
     model = ParallelTextToSemantic(TINY).eval()
     phones, lengths = torch.tensor([[0, 2, 1], [1, 2, 0]]), torch.tensor([3, 2])
     durations = torch.tensor([[3, 0, 4], [2, 2, 0]])
-    tokens = model.read(phones, lengths, durations)
+    tokens = model.predict(phones, lengths, durations)
     assert tokens.shape == (2, 7)
     for row, length in enumerate(lengths.tolist()):  # as each is read alone
         own = durations[row : row + 1, :length]
