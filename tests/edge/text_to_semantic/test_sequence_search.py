@@ -111,7 +111,7 @@ def test_the_model_goes_on_training_after_it_wrote(texts: Tensor) -> None:
 @pytest.mark.parametrize("kv_heads", [1, 2])
 def test_grouped_queries_keep_fewer_keys(kv_heads: int, texts: Tensor) -> None:
     model = make_model(replace(TINY, target_kv_heads=kv_heads))
-    ids, mask = model.read(texts, "text")
+    ids, mask = model.ids_and_mask(texts, "text")
     x = model.embed("speech", torch.zeros(4, 5, dtype=torch.int64), begin=True)
     encoded = model.source(model.embed("text", ids), mask)
     seen = torch.nn.functional.pad(mask, (1, 0), value=True)
