@@ -92,15 +92,15 @@ def seams(pairs: Sequence[tuple[np.ndarray, Sequence[int]]], sample_rate: int) -
     return Seams(count, *(round(float(np.mean(found[n])), 3) if count else 0.5 for n in ("jump", "flux")))
 
 
-def delay(facts: AudioSchema) -> int:
+def delay(audio: AudioSchema) -> int:
     """Return the latency of the audio of a stream after its codes, in samples."""
-    if facts.lookahead is None:
+    if audio.lookahead is None:
         return 0
-    return facts.lookahead * facts.hop + InverseStft(facts.window, facts.stft_hop).delay
+    return audio.lookahead * audio.hop + InverseStft(audio.window, audio.stft_hop).delay
 
 
 def measure(
-    voice: Voice, facts: AudioSchema, texts: Sequence[str]
+    voice: Voice, schema: AudioSchema, texts: Sequence[str]
 ) -> tuple[WordErrors, WordErrors, Seams, Seams]:
     """Speak each text twice, with the same seed; return both word errors and the seams of the stream."""
     recogniser, references = Recogniser(), [reference_words(text) for text in texts]
@@ -113,7 +113,7 @@ def measure(
         audio = np.concatenate(chunks)
         ends = np.cumsum([len(chunk) for chunk in chunks])[:-1].tolist()
         chunk_ends.append((audio, ends))
-        block_ends.append((audio, [end + delay(facts) for end in ends]))
+        block_ends.append((audio, [end + delay(schema) for end in ends]))
         for heard, sound in ((streamed, audio), (whole, voice.speak(text, seed=seed))):
             heard.append(" ".join(word.text for word in recogniser.hear(sound, voice.sample_rate)))
     rate = voice.sample_rate

@@ -29,7 +29,7 @@ from .work import exported
 PLOTS = Path("benchmarks/plots")
 SENTENCE = "The farmer repaired the old tractor before the harvest began."
 MELS, HOP_SECONDS, WINDOW_SECONDS = 80, 0.01, 0.04
-STAGES = ("codec", "units", "text", "hearing", "acoustic")
+STAGES = ("codec", "units", "text", "unit_distillation", "acoustic")
 HELD_OUT = "held-out "
 
 

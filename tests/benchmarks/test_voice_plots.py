@@ -57,7 +57,7 @@ def test_training_that_was_resumed_goes_on_in_time():
 
 def test_the_shipped_logs_are_drawn(tmp_path):
     logs = read_logs("flite-multi")
-    assert list(logs) == ["codec", "units", "text", "hearing", "acoustic"]
+    assert list(logs) == ["codec", "units", "text", "unit_distillation", "acoustic"]
     save(plot_training(logs), tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size < 150_000
     assert read_logs("nobody") == {}
