@@ -131,9 +131,10 @@ def recording(reference: nn.Module) -> Iterator[list[Step]]:
         codes, tokens = arguments[0], named["cond_semantic_token_ids"]
         masked = shown.pop().unflatten(1, (-1, NET["num_quantizers"]))
         is_mask = masked == NET["codebook_size"]
-        # Finer levels are masked wholly, coarser ones not at all; all samples are asked for the same level.
+        # Finer levels are fully masked, coarser ones not at all; the level is the same for all samples.
         level = is_mask.any(dim=(0, 1)).int().argmax()
-        hidden = Hidden(masked, is_mask[:, :, level], level.expand(len(codes)))
+        prompt = (is_mask.any(dim=2).cumsum(dim=1) == 0).sum(dim=1)
+        hidden = Hidden(masked, is_mask[:, :, level], level.expand(len(codes)), prompt)
         steps.append(Step(codes.clone(), tokens.clone(), hidden))
 
     hooks = (
