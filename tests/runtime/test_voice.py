@@ -17,7 +17,9 @@ from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import BundleError, EngineError, OptionError, TextError
 from soundstorm_runtime.synthesis.options import PAUSE_SECONDS
+from soundstorm_runtime.synthesis.word_times import joined
 from soundstorm_runtime.text.sentences import MAX_CHARACTERS
+from soundstorm_runtime.text.words import Sentence
 
 TEXT = "This is the first sentence. This is a second one, and it is longer."
 
@@ -198,3 +200,28 @@ def test_public_names():
     assert all(hasattr(soundstorm_runtime, name) for name in soundstorm_runtime.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Speaker'"):
         _ = soundstorm_runtime.Speaker
+
+
+def test_a_voice_that_reads_tokens_speaks_any_letters(make_bundle):
+    voice = Voice.load(make_bundle("autoregressive", tokenizer=True), threads=1)
+    assert len(voice.speak("Guten Morgen.")) > 800
+    assert len(list(voice.stream("Guten Morgen. Gute Nacht."))) >= 2
+
+
+def test_silence_that_a_text_asks_for_takes_the_place_of_the_pause(make_bundle):
+    voice = Voice.load(make_bundle(codec="spectral", streams=True), threads=1, provider="cpu")
+    first, second = voice._reader.sentences("Yes. No.")
+    usual = [len(audio) for audio in voice.speak_sentences("Yes. No.", pause=0.2)]
+    asked = [Sentence(first, first.words, silence=0.5), Sentence(second, second.words, silence=1.0)]
+    voice.warm_up()
+    voice._reader.sentences = lambda text: asked
+    one, other = voice.speak_sentences("Yes. No.", pause=0.2)
+    rate = voice.sample_rate
+    assert len(one) == usual[0] + round(0.5 * rate)
+    assert len(other) == usual[1] + round((1.0 - 0.2) * rate)
+    assert not one[-round(0.5 * rate) :].any()
+    streamed = voice.stream_timed("Yes. No.", pause=0.2)
+    assert joined(streamed).words == voice.speak_timed("Yes. No.", pause=0.2).words
+    assert sum(map(len, voice.stream("Yes. No.", pause=0.2))) == len(one) + len(other)
+    fitted = voice.speak("Yes. No.", duration=3.0)
+    assert len(fitted) == 3 * rate
