@@ -239,7 +239,7 @@ def test_the_text_stage_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     torch.save(
         text_stage(num_semantic_token_ids=TOKENS + 1, use_openai_tokenizer=True).state_dict(), paths[1]
     )
-    with pytest.raises(ExportError, match="writes 11 semantic tokens, SoundStorm reads 10; give the text"):
+    with pytest.raises(ExportError, match="predicts 11 semantic tokens, SoundStorm reads 10; give the text"):
         read_parts(paths, config)
 
 
