@@ -11,13 +11,14 @@ the
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import time
 from collections import Counter
 from pathlib import Path
 
 from soundstorm_runtime.text.sentences import normalise
+
+from .report import circumstances, write_result
 
 RESULT = Path(__file__).parent / "results" / "reading.json"
 
@@ -54,12 +55,13 @@ def main() -> None:
     share = right.total() / len(rows)
     print(f"{'all':13} {right.total():3} of {len(rows):3}: {share:.1%}, {milliseconds:.3f} ms a text")
     result = {
+        "circumstances": circumstances("reading"),
         "cases": options.cases.name,
         "share": round(share, 4),
         "milliseconds_a_text": round(milliseconds, 3),
         "classes": {kind: {"cases": count, "read_as_expected": right[kind]} for kind, count in total.items()},
     }
-    options.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    write_result(options.output, result)
 
 
 if __name__ == "__main__":
