@@ -340,7 +340,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_checkpoint, tmp_path, monkeyp
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(soundstorm_export.proof, "check_parity", interrupt)
+    monkeypatch.setattr(soundstorm_export.verify.checked_write, "check_parity", interrupt)
     monkeypatch.setattr(
         sys, "argv", ["soundstorm-export", str(tiny_checkpoint), "-o", str(tmp_path / "voice")]
     )
