@@ -51,6 +51,7 @@ _PLAIN = rf"(?<![\w'@#.])(?!{_MONTH_OR_ABBREVIATION})[a-z]{{1,60}}(?:'[a-z]{{1,2
 _WORD = r"[A-Za-z]{1,60}(?:'[A-Za-z]{1,20}){0,3}"
 _MARK = r"""[.,;:!?"')\]}`]+"""
 _DASH = "--"
+_NO_START = r"(?![\s(\[{<>|=*^_](?!\d))"  # spares trying the classes where none can start
 _INVISIBLE_GROUPS = re.compile(r"(?<!\\)\((?!\?)|\(\?P<\w+>")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*")
 _SOUNDS = {
@@ -93,14 +94,15 @@ def _compile() -> re.Pattern[str]:
     names = "|".join(_branch(f"c{place}", c.pattern) for place, c in enumerate(_CLASSES))
     signs = "|".join(_branch(f"s{place}", c.pattern) for place, c in enumerate(_SIGN_CLASSES))
     return re.compile(
-        rf"(?P<plain>{_PLAIN})|(?P<instruction>[{INSTRUCTIONS}])|(?<![\w])(?:{names})|(?P<word>{_WORD})|(?P<break>\n)|{signs}"
-        rf"|(?P<dash>{_DASH})|(?P<mark>{_MARK})|(?P<digits>\d{{1,60}})"
+        rf"(?P<plain>{_PLAIN})|(?P<instruction>[{INSTRUCTIONS}])|(?<![\w]){_NO_START}(?:{names})"
+        rf"|(?P<word>{_WORD})|(?P<break>\n)|{signs}|(?P<dash>{_DASH})|(?P<mark>{_MARK})|(?P<digits>\d{{1,60}})",
+        re.ASCII,  # words and digits are those that are read; signs such as Greek letters are none
     )
 
 
 _TOKEN = _compile()
 _PATTERNS = {
-    f"{letter}{place}": (re.compile(c.pattern), c)
+    f"{letter}{place}": (re.compile(c.pattern, re.ASCII), c)
     for letter, classes in (("c", _CLASSES), ("s", _SIGN_CLASSES))
     for place, c in enumerate(classes)
 }

@@ -6,6 +6,7 @@ import re
 
 from ..number_words import digits
 from ..token_class import Match, TokenClass, before, spell
+from .symbols import NAMES
 
 _SIGNS = {
     ".": "dot", "@": "at", "/": "slash", ":": "colon", "_": "underscore", "-": "dash", "?": "question mark",
@@ -35,8 +36,8 @@ def say(text: str) -> str:
         piece = match[0]
         if piece.isdigit():
             words.append(digits(piece))
-        elif not piece.isalpha():
-            words.append(_SIGNS.get(piece, ""))
+        elif not (piece.isascii() and piece.isalpha()):
+            words.append(_SIGNS.get(piece) or NAMES.get(piece, ""))
         elif _by_letter(piece, text[: match.start()][-1:]):
             words.append(spell(piece))
         else:

@@ -11,7 +11,7 @@ from .units import UNITS, per
 _UNIT = alternatives(UNITS)
 _POWER = r"(?:\^?[23](?!\d|[.,]\d))?"
 _ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^)"  # after a space they are rather a letter or a word
-_WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:\^-[12])?(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
+_WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
 _MIXED = r"(?:\d{1,4} )?\d{1,3}/\d{1,3}"
 _AMOUNT = re.compile(rf"(-?)({_MIXED}|{NUMBER})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL)
 _LENGTHS = re.compile(r"(\d{1,4}) ?(d|days?|h|hrs?|m|mins?|s|secs?)(?![a-z])", re.IGNORECASE)

@@ -134,6 +134,11 @@ def _times_as_much(match: Match) -> str:
     return f"{cardinal(match[0][:-1])} x"
 
 
+def _with_s(match: Match) -> str:
+    """Read `the 12's`."""
+    return read_number(match[0][:-2]) + "'s"
+
+
 def _number(match: Match) -> str:
     return read_number(match[0])
 
@@ -168,5 +173,6 @@ CLASSES = [
     TokenClass("signed", rf"[-+]{NUMBER}(?![A-Za-z])", _signed),
     TokenClass("times_as_much", rf"{NUMBER}x(?!\w)", _times_as_much),
     TokenClass("year_of_two_digits", r"'\d\d(?!\w)", _year_of_two_digits),
+    TokenClass("with_s", rf"{NUMBER}'s(?!\w)", _with_s),
     TokenClass("number", rf"{NUMBER}(?![A-Za-z\d]|\.\d)", _number),
 ]

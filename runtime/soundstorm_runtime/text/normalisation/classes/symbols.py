@@ -52,10 +52,9 @@ _OPERATORS = {"*": "times", "-": "minus", "~": "about", "|": ",", "^": "to the p
 
 def power(exponent: str) -> str:
     """Read an exponent: `2` -> `squared`, `-6` -> `to the power of minus six`, `n` -> `to the power of n`."""
-    return (
-        _POWERS.get(exponent)
-        or f"to the power of {cardinal(exponent) if exponent[-1].isdigit() else exponent}"
-    )
+    if exponent[-1].isalpha():
+        return f"to the power of {'minus ' * exponent.startswith('-')}{spell(exponent)}"
+    return _POWERS.get(exponent) or f"to the power of {cardinal(exponent)}"
 
 
 def _exponent(match: Match) -> str:

@@ -5,6 +5,7 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("the 12's and 14's", "the twelve's and fourteen's"),
     ("-5, 0.5, .5, 007", "minus five, zero point five, point five, zero zero seven"),
     ("1,234.5 and 1066", "one thousand two hundred thirty four point five and one thousand sixty six"),
     ("5 - 3 = 2, 5-3", "five minus three equals two, five to three"),

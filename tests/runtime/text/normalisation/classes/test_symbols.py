@@ -5,6 +5,7 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("2^-a and xα.b", "two to the power of minus ay and x alpha b"),
     ("size ≠ 0 and a ≮ b", "size not equal to zero and a not less than b"),
     ("a ≤ b, b ≥ c", "a less than or equal to b, b greater than or equal to c"),
     ("α * cos β", "alpha times cos beta"),
