@@ -36,7 +36,7 @@ def library() -> Rtx:
 
 
 @pytest.fixture(scope="session")
-def exported(library: Rtx) -> Callable[[str, str], tuple[Graph, bytes]]:
+def exported() -> Callable[[str, str], tuple[Graph, bytes]]:
     """Export a graph of a voice in fp32, each once: `exported("spectral", "step")`."""
     makers = {"spectral": spectral_voice, "soundstream": soundstream_voice}
     voices: dict[str, tuple[object, dict[str, Network]]] = {}

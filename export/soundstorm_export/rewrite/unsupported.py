@@ -3,6 +3,7 @@
 - `DFT`: TensorRT's ONNX parser lacks it.
 - `CumSum`: TensorRT 10.3 runs it as a loop over the axis, which a CUDA graph cannot capture.
 - `Pad`: ONNX Runtime has no CUDA kernel for it in opsets 19 to 23; the tensor would be copied to the CPU.
+- `Equal`: ONNX Runtime has CUDA kernels for opset 13, but none for 19.
 - `Clip` of integers: TensorRT clips floating point alone.
 """
 
@@ -127,9 +128,20 @@ def _clip_as_extremes(op: Any, x: ir.Value, low: ir.Value, high: ir.Value) -> ir
     return op.Min(op.Max(x, low), high) if x.dtype in INTEGERS else None
 
 
+def _equality(op: Any, x: Any, y: Any) -> Any:
+    return op.Equal(x, y)
+
+
+def _equality_as_comparisons(op: Any, x: ir.Value, y: ir.Value) -> ir.Value | None:
+    if x.dtype not in (*INTEGERS, ir.DataType.FLOAT):
+        return None
+    return op.And(op.LessOrEqual(x, y), op.LessOrEqual(y, x))
+
+
 UNSUPPORTED = [
     RewriteRule(_transform, _transform_as_products),
     RewriteRule(_cumulative_sum, _cumulative_sum_as_product),
     RewriteRule(_padding, _padding_as_concatenation),
+    RewriteRule(_equality, _equality_as_comparisons),
     RewriteRule(_clip, _clip_as_extremes),
 ]

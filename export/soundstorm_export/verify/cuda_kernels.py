@@ -1,0 +1,52 @@
+"""Operators that lack a CUDA kernel in ONNX Runtime: each costs copies, and rules out CUDA graphs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from types import MappingProxyType
+
+import onnx
+import onnx_ir as ir
+
+Span = tuple[int, int | None]  # opsets that a kernel is registered for; None where it has no end
+
+
+@functools.cache
+def cuda_kernels() -> Mapping[str, tuple[Span, ...]]:
+    """Read the recorded table of registered kernels."""
+    text = (resources.files(__package__) / "onnxruntime-cuda-kernels.txt").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
+    return MappingProxyType({name: tuple(map(_span, spans.split())) for name, spans in rows})
+
+
+def without_cuda_kernel(model: ir.Model) -> list[str]:
+    """Name the operators of a graph, with their versions, that would run on the CPU; in order, each once.
+
+    Constants are no nodes to a session, so they are left out.
+    """
+    opset = model.graph.opset_imports[""]
+    found: dict[str, None] = {}
+    for node in model.graph.all_nodes():
+        if node.op_type == "Constant":
+            continue
+        if node.domain not in ("", "ai.onnx"):
+            found[f"{node.domain}::{node.op_type}"] = None
+            continue
+        version = onnx.defs.get_schema(node.op_type, opset).since_version
+        if not any(_serves(span, version) for span in cuda_kernels().get(node.op_type, ())):
+            found[f"{node.op_type}-{version}"] = None
+    return list(found)
+
+
+def _span(text: str) -> Span:
+    if text.endswith("+"):
+        return int(text[:-1]), None
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+def _serves(span: Span, version: int) -> bool:
+    first, last = span
+    return version == first or (last is not None and first <= version <= last)
