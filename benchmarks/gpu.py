@@ -1,7 +1,8 @@
 """The paper's model on a GPU: every engine that can be had, beside soundstorm-pytorch on the same weights.
 
 `python -m benchmarks.gpu` measures all of it in one run; what cannot be had is named with its reason. The
-weights are random, which no time hangs on. The paper (arXiv 2305.09636) took 0.5 s for 30 s on a TPU-v4.
+weights are random, which does not change the times. The paper (arXiv 2305.09636) took 0.5 s for 30 s on a
+TPU-v4.
 """
 
 from __future__ import annotations

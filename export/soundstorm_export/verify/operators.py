@@ -43,16 +43,16 @@ def tensorrt_operators() -> Mapping[str, Operator]:
 def check_operators(name: str, model: ir.Model) -> None:
     """Raise `ExportError` naming every place of graph `name` that TensorRT does not take.
 
-    Restrictions that hang on the data, such as the most that TopK may be asked for, cannot be seen here.
+    Restrictions that depend on the data, such as the most that TopK may be asked for, are not checked.
     """
     imports = model.graph.opset_imports
     if imports.get("", 0) > NEWEST_OPSET:
         raise ExportError(f"graph '{name}' has opset {imports['']}, TensorRT takes up to {NEWEST_OPSET}")
     table = tensorrt_operators()
     nodes = list(model.graph.all_nodes())
-    foreign = sorted({_name(node) for node in nodes if _name(node) not in table})
-    if foreign:
-        raise ExportError(f"graph '{name}' has operators that TensorRT does not take: {', '.join(foreign)}")
+    unknown = sorted({_name(node) for node in nodes if _name(node) not in table})
+    if unknown:
+        raise ExportError(f"graph '{name}' has operators that TensorRT does not take: {', '.join(unknown)}")
     reasons = {reason: None for node in nodes for reason in _objections(node, table[node.op_type])}
     if reasons:
         raise ExportError(

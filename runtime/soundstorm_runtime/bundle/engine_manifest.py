@@ -73,7 +73,7 @@ class EnginesManifest:
 def folder_name(gpu: Gpu, tensorrt: str, precision: Precision) -> str:
     """Name the folder of engines, in lower-case letters, digits, dots and hyphens.
 
-    The number of multiprocessors tells boards of one name apart.
+    The number of multiprocessors distinguishes boards of one name.
     """
     name = f"{gpu.name}-{gpu.multiprocessors}sm-{tensorrt}-{precision}"
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")

@@ -10,7 +10,7 @@ from ..errors import BundleError, OptionError
 from ..support.serde import from_dict
 from ..text.spelling import Phones, Spelling, Tokens
 from ..text.stressed_lexicon import load_lexicon
-from ..text.user_lexicon import OwnWords, Pronunciations
+from ..text.user_lexicon import Pronunciations, UserLexicon
 from .manifest import (
     FORMAT,
     VERSION,
@@ -132,7 +132,7 @@ class Bundle:
             return Tokens(file, text.text_tokens, text.end)
         lexicon = load_lexicon(file)
         if own is not None:
-            lexicon.add(OwnWords(own, lexicon.phones, text.symbols))
+            lexicon.add(UserLexicon(own, lexicon.phones, text.symbols))
         return Phones(lexicon, text.symbols, self.manifest.name)
 
 

@@ -19,7 +19,7 @@ from ..support.atomic import write_file
 from .letter_to_sound import LETTERS, LetterToSound
 from .markup import MarkedText
 from .sentences import OnDropped, log_dropped, split_sentences
-from .user_lexicon import OwnWords, as_symbol
+from .user_lexicon import UserLexicon, as_symbol
 from .words import Sentence, Word
 
 PAUSE = "pau"
@@ -78,7 +78,7 @@ class Lexicon:
         self.rules = rules
         self.onsets = frozenset(onsets)
         self.codas = frozenset(codas)
-        self._own: OwnWords | None = None
+        self._user: UserLexicon | None = None
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -88,10 +88,10 @@ class Lexicon:
             sorted(told | self.rules.symbols() | {PAUSE, "ax", "dh", "iy", *_SUFFIXES.values(), "s"})
         )
 
-    def add(self, own: OwnWords) -> None:
+    def add(self, own: UserLexicon) -> None:
         """Pronounce a user's words as they want it."""
         self.words |= own.phones
-        self._own = own
+        self._user = own
 
     def pronounce(self, word: str, *, verb: bool = False) -> tuple[str, ...]:
         """Give the phones of one word, without a pause. Raises `TextError` where it has no letter."""
@@ -124,7 +124,7 @@ class Lexicon:
         Raises:
             TextError: Nothing in it is speakable.
         """
-        rewrite = self._own.put if self._own else None
+        rewrite = self._user.substitute if self._user else None
         found = split_sentences(text, self.is_known, rewrite=rewrite, on_dropped=on_dropped)
         return [self._with_symbols(sentence) for sentence in found]
 

@@ -18,7 +18,7 @@ from .normalisation.cleaning import clean
 from .normalisation.source_text import SourceText
 
 Pronunciations = str | Path | Mapping[str, str]
-"""A TOML file, or what it would say."""
+"""A TOML file, or a mapping with the same content."""
 
 
 @dataclass(frozen=True)
@@ -30,41 +30,47 @@ class _Entry:
     where: str
 
 
-class OwnWords:
-    """Words with phones of their own.
+class UserLexicon:
+    """The pronunciations of a user.
 
-    In a sentence, each gives its place to a word that nobody has: numbers, capitals and signs in it would
-    be read otherwise before any lexicon is asked. `phones` are those of the invented words.
+    In a text, each word is replaced by a placeholder word before the text is normalised: numbers, capitals
+    and signs in it would otherwise be read before any lexicon is looked up.
 
-    source: a word in small letters stands for itself in any case, another one only as it is written.
-    spoken: gives the phones of a text, `pau` at both ends. symbols: the phones that the voice has.
+    Args:
+        source: A word in lower case matches any case, every other word only as it is written.
+        spoken: Returns the phones of a text, with `pau` at both ends.
+        symbols: The phones of the voice.
 
-    Raises `OptionError` that names file, line and word.
+    Attributes:
+        phones: The phones of each placeholder word, separated by spaces.
+
+    Raises:
+        OptionError: A pronunciation cannot be used; the message names file, line and word.
     """
 
     def __init__(
         self, source: Pronunciations, spoken: Callable[[str], list[str]], symbols: Collection[str]
     ) -> None:
         self.phones: dict[str, str] = {}
-        self._invented: dict[str, str] = {}
+        self._placeholders: dict[str, str] = {}
         for entry in _entries(source):
-            invented = _invent(len(self.phones))
-            self.phones[invented] = " ".join(_phones(entry, spoken, symbols))
-            self._invented[_written(entry)] = invented
-        words = sorted(self._invented, key=len, reverse=True)
+            placeholder = _placeholder(len(self.phones))
+            self.phones[placeholder] = " ".join(_phones(entry, spoken, symbols))
+            self._placeholders[_written(entry)] = placeholder
+        words = sorted(self._placeholders, key=len, reverse=True)
         choices = (f"(?i:{re.escape(word)})" if word.islower() else re.escape(word) for word in words)
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(choices)})(?!\w)") if words else None
 
-    def put(self, source: SourceText) -> SourceText:
-        """Put the invented words in the places of the user's."""
-        return source if self._pattern is None else source.sub(self._pattern, self._invented_for)
+    def substitute(self, source: SourceText) -> SourceText:
+        """Replace the words of the user by their placeholders."""
+        return source if self._pattern is None else source.sub(self._pattern, self._placeholder_for)
 
-    def _invented_for(self, match: re.Match[str]) -> str:
-        return self._invented.get(match[0]) or self._invented[match[0].lower()]
+    def _placeholder_for(self, match: re.Match[str]) -> str:
+        return self._placeholders.get(match[0]) or self._placeholders[match[0].lower()]
 
 
-def _invent(number: int) -> str:
-    """Give a word for a number: letters that look like no acronym and are no English."""
+def _placeholder(number: int) -> str:
+    """Return a distinct word for a number: neither an acronym nor English."""
     letters = ""
     while number or not letters:
         number, letter = divmod(number, 26)
@@ -107,13 +113,13 @@ def _parse(text: str, path: Path) -> list[tuple[str, object]]:
 
 
 def _line(text: str, word: str) -> int:
-    """Find the line of a word, which the library does not tell; of a table, that of its first key."""
+    """Find the line of a word, which tomllib does not report; of a table, that of its first key."""
     key = re.compile(rf"""\s*\[?\s*(["']?){re.escape(word)}\1\s*[=.\]]""")
     return next((number for number, line in enumerate(text.splitlines(), 1) if key.match(line)), 1)
 
 
 def _written(entry: _Entry) -> str:
-    """Give the word as a cleaned text has it."""
+    """Return the word as it is in a cleaned text."""
     word = " ".join(clean(SourceText(entry.word))[0].text.split())
     if not any(c.isalnum() for c in word):
         raise OptionError(f"{entry.where} has no letter or digit that is read; write it as in the text")
@@ -141,6 +147,6 @@ def _phones(entry: _Entry, spoken: Callable[[str], list[str]], symbols: Collecti
 
 
 def as_symbol(phone: str, symbols: Collection[str]) -> str:
-    """Give a phone as the voice writes it: without stress, or with it; a vowel without one is stressed."""
+    """Return a phone as the voice writes it: with or without stress; a vowel without a mark is stressed."""
     plain = phone.rstrip(string.digits)
     return next((written for written in (phone, plain, f"{plain}1") if written in symbols), phone)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own road to TensorRT: it builds engines at the first runs, and keeps them in a folder.
+"""TensorRT through ONNX Runtime, which builds the engines in the first runs and keeps them in a folder.
 
 Source: ONNX Runtime's page on the TensorRT execution provider (options, explicit ranges of shapes, caches).
 """
