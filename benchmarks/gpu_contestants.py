@@ -200,8 +200,8 @@ class Contestants:
             conv_kernel_size=5, num_residual_streams=1,
         )  # fmt: skip
         net = ConformerWrapper(codebook_size=size.codes, num_quantizers=size.levels, conformer=conformer)
-        facts = {"steps": size.first_steps, "num_semantic_token_ids": TOKENS, **_TOKEN_FACTS}
-        return ReferenceSoundStorm(net, **facts).eval()
+        options = {"steps": size.first_steps, "num_semantic_token_ids": TOKENS, **_TOKEN_FACTS}
+        return ReferenceSoundStorm(net, **options).eval()
 
     def _model(self) -> SoundStorm:
         size = self.size

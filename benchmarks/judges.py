@@ -54,7 +54,7 @@ class Judges:
         }
 
     def words(self, audio: np.ndarray, sample_rate: int) -> Mapping[str, str]:
-        """Give the words that each size of Whisper hears in float32 `[samples]`, as `said` writes them."""
+        """Return the words that each size of Whisper hears in float32 `[samples]`, as `said` writes them."""
         return {name: said(_transcribe(ear, _at_16k(audio, sample_rate))) for name, ear in self._ears.items()}
 
     def naturalness(self, audio: np.ndarray, sample_rate: int) -> Naturalness:
@@ -67,7 +67,7 @@ class Judges:
 
 
 def said(text: str) -> str:
-    """Give the words of a text: spelled out, lower case, without apostrophes, in American spelling."""
+    """Return the words of a text: spelled out, lower case, without apostrophes, in American spelling."""
     words = _NO_LETTER.sub("", reference_words(text).replace("'", "").replace("-", " ")).split()
     return " ".join(_SPELLINGS.get(word, word) for word in words)
 

@@ -104,7 +104,7 @@ def ours(voice: Voice, speaker: str | None) -> Speaking:
 def measure(
     contestants: Mapping[str, Speaking], texts: Sequence[str], judges: Judges
 ) -> dict[str, list[Heard]]:
-    """Let all speak every text in turns, after a sentence that does not count, and judge them."""
+    """Synthesise every text with each voice in turns, after a sentence of warm-up, and judge the speech."""
     for speaking in contestants.values():
         speaking(texts[0])
     found: dict[str, list[Heard]] = {name: [] for name in contestants}

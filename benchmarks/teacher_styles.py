@@ -61,7 +61,7 @@ def candidates(styles: Mapping[str, object]) -> dict[str, Speaker]:
 
 
 def measure(teacher: Kokoro, judges: Judges, speaker: Speaker, texts: list[str]) -> Style:
-    """Let the teacher speak all texts, and judge it."""
+    """Synthesise all texts with the teacher, and judge the speech."""
     heard: dict[str, list[str]] = {}
     scores, pitches = [], []
     for text in texts:

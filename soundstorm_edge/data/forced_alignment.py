@@ -166,7 +166,7 @@ def likeliest_path(scores: np.ndarray, pauses: np.ndarray) -> np.ndarray:
 
 
 def _as_modelled(phone: str) -> str:
-    """Give the phone whose model a phone shares: all pauses sound alike."""
+    """Return the phone whose model a phone shares: all pauses sound alike."""
     return PAUSE if phone.startswith(PAUSE) else phone
 
 

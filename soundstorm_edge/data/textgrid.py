@@ -101,6 +101,6 @@ def _phone(label: str, symbols: Collection[str]) -> str:
 
 
 def _final_pause(text: str, symbols: Collection[str]) -> str:
-    """Give the pause after a sentence: where the phones tell questions from statements, as its mark says."""
+    """Return the pause after a sentence, by its mark where the phones distinguish questions."""
     mark = text.rstrip("\"')]} ")[-1:]
     return next((pause for pause in (PAUSE + mark, f"{PAUSE}.") if pause in symbols), PAUSE)

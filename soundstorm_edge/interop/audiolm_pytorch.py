@@ -52,16 +52,23 @@ NAMES = [
 ]  # fmt: skip
 
 
-def from_audiolm_pytorch(source: str | Path | Mapping[str, Any] | nn.Module, **facts: Any) -> SoundStream:
-    """Make a SoundStream of one that audiolm-pytorch trained, in evaluation mode.
+def from_audiolm_pytorch(
+    source: str | Path | Mapping[str, Any] | nn.Module, **config_fields: Any
+) -> SoundStream:
+    """Load a SoundStream that audiolm-pytorch trained.
 
-    source: a file that its SoundStream saved, or its trainer (of whose weights the averaged ones are
-    taken), or a bare state dict; what such a file holds; or an instance. facts: fields of
-    `SoundStreamConfig` that the source does not carry, or that replace its own (`discriminators=False`
-    leaves those out).
+    Args:
+        source: A file of its SoundStream or of its trainer (whose averaged weights are taken), a file with a
+            bare state dict, the content of such a file, or an instance.
+        **config_fields: Fields of `SoundStreamConfig` that the source lacks, or that replace its own;
+            `discriminators=False` leaves the discriminators out.
 
-    Raises `CheckpointError` for a file that cannot be used, naming the fact that is missing or the feature
-    that is in the way.
+    Returns:
+        The codec in evaluation mode.
+
+    Raises:
+        CheckpointError: The file cannot be used; the message names the missing field or the feature that is
+            not supported.
     """
     state: Mapping[str, Tensor]
     if isinstance(source, nn.Module):
@@ -74,25 +81,31 @@ def from_audiolm_pytorch(source: str | Path | Mapping[str, Any] | nn.Module, **f
         where = str(source)
         pickled, state = _parts(read_tensors(Path(source), "SoundStream of audiolm-pytorch"), where)
     if pickled is None:
-        return soundstream_from_state(state, **facts)
+        return soundstream_from_state(state, **config_fields)
     config = read_plain_pickle(pickled, f"{where}: its configuration")
     if not isinstance(config, dict):
         raise CheckpointError(f"{where}: its configuration is a {type(config).__name__}, expected a dict")
-    return _loaded(state, {**config, **facts})
+    return _loaded(state, {**config, **config_fields})
 
 
-def soundstream_from_state(state: Mapping[str, Tensor], **facts: Any) -> SoundStream:
-    """Make a SoundStream of a state dict in audiolm-pytorch's layout, in evaluation mode.
+def soundstream_from_state(state: Mapping[str, Tensor], **config_fields: Any) -> SoundStream:
+    """Load a SoundStream from a state dict in audiolm-pytorch's layout.
 
-    Sizes are inferred from the weights. facts: fields of `SoundStreamConfig` that they do not tell;
-    `target_sample_hz` is always one, `attn_window_size` wherever there is attention. The others are
-    audiolm-pytorch's defaults if they are not given.
+    Args:
+        state: The weights, from which all sizes are inferred.
+        **config_fields: Fields of `SoundStreamConfig` that weights do not determine: always
+            `target_sample_hz`, and `attn_window_size` where there is attention. All others default to those
+            of audiolm-pytorch.
 
-    Raises `CheckpointError` as `from_audiolm_pytorch` does.
+    Returns:
+        The codec in evaluation mode.
+
+    Raises:
+        CheckpointError: As in `from_audiolm_pytorch`.
     """
     if FIRST not in state:
         raise CheckpointError(f"the weights lack {FIRST!r}, expected a SoundStream of audiolm-pytorch")
-    fields = {**_inferred(state), **facts}
+    fields = {**_inferred(state), **config_fields}
     needed = ["target_sample_hz"]
     if fields["use_local_attn"]:
         needed.append("attn_window_size")
@@ -212,7 +225,7 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def _found(state: Mapping[str, Tensor], pattern: str) -> list[Tensor]:
-    """Give the weights with such names, in the order of their numbers."""
+    """Return the weights with such names, in the order of their numbers."""
     names = [name for name in state if re.fullmatch(pattern, name)]
     return [
         state[name] for name in sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])

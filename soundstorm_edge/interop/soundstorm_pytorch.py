@@ -84,21 +84,28 @@ def from_soundstorm_pytorch(
     soundstream: Mapping[str, Any] | None = None,
     spear_tts_text_to_semantic: Mapping[str, Any] | None = None,
     wav2vec: nn.Module | None = None,
-    **facts: Any,
+    **config_fields: Any,
 ) -> SoundStorm:
-    """Make a SoundStorm of one that soundstorm-pytorch trained, in evaluation mode.
+    """Load a SoundStorm that soundstorm-pytorch trained.
 
-    source: a file with its state dict, or what its trainer saved; a state dict; or an instance. What
-    shapes tell is inferred. `soundstream` and `spear_tts_text_to_semantic` are facts of the codec and
-    of the text stage, where they are inside; `facts` are fields of `ConformerConfig` and
-    `SoundStormOptions`. What has a default there need not be given: `conv_causal`, `schedule`, `steps`
-    and others. Weights of a wav2vec are left where they are: give the model.
+    Args:
+        source: A file with its state dict or of its trainer, a state dict, or an instance. Sizes are inferred
+            from the shapes of the weights.
+        soundstream: Fields of the configuration of the codec inside the checkpoint.
+        spear_tts_text_to_semantic: Fields of the configuration of the text stage inside the checkpoint.
+        wav2vec: The model that makes semantic tokens; its weights are not read from the checkpoint.
+        **config_fields: Fields of `ConformerConfig` and `SoundStormOptions` that weights do not determine;
+            those with a default, such as `conv_causal`, `schedule` and `steps`, may be left out.
 
-    Raises `CheckpointError` for a file that cannot be used, naming the fact that is missing or the feature
-    that is in the way.
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: The file cannot be used; the message names the missing field or the feature that is
+            not supported.
     """
     state = _state(source)
-    net = ConformerWrapper(_net_config(state, facts))
+    net = ConformerWrapper(_net_config(state, config_fields))
     parts: dict[str, nn.Module] = {}
     if any(name.startswith("soundstream.") for name in state):
         parts["soundstream"] = soundstream_from_state(_part(state, "soundstream."), **(soundstream or {}))
@@ -109,7 +116,7 @@ def from_soundstorm_pytorch(
         )
     if wav2vec is not None:
         parts["wav2vec"] = wav2vec
-    options = _options(state, parts, facts)
+    options = _options(state, parts, config_fields)
     model = SoundStorm(net, options, **parts)  # type: ignore[arg-type]
     _load(model, state)
     return model.eval()
@@ -132,8 +139,8 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 
-def _net_config(state: Mapping[str, Tensor], facts: dict[str, Any]) -> ConformerWrapperConfig:
-    """Read the network's sizes from shapes; what they do not tell is taken out of `facts`."""
+def _net_config(state: Mapping[str, Tensor], config_fields: dict[str, Any]) -> ConformerWrapperConfig:
+    """Read the network's sizes from shapes, and take all other fields out of `config_fields`."""
 
     def shape(name: str) -> tuple[int, ...]:
         if name not in state:
@@ -145,7 +152,7 @@ def _net_config(state: Mapping[str, Tensor], facts: dict[str, Any]) -> Conformer
     groups = shape("net.embedding_proj.0.weight")[1] // dim if "net.embedding_proj.0.weight" in state else 1
     inner, _, kernel = shape(f"{first}conv.branch.ds_conv.conv.weight")
     streams = f"{first}ff1.static_beta"
-    told = {
+    inferred = {
         "dim": dim,
         "depth": 1 + max(int(found[1]) for name in state if (found := re.match(BLOCK, name))),
         "ff_mult": shape(f"{first}ff1.branch.fn.fn.net.0.weight")[0] // dim,
@@ -153,26 +160,28 @@ def _net_config(state: Mapping[str, Tensor], facts: dict[str, Any]) -> Conformer
         "conv_kernel_size": kernel,
         "t5_rel_pos_bias": "net.conformer.rel_pos_bias.relative_attention_bias.weight" in state,
         "num_residual_streams": len(state[streams]) if streams in state else 1,
-        **_heads(state, shape(f"{first}attn.branch.fn.to_q.weight")[0], facts),
+        **_heads(state, shape(f"{first}attn.branch.fn.to_q.weight")[0], config_fields),
     }
-    own = {field.name for field in dataclasses.fields(ConformerConfig)} & facts.keys()
-    given = {name: facts.pop(name) for name in own}
-    for name in told.keys() & given.keys():
-        if told[name] != given[name]:
-            raise CheckpointError(f"{name} was given as {given[name]}, but the weights have {told[name]}")
-    conformer = from_fields(ConformerConfig, None, {**given, **told})
+    own = {field.name for field in dataclasses.fields(ConformerConfig)} & config_fields.keys()
+    given = {name: config_fields.pop(name) for name in own}
+    for name in inferred.keys() & given.keys():
+        if inferred[name] != given[name]:
+            raise CheckpointError(f"{name} was given as {given[name]}, but the weights have {inferred[name]}")
+    conformer = from_fields(ConformerConfig, None, {**given, **inferred})
     return ConformerWrapperConfig(codebook_size, levels // groups, conformer, groups)
 
 
-def _heads(state: Mapping[str, Tensor], inner: int, facts: Mapping[str, Any]) -> dict[str, int]:
-    """Tell how many heads share the `inner` dimensions of attention."""
+def _heads(state: Mapping[str, Tensor], inner: int, config_fields: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many heads share the `inner` dimensions of attention."""
     mix = state.get("net.conformer.layers.1.attn.branch.fn.to_value_residual_mix.0.weight")
     bias = state.get("net.conformer.rel_pos_bias.relative_attention_bias.weight")
     heads = None if mix is None else len(mix)
     if bias is not None:
         heads = bias.shape[1]
     if heads is None:
-        heads = facts.get("heads", inner // facts["dim_head"] if "dim_head" in facts else None)
+        heads = config_fields.get(
+            "heads", inner // config_fields["dim_head"] if "dim_head" in config_fields else None
+        )
     if heads is None:
         raise CheckpointError(
             f"the weights do not tell how many heads share the {inner} dimensions of attention; "
@@ -186,16 +195,16 @@ def _heads(state: Mapping[str, Tensor], inner: int, facts: Mapping[str, Any]) ->
 
 
 def _options(
-    state: Mapping[str, Tensor], parts: Mapping[str, nn.Module], facts: Mapping[str, Any]
+    state: Mapping[str, Tensor], parts: Mapping[str, nn.Module], config_fields: Mapping[str, Any]
 ) -> SoundStormOptions:
     table = state.get("semantic_token_emb.weight")
-    told: dict[str, Any] = {
+    inferred: dict[str, Any] = {
         "self_cond": "null_embed" in state,
         "self_token_critic": "token_critic.to_logits.weight" in state,
     }
     if table is not None and "spear_tts_text_to_semantic" not in parts:
-        told["num_semantic_token_ids"] = len(table)
-    known = set(facts)
+        inferred["num_semantic_token_ids"] = len(table)
+    known = set(config_fields)
     known |= set(RATES[:2]) if "wav2vec" in parts else set()
     known |= set(RATES[2:]) if "soundstream" in parts else set()
     if table is not None and (missing := [name for name in RATES if name not in known]):
@@ -203,10 +212,12 @@ def _options(
             f"the weights have a condition and do not tell {missing[0]}; give {missing[0]}=... "
             f"(all that is missing: {', '.join(missing)})"
         )
-    for name in told.keys() & facts.keys():
-        if told[name] != facts[name]:
-            raise CheckpointError(f"{name} was given as {facts[name]}, but the weights have {told[name]}")
-    return from_fields(SoundStormOptions, None, {**facts, **told})
+    for name in inferred.keys() & config_fields.keys():
+        if inferred[name] != config_fields[name]:
+            raise CheckpointError(
+                f"{name} was given as {config_fields[name]}, but the weights have {inferred[name]}"
+            )
+    return from_fields(SoundStormOptions, None, {**config_fields, **inferred})
 
 
 def _load(model: SoundStorm, state: Mapping[str, Tensor]) -> None:

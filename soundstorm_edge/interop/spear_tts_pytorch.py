@@ -27,25 +27,34 @@ def from_spear_tts_pytorch(
     *,
     wav2vec: SemanticTokenizer | None = None,
     tokenizer_encode: Callable[[Sequence[str]], Tensor] | None = None,
-    **facts: Any,
+    **config_fields: Any,
 ) -> TextToSemantic:
-    """Load a state dict, or what a trainer of the reference wrote; gives a model in evaluation mode.
+    """Load a TextToSemantic that spear-tts-pytorch trained.
 
-    `source` is the path of such a file, or what it holds.
-    `facts` are fields of `TextToSemanticConfig`. Sizes are read from the weights. What they do not tell
-    is the reference's default unless given: whether sequences have ends (`num_text_token_ids` and
-    `num_semantic_token_ids` tell it, too), padding ids, `cond_drop_prob` and `use_openai_tokenizer`.
-    An early exit has to be given its `target_early_exit_layer`. `wav2vec` and `tokenizer_encode` are
-    those of `TextToSemantic`; a wav2vec in the file is left there.
+    Args:
+        source: A file with a state dict or of a trainer, or the content of one. Sizes are inferred from the
+            weights.
+        wav2vec: As in `TextToSemantic`; one in the file is not read.
+        tokenizer_encode: As in `TextToSemantic`.
+        **config_fields: Fields of `TextToSemanticConfig` that weights do not determine, by default those of
+            the reference: whether sequences end in a token of their own (`num_text_token_ids` and
+            `num_semantic_token_ids` also determine it), padding ids, `cond_drop_prob`,
+            `use_openai_tokenizer`. A model with an early exit needs `target_early_exit_layer`.
 
-    Raises `CheckpointError` for a file that cannot be read, or that is of another model.
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another model.
     """
     content = source if isinstance(source, Mapping) else read_tensors(Path(source), WHAT)
     where = "this checkpoint" if isinstance(source, Mapping) else str(source)
     state = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{where} holds no tensors by name, expected the weights of a {WHAT}")
-    return text_to_semantic_from_state(state, wav2vec=wav2vec, tokenizer_encode=tokenizer_encode, **facts)
+    return text_to_semantic_from_state(
+        state, wav2vec=wav2vec, tokenizer_encode=tokenizer_encode, **config_fields
+    )
 
 
 def text_to_semantic_from_state(
@@ -53,16 +62,18 @@ def text_to_semantic_from_state(
     *,
     wav2vec: SemanticTokenizer | None = None,
     tokenizer_encode: Callable[[Sequence[str]], Tensor] | None = None,
-    **facts: Any,
+    **config_fields: Any,
 ) -> TextToSemantic:
     """Do what `from_spear_tts_pytorch` does, with weights that are already read."""
     weights = _Weights(state)
-    told = _sizes(weights) | _alphabets(weights, facts)
-    for name in told.keys() & facts.keys():
-        if facts[name] != told[name]:
-            raise CheckpointError(f"{name} was given as {facts[name]}, but the weights have {told[name]}")
-    given = {name: value for name, value in facts.items() if name not in told}
-    model = TextToSemantic(**told, **given, wav2vec=wav2vec, tokenizer_encode=tokenizer_encode)
+    inferred = _sizes(weights) | _alphabets(weights, config_fields)
+    for name in inferred.keys() & config_fields.keys():
+        if config_fields[name] != inferred[name]:
+            raise CheckpointError(
+                f"{name} was given as {config_fields[name]}, but the weights have {inferred[name]}"
+            )
+    given = {name: value for name, value in config_fields.items() if name not in inferred}
+    model = TextToSemantic(**inferred, **given, wav2vec=wav2vec, tokenizer_encode=tokenizer_encode)
     new = {
         f"{ours}.{name}{suffix}": weights.take(f"{theirs}.{name}{suffix}")
         for ours, theirs, suffix in (("embedding", "token_emb", ".weight"), ("begin", "start_token", ""))
@@ -115,7 +126,7 @@ class _Weights:
 
 
 def _sizes(weights: _Weights) -> dict[str, Any]:
-    """Tell the sizes of the stacks from the shapes of their first layers."""
+    """Return the sizes of the stacks, from the shapes of their first layers."""
     first = f"{TARGET}layers.0."
     dim = len(weights.look("start_token.speech"))
     _, heads, _, dim_head = weights.look(f"{first}1.null_kv").shape
@@ -137,27 +148,28 @@ def _sizes(weights: _Weights) -> dict[str, Any]:
     }
 
 
-def _alphabets(weights: _Weights, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell how many tokens there are; the table's last row is the end, unless `facts` say otherwise."""
-    told = {}
+def _alphabets(weights: _Weights, config_fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many tokens there are; the table's last row is the end, unless the options differ."""
+    inferred = {}
     for table, has_end in TABLES.items():
         count = "num_semantic_token_ids" if table == "speech" else "num_text_token_ids"
         rows = len(weights.look(f"token_emb.{table}.weight"))
-        told[count] = facts.get(count, rows - facts.get(has_end, True))
-        if rows - told[count] not in (0, 1):
+        inferred[count] = config_fields.get(count, rows - config_fields.get(has_end, True))
+        if rows - inferred[count] not in (0, 1):
             raise CheckpointError(
-                f"{count} was given as {told[count]}, but the weights have {rows} ids, with or without an end"
+                f"{count} was given as {inferred[count]}, but the weights have {rows} ids, with or "
+                "without an end"
             )
-        told[has_end] = rows > told[count]
-    if f"{EXIT}2.weight" in weights and "target_early_exit_layer" not in facts:
+        inferred[has_end] = rows > inferred[count]
+    if f"{EXIT}2.weight" in weights and "target_early_exit_layer" not in config_fields:
         raise CheckpointError(
             "the weights have an early exit, but not after which layer; give target_early_exit_layer"
         )
-    if f"{EXIT}2.weight" not in weights and facts.get("target_early_exit_layer") is not None:
+    if f"{EXIT}2.weight" not in weights and config_fields.get("target_early_exit_layer") is not None:
         raise CheckpointError(
             "target_early_exit_layer was given, but the weights have no early exit; leave it out"
         )
-    return told
+    return inferred
 
 
 def _stack(weights: _Weights, theirs: str, ours: str, stack: Encoder | Decoder) -> dict[str, Tensor]:

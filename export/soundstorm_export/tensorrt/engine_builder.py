@@ -322,7 +322,7 @@ class _Build:
 
 
 def build_advice(why: str, options: BuildOptions) -> str | None:
-    """Say which option a failed build is due to, given TensorRT's reason; None where it is none of them."""
+    """Return which option made a build fail, by TensorRT's reason; None where no option did."""
     said = why.lower()
     if options.version_compatible and "lean" in said:
         return (
@@ -336,7 +336,7 @@ def build_advice(why: str, options: BuildOptions) -> str | None:
 
 
 def _described(error: Any) -> str:
-    """Say what the parser found wrong, and at which node of the ONNX graph."""
+    """Return the errors of the parser, with the node of the ONNX graph of each."""
     reason = " ".join(error.desc().split())
     return f"node {error.node()} '{error.node_name()}' ({error.node_operator()}): {reason}"
 

@@ -57,7 +57,7 @@ def _autocorrelation(frames: np.ndarray) -> np.ndarray:
 
 
 def pitch_warning(recorded: float | None, spoken: float | None) -> str | None:
-    """Say that a prompt speaks higher or lower than its recording; None where it does not."""
+    """Return a warning that a prompt speaks higher or lower than its recording; None where it does not."""
     if recorded is None or spoken is None:
         return None
     apart = 12 * math.log2(spoken / recorded)

@@ -80,7 +80,7 @@ def folder_name(gpu: Gpu, tensorrt: str, precision: Precision) -> str:
 
 
 def rebuild_command(bundle: Path, precision: Precision | None = None) -> str:
-    """Give the command that builds engines for a bundle here."""
+    """Return the command that builds engines for a bundle here."""
     return f"soundstorm-export {bundle} --tensorrt" + (f" --precision {precision}" if precision else "")
 
 
@@ -127,11 +127,11 @@ def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
 
 
 def sources(bundle: Bundle, name: str, precision: Precision) -> dict[str, str]:
-    """Give the SHA-256 of the files of a graph in a precision, its ONNX file first."""
+    """Return the SHA-256 of the files of a graph in a precision, its ONNX file first."""
     manifest = bundle.manifest
     variant = manifest.variants.get(precision) if precision != "fp32" else None
-    facts = manifest.graphs[name]
-    files = [facts.file, *([facts.weights] if facts.weights else [])]
+    graph = manifest.graphs[name]
+    files = [graph.file, *([graph.weights] if graph.weights else [])]
     if variant is not None and name in variant.graphs:
         files = [variant.graphs[name]]
     return {file: manifest.files[file].sha256 for file in files}

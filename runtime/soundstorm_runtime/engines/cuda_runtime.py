@@ -68,11 +68,11 @@ class Cuda:
         self.copies = self.stream()  # what is copied on its own is not caught up in the capture of a run
 
     def reserve(self, size: int) -> DeviceMemory:
-        """Give so many bytes on the GPU, for long; nothing is cleared."""
+        """Allocate so many bytes on the GPU for long use; the memory is not cleared."""
         return DeviceMemory(int(self._call("cudaMalloc", max(size, 1))), self._api.cudaFree)
 
     def borrow(self, size: int) -> DeviceMemory:
-        """Give so many bytes on the GPU, for a run or a few, of those that are free again or new ones."""
+        """Allocate so many bytes on the GPU for a few runs, from released memory where there is some."""
         rounded = max(_SMALLEST, 1 << (size - 1).bit_length())
         pool = self._pools.setdefault(rounded, [])
         try:
@@ -82,7 +82,7 @@ class Cuda:
         return DeviceMemory(pointer, pool.append)
 
     def host_memory(self, size: int) -> np.ndarray:
-        """Give pinned memory, uint8 [size]: the GPU reads and writes it without a copy in between."""
+        """Allocate pinned memory, uint8 [size], which the GPU reads and writes without a further copy."""
         pointer = int(self._call("cudaHostAlloc", max(size, 1), self._api.cudaHostAllocDefault))
         block = (ctypes.c_uint8 * size).from_address(pointer)
         weakref.finalize(block, self._api.cudaFreeHost, pointer)
@@ -203,7 +203,7 @@ def open_cuda() -> Cuda:
 
 
 def _driver_advice(version: int) -> str:
-    """Say what to install for a driver that supports CUDA up to `version`, such as 12060."""
+    """Return what to install for a driver that supports CUDA up to `version`, such as 12060."""
     if version < 12000:
         return "update the driver"
     return (

@@ -41,7 +41,7 @@ class LetterToSound:
         self._trees = {letter: _parse(rule.split()) for letter, rule in rules.items()}
 
     def __call__(self, word: str) -> tuple[str, ...]:
-        """Give the phones of `word`, which is of the letters a to z."""
+        """Return the phones of `word`, which is of the letters a to z."""
         phones: list[str] = []
         for letter, window in zip(word, windows(word), strict=True):
             node = self._trees[letter]
@@ -53,7 +53,7 @@ class LetterToSound:
         return tuple(phones)
 
     def symbols(self) -> set[str]:
-        """Give every phone that a leaf can bring."""
+        """Return every phone that a leaf can hold."""
         leaves = (token for rule in self.rules.values() for token in rule.split() if not token[0].isdigit())
         return {phone for leaf in leaves if leaf != SILENT for phone in leaf.split(JOINT)}
 

@@ -94,7 +94,7 @@ class Lexicon:
         self._user = own
 
     def pronounce(self, word: str, *, verb: bool = False) -> tuple[str, ...]:
-        """Give the phones of one word, without a pause. Raises `TextError` where it has no letter."""
+        """Return the phones of one word, without a pause. Raises `TextError` where it has no letter."""
         letters = "".join(c for c in word.lower() if c in LETTERS or c == "'")
         stem, _, suffix = letters.rpartition("'")
         if suffix in _SUFFIXES and stem.strip("'"):
@@ -184,7 +184,7 @@ class Lexicon:
         return word[: vowels[0]] in self.onsets and word[vowels[-1] + 1 :] in self.codas
 
     def to_bytes(self) -> bytes:
-        """Give the lexicon as a file's content; the same lexicon gives the same bytes."""
+        """Return the lexicon as the content of a file; equal lexicons have equal bytes."""
         lines = [
             self.FORMAT,
             "onsets\t" + " ".join(sorted(self.onsets - {""})),

@@ -57,7 +57,7 @@ class Spelling(ABC):
 
     @abstractmethod
     def ids(self, units: list[Unit]) -> np.ndarray:
-        """Give the ids of units, int64 [phones], as the text encoder takes them."""
+        """Return the ids of units, int64 [phones], as the text encoder takes them."""
 
 
 class Phones(Spelling):
@@ -132,7 +132,7 @@ class Tokens(Spelling):
         return parts
 
     def units(self, sentence: Sentence) -> list[Unit]:
-        """Give the words of a sentence."""
+        """Return the words of a sentence."""
         return [Unit(word.text, index) for index, word in enumerate(sentence.words)]
 
     def halves(self, units: list[Unit]) -> list[list[Unit]]:
@@ -145,7 +145,7 @@ class Tokens(Spelling):
         return [units[:middle], units[middle:]]
 
     def ids(self, units: list[Unit]) -> np.ndarray:
-        """Give the ids of the tokens of words, and the end after them."""
+        """Return the ids of the tokens of words, and the end after them."""
         words = " ".join(unit.text for unit in units)
         ids = self._tokenizer.encode(words).ids
         if not ids:

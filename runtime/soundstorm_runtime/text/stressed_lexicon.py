@@ -57,7 +57,7 @@ class StressedLexicon(Lexicon):
         return tuple(sorted([*consonants, *vowels, PAUSE, *FULL_PAUSES.values()]))
 
     def pronounce(self, word: str, *, verb: bool = False) -> tuple[str, ...]:
-        """Give the phones of one word, without a pause. Raises `TextError` where it has no letter."""
+        """Return the phones of one word, without a pause. Raises `TextError` where it has no letter."""
         spelled = "".join(c for c in word.lower() if "a" <= c <= "z" or c == "'").strip("'")
         for letters in (spelled, spelled.replace("'", "")):
             told = (verb and self.verbs.get(letters)) or self.words.get(letters)
@@ -75,7 +75,7 @@ class StressedLexicon(Lexicon):
         return self.by_letter(letters)
 
     def by_letter(self, letters: str) -> tuple[str, ...]:
-        """Give the phones of letters read one by one; the last one has the stress."""
+        """Return the phones of letters read one by one; the last one has the stress."""
         spoken = [self.words[letter].split() for letter in letters]
         for phones in spoken[:-1]:
             phones[:] = [phone.replace("1", "2") for phone in phones]
@@ -94,7 +94,7 @@ class StressedLexicon(Lexicon):
         return found[::-1]
 
     def _said(self, words: list[str], i: int, following: str) -> tuple[str, ...]:
-        """Give the phones of a word; `following` is the first one of the next word, empty before a pause."""
+        """Return the phones of a word; `following` is the first phone after it, empty before a pause."""
         word, before = words[i], words[i - 1] if i else ""
         before_vowel = following[-1:].isdigit()
         if word == "a" and following:

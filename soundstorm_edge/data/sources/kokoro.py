@@ -156,7 +156,7 @@ def trimmed(speech: Speech) -> Speech:
 
 
 def pitch(f0: np.ndarray) -> tuple[float, ...]:
-    """Give F0 in whole hertz, 0 where there is no voice."""
+    """Return F0 in whole hertz, 0 where there is no voice."""
     return tuple(float(round(hertz)) if hertz > LOWEST_F0 else 0.0 for hertz in f0.tolist())
 
 

@@ -278,7 +278,7 @@ class TensorRtEngine(Engine):
         return memory
 
     def _make_room(self, lane: _Lane, tensor: Tensor) -> DeviceMemory | None:
-        """Say where an output goes; gives the memory of one that stays on the GPU."""
+        """Set where an output is written; returns the memory of one that stays on the GPU."""
         memory = None
         if tensor.name in self._resident:
             memory = self._cuda.borrow(math.prod(lane.shapes[tensor.name]) * np.dtype(tensor.dtype).itemsize)

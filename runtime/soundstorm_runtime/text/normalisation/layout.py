@@ -82,7 +82,7 @@ def _cells(line: str, start: int) -> list[Edit]:
 
 
 def _goes_on(line: str, following: str) -> bool:
-    """Tell whether a sentence goes on in the next line."""
+    """Return whether a sentence goes on in the next line."""
     if (
         not following.strip()
         or _BULLET.match(following)

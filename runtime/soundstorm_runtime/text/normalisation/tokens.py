@@ -138,7 +138,7 @@ def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
 
 
 def _classified(text: str, match: re.Match[str], kind: str, is_known: IsKnown | None) -> Token:
-    """Let the class that matched, and those behind it, verbalise a token."""
+    """Verbalise a token with the class that matched, or with those after it."""
     if kind in _PATTERNS:
         for name in _ORDER[_ORDER.index(kind) :]:
             pattern, token_class = _PATTERNS[name]
@@ -186,7 +186,7 @@ def _mark(match: re.Match[str]) -> str:
 
 
 def _is_glued_pause(text: str, start: int, end: int, mark: str) -> bool:
-    """Tell whether a mark between two characters is punctuation, as in `Hello,world.How are you?Fine.`"""
+    """Return whether a mark between two characters is punctuation, as in `Hello,world.How are you?Fine.`"""
     if text[end] in "\"'([{*_-":
         return True
     last, following = text[start - 1 : start], text[end]

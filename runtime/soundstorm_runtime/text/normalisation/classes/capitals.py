@@ -96,7 +96,7 @@ def _looks_like_a_word(word: str) -> bool:
 
 
 def _is_shouted(match: Match) -> bool:
-    """Tell whether a neighbour is in capitals and no initialism, as in `DO NOT PANIC`."""
+    """Return whether a neighbour is in capitals and no initialism, as in `DO NOT PANIC`."""
     neighbours = [*re.findall(r"([A-Za-z']+)[^A-Za-z]{1,3}$", before(match, 20)),
                   *re.findall(r"^[^A-Za-z]{1,3}([A-Za-z']+)", after(match, 20))]  # fmt: skip
     return any(

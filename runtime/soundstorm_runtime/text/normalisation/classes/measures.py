@@ -91,7 +91,7 @@ def _number(number: str, sign: str, last: str | None) -> str:
 
 
 def _is_a_word(match: Match, number: str, sign: str) -> bool:
-    """Tell the `in` of `5 in the morning` and the `A` of `5 A students` from units."""
+    """Distinguish the `in` of `5 in the morning` and the `A` of `5 A students` from units."""
     spaced = " " in match[0].rstrip()[len(number) :]
     following = after(match, 12)
     if sign in ("in", "mil", "mi", "pt", "pp", "yo", "kn") and spaced:
