@@ -23,7 +23,7 @@ from .codec.spectral_codec import SpectralCodec, SpectralCodecConfig
 from .errors import CheckpointError, ConfigError
 from .soundstorm.model import SoundStorm, SoundStormConfig
 from .support.config import from_dict, to_dict
-from .support.tensor_files import check_content, read_tensors, save_tensors
+from .support.tensor_files import check_content, read_tensors, save_tensors, unwrap_weights
 from .text_to_semantic.autoregressive import TextToSemantic, TextToSemanticConfig
 from .text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
 from .units.semantic_units import SemanticTokenizer, UnitsConfig, build_units
@@ -193,6 +193,7 @@ def _prompts(content: object) -> dict[str, Prompt]:
 
 
 def _load_weights(model: nn.Module, weights: object, where: str) -> None:
+    weights = unwrap_weights(weights)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{where} are not tensors by name; the file was edited")
     if bad := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:

@@ -15,5 +15,9 @@ class CorpusError(SoundStormError):
     """A corpus is missing, malformed, or cannot be made."""
 
 
+class UnusableRecordingError(CorpusError):
+    """A recording is intact, but has nothing to learn from: no words, or no speech."""
+
+
 class CheckpointError(SoundStormError):
     """A checkpoint is missing, truncated, of another version or origin, or lacks a part."""

@@ -22,7 +22,7 @@ from soundstorm_runtime.errors import AudioError, OptionError
 from ..nn.causal_convolution import KERNEL, CausalConv1d, CausalConvTranspose1d, ResidualUnit
 from ..nn.local_attention import LocalTransformer
 from ..support.config import from_dict, from_fields, to_dict
-from ..support.tensor_files import load_tensors, save_tensors
+from ..support.tensor_files import load_tensors, save_tensors, unwrap_weights
 from .interface import Codec, CodecOutput
 from .quantizer import GroupedQuantizer
 from .soundstream_config import SoundStreamConfig
@@ -214,7 +214,7 @@ class SoundStream(Codec):
         """
         content = load_tensors(Path(path), KIND, ("config", "model"))
         codec = cls(from_dict(SoundStreamConfig, content["config"], "config"))
-        codec.load_state_dict(content["model"])
+        codec.load_state_dict(unwrap_weights(content["model"]))
         return codec.eval()
 
     def _encode(self, audio: Tensor) -> Tensor:

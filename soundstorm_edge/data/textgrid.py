@@ -12,16 +12,23 @@ from praatio.utilities.errors import PraatioException  # type: ignore[import-unt
 
 from soundstorm_runtime.text.lexicon import PAUSE
 
-from ..errors import CorpusError
+from ..errors import CorpusError, UnusableRecordingError
 from ..support.progress import progress_bar
+from .recording import BYTE_ORDER_MARK, find_files
 from .utterances import Utterance
 
 TIER = "phones"
-SILENCES = ("", "sil", "sp", "silence")
+SILENCES = ("", "sil", "sp", "silence", "<eps>")
+UNKNOWN = "spn"  # speech whose phones the aligner does not know
 _ARPABET = re.compile(r"([A-Z]+)([0-2]?)")
 
 
-def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collection[str]) -> list[Utterance]:
+def read_times(
+    folder: Path,
+    utterances: Sequence[Utterance],
+    symbols: Collection[str],
+    unusable: dict[str, str] | None = None,
+) -> list[Utterance]:
     """Return the utterances with the phones and times of `<id>.TextGrid`.
 
     Phones are those of `symbols`, or ARPAbet, which is converted: `AH0` to `ah0` or `ax`, `IY1` to `iy1` or
@@ -32,25 +39,38 @@ def read_times(folder: Path, utterances: Sequence[Utterance], symbols: Collectio
         folder: of the files, at any depth.
         utterances: which.
         symbols: the known phones.
+        unusable: where it is given, utterances with speech of unknown phones (`spn`) are left out, and the
+            reasons are entered here by id.
 
     Raises:
         CorpusError: an utterance has no file, or a file cannot be read or has an unknown phone.
+        UnusableRecordingError: a file has speech of unknown phones, and `unusable` is not given.
     """
-    files = {path.stem: path for path in sorted(folder.rglob("*.TextGrid"))}
+    files = {path.stem: path for path in find_files(folder, "*.TextGrid")}
     if missing := [u.id for u in utterances if u.id not in files]:
         raise CorpusError(
             f"{folder} has no {missing[0]}.TextGrid ({len(missing)} of {len(utterances)} are missing); "
             "align these utterances, or remove them from the corpus"
         )
-    return [
-        _with_times(u, files[u.id], symbols)
-        for u in progress_bar(utterances, desc="TextGrids", unit="utterance")
-    ]
+    timed = []
+    for utterance in progress_bar(utterances, desc="TextGrids", unit="utterance"):
+        try:
+            timed.append(_with_times(utterance, files[utterance.id], symbols))
+        except UnusableRecordingError as error:
+            if unusable is None:
+                raise
+            unusable[utterance.id] = str(error)
+    return timed
 
 
 def _with_times(utterance: Utterance, path: Path, symbols: Collection[str]) -> Utterance:
     phones, ends = [PAUSE], [0.0]
     for label, end in _intervals(path):
+        if label == UNKNOWN:
+            raise UnusableRecordingError(
+                f"{path} has {UNKNOWN!r} at {end:.2f} s, speech of unknown phones; add its words to the "
+                "dictionary of the aligner"
+            )
         phone = _phone(label, symbols)
         if phone not in symbols:
             raise CorpusError(
@@ -86,11 +106,11 @@ def _intervals(path: Path) -> Iterator[tuple[str, float]]:
         tiers = ", ".join(grid.tierNames) or "none"
         raise CorpusError(f"{path} has the tiers {tiers}, expected one that is named {TIER!r}")
     for interval in grid.getTier(found[0]).entries:
-        yield interval.label, interval.end
+        yield interval.label.replace(BYTE_ORDER_MARK, "").strip(), interval.end
 
 
 def _phone(label: str, symbols: Collection[str]) -> str:
-    if label.strip().lower() in SILENCES:
+    if label.lower() in SILENCES:
         return PAUSE
     arpabet = _ARPABET.fullmatch(label)
     if arpabet is None:

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from ..codec.soundstream import SoundStream
 from ..errors import CheckpointError, ConfigError
-from ..support.tensor_files import read_tensors
+from ..support.tensor_files import read_tensors, unwrap_weights
 from .unpickling import read_plain_pickle
 
 FIRST = "encoder.0.conv.weight"  # a weight that every SoundStream of audiolm-pytorch has
-EMA = "ema_model."
 
 # What a weight is called there, and here.
 STFT = "losses.discriminators.stft."
@@ -120,13 +119,11 @@ def soundstream_from_state(state: Mapping[str, Tensor], **config_fields: Any) ->
 
 def _parts(content: Any, where: str) -> tuple[bytes | None, Mapping[str, Tensor]]:
     """Find configuration and weights in what a file holds."""
-    if isinstance(content, Mapping) and FIRST in content:
-        return None, content
-    if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
+    state = unwrap_weights(content)
+    if not isinstance(state, Mapping) or FIRST not in state:
         raise CheckpointError(f"{where} holds no weights of a SoundStream, expected one of audiolm-pytorch")
-    state = content["model"]
     if "ema_model" in content:
-        state = {n.removeprefix(EMA): t for n, t in content["ema_model"].items() if n.startswith(EMA)}
+        state = unwrap_weights(content["ema_model"])
     config = content.get("config")
     if config is not None and not isinstance(config, bytes):
         raise CheckpointError(f"{where}: its configuration is a {type(config).__name__}, expected a pickle")

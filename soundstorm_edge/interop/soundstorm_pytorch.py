@@ -17,7 +17,7 @@ from ..soundstorm.conformer_wrapper import ConformerWrapper, ConformerWrapperCon
 from ..soundstorm.model import SoundStorm, SoundStormOptions
 from ..soundstorm.soundstorm_config import RATES
 from ..support.config import from_fields
-from ..support.tensor_files import read_tensors
+from ..support.tensor_files import read_tensors, unwrap_weights
 from .audiolm_pytorch import soundstream_from_state
 from .spear_tts_pytorch import text_to_semantic_from_state
 
@@ -126,7 +126,7 @@ def _state(source: str | Path | Mapping[str, Tensor] | nn.Module) -> Mapping[str
     if isinstance(source, nn.Module):
         return source.state_dict()
     content = source if isinstance(source, Mapping) else read_tensors(Path(source), KIND)
-    state = content.get("model", content) if isinstance(content, Mapping) else content
+    state = unwrap_weights(content)
     where = "these weights" if isinstance(source, Mapping) else str(source)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{where} holds no tensors by name, expected a {KIND}")

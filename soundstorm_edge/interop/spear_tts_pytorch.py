@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..nn.transformer import Decoder, Encoder
-from ..support.tensor_files import read_tensors
+from ..support.tensor_files import read_tensors, unwrap_weights
 from ..text_to_semantic.autoregressive import TextToSemantic
 from ..units.semantic_units import SemanticTokenizer
 
@@ -49,7 +49,7 @@ def from_spear_tts_pytorch(
     """
     content = source if isinstance(source, Mapping) else read_tensors(Path(source), WHAT)
     where = "this checkpoint" if isinstance(source, Mapping) else str(source)
-    state = content.get("model", content) if isinstance(content, Mapping) else content
+    state = unwrap_weights(content)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{where} holds no tensors by name, expected the weights of a {WHAT}")
     return text_to_semantic_from_state(

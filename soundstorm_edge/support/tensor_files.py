@@ -16,6 +16,10 @@ from ..errors import CheckpointError
 FORMAT = "soundstorm-edge"
 VERSION = 1
 
+CONTAINERS = ("model", "state_dict")
+COMPILED, AVERAGED, ONLINE = "_orig_mod.", "ema_model.", "online_model."
+PREFIXES = ("module.", AVERAGED)
+
 
 def save_tensors(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Write `content` (tensors and plain data) to `path`; a killed process leaves the old file."""
@@ -53,6 +57,31 @@ def check_content(content: Any, path: Path, kind: str, keys: tuple[str, ...]) ->
     if missing := [key for key in keys if key not in content]:
         raise CheckpointError(f"{path} lacks {missing[0]!r}; it has {', '.join(content)}")
     return content
+
+
+def unwrap_weights(content: Any) -> Any:
+    """Return weights by name without what training wraps around them; other content as it is.
+
+    Wrappers are the keys `model` and `state_dict` of a file, and in names the prefixes `module.` (data
+    parallelism), `_orig_mod.` (`torch.compile`, of submodules too) and `ema_model.` (ema-pytorch, whose file
+    also has the weights that were not averaged; the averaged ones are returned).
+    """
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
+        return content
+    weights = {name.replace(COMPILED, ""): value for name, value in content.items()}
+    # Beside prefixed weights, wrappers keep counters, which have no prefix: `step`, `initted`, `n_averaged`.
+    while prefix := next((p for p in PREFIXES if any(name.startswith(p) for name in weights)), None):
+        own = {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
+        others = [name for name in weights if not name.startswith((prefix, ONLINE))]
+        if prefix != AVERAGED and any("." in name for name in others):
+            break
+        weights = own
+    return weights
 
 
 def read_tensors(path: Path, kind: str) -> Any:

@@ -120,7 +120,7 @@ def load_recipe(name: str) -> Recipe:
         text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     else:
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = Path(name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             shipped = ", ".join(shipped_recipes())
             raise ConfigError(

@@ -12,6 +12,7 @@ import torch
 
 from soundstorm_edge.checkpoint import VoiceModels, build_voice, load_voice, save_voice
 from soundstorm_edge.errors import CheckpointError, ConfigError
+from soundstorm_edge.support.tensor_files import unwrap_weights
 from soundstorm_runtime.bundle.prompts import Prompt
 
 
@@ -145,3 +146,35 @@ def test_a_missing_part_is_named(checkpoint: Path) -> None:
     torch.save(content, checkpoint)
     with pytest.raises(CheckpointError, match="lacks 'units'"):
         load_voice(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda w: {f"module.{name}": t for name, t in w.items()},
+        lambda w: {f"_orig_mod.{name}": t for name, t in w.items()},
+        lambda w: {f"module._orig_mod.{name}": t for name, t in w.items()},
+        lambda w: {name.replace(".", "._orig_mod.", 1): t for name, t in w.items()},
+        lambda w: {f"module.{name}": t for name, t in w.items()} | {"n_averaged": torch.tensor(3)},
+        lambda w: {"state_dict": w},
+        lambda w: {"epoch": 3, "model": {"state_dict": {f"module.{name}": t for name, t in w.items()}}},
+        lambda w: (
+            {f"online_model.{name}": t * 0 for name, t in w.items()}
+            | {f"ema_model.{name}": t for name, t in w.items()}
+            | {"initted": torch.tensor(True), "step": torch.tensor(3)}
+        ),
+    ],
+)
+def test_wrappers_of_training_are_removed(tiny_voice: VoiceModels, checkpoint: Path, wrap: Any) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save(content | {"soundstorm": wrap(content["soundstorm"])}, checkpoint)
+    loaded = load_voice(checkpoint).soundstorm.state_dict()
+    assert loaded.keys() == tiny_voice.soundstorm.state_dict().keys()
+    for name, weight in content["soundstorm"].items():
+        torch.testing.assert_close(loaded[name], weight.to(loaded[name].dtype), rtol=0, atol=0)
+
+
+def test_a_part_that_is_called_module_keeps_its_name() -> None:
+    weights = {"module.a": torch.ones(1), "net.b": torch.ones(1)}
+    assert unwrap_weights(weights) == weights
+    assert unwrap_weights(3) == 3

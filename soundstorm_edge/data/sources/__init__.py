@@ -14,6 +14,7 @@ from ..corpus_config import CorpusConfig
 from ..recording import Recording
 from .flite import flite_recordings
 from .kokoro import kokoro_recordings
+from .librispeech import librispeech_recordings
 from .libritts import libritts_recordings
 from .ljspeech import ljspeech_recordings
 
@@ -22,6 +23,7 @@ SOURCES: dict[str, Callable[[CorpusConfig], Iterator[Recording]]] = {
     "kokoro": kokoro_recordings,
     "ljspeech": ljspeech_recordings,
     "libritts": libritts_recordings,
+    "librispeech": librispeech_recordings,
 }
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..corpus_config import CorpusConfig
-from ..recording import Recording, file_recording, read_text
+from ..recording import Recording, file_recording, find_files, read_text
 
 
 def libritts_recordings(config: CorpusConfig) -> Iterator[Recording]:
     """Yield the recordings of the LibriTTS folder `config.path`, with the normalised text."""
-    for text in sorted(Path(config.path).rglob("*.normalized.txt")):
+    for text in find_files(Path(config.path), "*.normalized.txt"):
         name = text.name.removesuffix(".normalized.txt")
         speaker = text.parent.parent.name
-        yield file_recording(name, read_text(text).strip(), speaker, text.with_name(f"{name}.wav"))
+        yield file_recording(name, read_text(text), speaker, text.with_name(f"{name}.wav"))

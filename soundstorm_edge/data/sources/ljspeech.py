@@ -16,8 +16,11 @@ def ljspeech_recordings(config: CorpusConfig) -> Iterator[Recording]:
     listing = folder / "metadata.csv"
     if not listing.is_file():
         raise CorpusError(f"no metadata.csv in {folder}; point corpus.path at an LJSpeech folder")
-    for number, line in enumerate(read_text(listing).splitlines(), 1):
+    # Not `splitlines`, which also splits within a text, at U+2028.
+    for number, line in enumerate(read_text(listing).split("\n"), 1):
+        if not line.strip():
+            continue
         cells = line.split("|")
-        if len(cells) not in (2, 3) or not cells[0] or "/" in cells[0] or not cells[-1].strip():
+        if len(cells) not in (2, 3) or not cells[0] or "/" in cells[0]:
             raise CorpusError(f"{listing}:{number} is {line[:60]!r}, expected 'id|text|normalised text'")
-        yield file_recording(cells[0], cells[-1].strip(), "lj", folder / "wavs" / f"{cells[0]}.wav")
+        yield file_recording(cells[0], cells[-1], "lj", folder / "wavs" / f"{cells[0]}.wav")
