@@ -70,7 +70,20 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
 )
 @temperature_option
 @speed_option
-@click.option("--pause", type=float, default=PAUSE_SECONDS, help="Seconds of silence between sentences.")
+@click.option(
+    "--pause",
+    "--sentence-pause",
+    "pause",
+    type=float,
+    default=PAUSE_SECONDS,
+    help="Seconds of silence between sentences.",
+)
+@click.option(
+    "--paragraph-pause",
+    type=float,
+    show_default="as --pause",
+    help="Seconds of silence where a blank line separates two sentences.",
+)
 @lexicon_option
 @click.option("--ssml", is_flag=True, help="TEXT is an SSML document.")
 @click.option("--strict", is_flag=True, help="Refuse text with characters that cannot be spoken.")
@@ -100,6 +113,7 @@ def say(
     temperature: float | None,
     speed: float,
     pause: float,
+    paragraph_pause: float | None,
     lexicon: Path | None,
     ssml: bool,
     strict: bool,
@@ -123,8 +137,8 @@ def say(
     if times is not None:
         check_times_path(times)
     options = SynthesisOptions(
-        voice=voice, seed=seed, speed=speed, pause=pause, duration=duration, budget_ms=budget_ms,
-        steps=steps, temperature=temperature,
+        voice=voice, seed=seed, speed=speed, pause=pause, paragraph_pause=paragraph_pause, duration=duration,
+        budget_ms=budget_ms, steps=steps, temperature=temperature,
     )  # fmt: skip
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     sentences = loaded.sentences(marked, refuse_dropped if strict else ignore_dropped)

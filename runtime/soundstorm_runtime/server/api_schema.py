@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..synthesis.options import LONGEST_PAUSE, PAUSE_SECONDS
 from .encoding import PCM_RATE, Format
 from .settings import MOST_CHARACTERS
 
@@ -24,7 +25,7 @@ class VoiceId(BaseModel):
 
 
 class SpeechRequest(BaseModel):
-    """A text, and how to speak it: the fields and defaults of the OpenAI API, with `seed` and `stream`."""
+    """A text, and how to speak it: the fields and defaults of the OpenAI API, with a few extensions."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -36,6 +37,14 @@ class SpeechRequest(BaseModel):
         min_length=1,
         max_length=MOST_CHARACTERS,
         description="The text. It needs a letter or a digit that can be spoken.",
+    )
+    input_type: Literal["text", "ssml"] = Field(
+        "text", description="What `input` is: plain text, or an SSML document, whose root is `speak`."
+    )
+    strict: bool = Field(
+        False,
+        description="Refuse text with characters that cannot be spoken; otherwise they are left out, and the "
+        "header X-Dropped-Characters names them.",
     )
     model: str | None = Field(
         None, max_length=200, description="Name of the model, or one of OpenAI's: there is one here."
@@ -51,6 +60,20 @@ class SpeechRequest(BaseModel):
     )
     speed: float = Field(
         1.0, ge=0.5, le=2.0, allow_inf_nan=False, description="Speaking rate; the pitch does not change."
+    )
+    sentence_pause: float = Field(
+        PAUSE_SECONDS,
+        ge=0,
+        le=LONGEST_PAUSE,
+        allow_inf_nan=False,
+        description="Seconds of silence between sentences, at speed 1.",
+    )
+    paragraph_pause: float | None = Field(
+        None,
+        ge=0,
+        le=LONGEST_PAUSE,
+        allow_inf_nan=False,
+        description="The same where a blank line separates two sentences; by default like sentence_pause.",
     )
     stream_format: Literal["audio", "sse"] = Field(
         "audio", description="The bytes of the audio, or server-sent events that carry them in base64."

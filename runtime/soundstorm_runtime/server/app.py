@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -33,10 +35,19 @@ _AUDIO: dict[str, Any] = {
     kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()
 }
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+_DROPPED = "X-Dropped-Characters"
+_MOST_DROPPED = 100  # that the header names; clients limit the length of a header
 _SPEECH: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The speech, sent while it is made.",
         "content": _AUDIO | {_EVENT_STREAM: {"schema": _EVENT}},
+        "headers": {
+            _DROPPED: {
+                "schema": {"type": "string"},
+                "description": "Characters of the text that are not spoken, each once, percent-encoded; "
+                f"the first {_MOST_DROPPED}. Absent if there are none.",
+            }
+        },
     },
     429: {
         "model": ErrorBody,
@@ -55,8 +66,11 @@ class SpeechResponse(StreamingResponse):
     their end, so that the client does not mistake them for complete.
     """
 
-    def __init__(self, job: Job, media_type: str) -> None:
-        super().__init__(job, media_type=media_type, headers={"Cache-Control": "no-store"})
+    def __init__(self, job: Job, media_type: str, dropped: str) -> None:
+        headers = {"Cache-Control": "no-store"}
+        if dropped:
+            headers[_DROPPED] = quote(dropped[:_MOST_DROPPED], safe="")
+        super().__init__(job, media_type=media_type, headers=headers)
         self._job = job
 
     async def stream_response(self, send: Send) -> None:
@@ -115,7 +129,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=_STATIC))
     if settings.origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"]
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=[_DROPPED],
         )
     app.add_middleware(Guard, metrics=metrics, connections=connections, hosts=settings.hosts)
     return app
@@ -129,7 +147,8 @@ def _api(speaker: Speaker) -> APIRouter:
     async def speak(request: SpeechRequest) -> SpeechResponse:
         """Speak a text. The audio is sent while it is made."""
         kind = _EVENT_STREAM if request.stream_format == "sse" else MEDIA_TYPES[request.response_format]
-        return SpeechResponse(speaker.begin(request), kind)
+        text, dropped = await asyncio.to_thread(speaker.read, request)
+        return SpeechResponse(speaker.begin(request, text), kind, dropped)
 
     @router.get("/v1/models", tags=["names"])
     async def models() -> ModelList:

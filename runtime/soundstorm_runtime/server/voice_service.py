@@ -13,6 +13,9 @@ from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..errors import OptionError
 from ..synthesis.options import SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
+from ..text.markup import MarkedText
+from ..text.sentences import refuse_dropped
+from ..text.ssml import read_ssml
 from ..voice import Voice
 from .api_errors import Refusal
 from .api_schema import OPENAI_MODELS, OPENAI_VOICES, USUAL_VOICE, Model, SpeechRequest
@@ -61,15 +64,32 @@ class Speaker:
         self.voices = [USUAL_VOICE, *self._voice.voices]
         self.engine = f"{step}, {engines.precision}"
 
-    def begin(self, request: SpeechRequest) -> Job:
-        """Queue a request. Raises `Refusal` for an unknown model or voice, `Busy` if the queue is full."""
+    def read(self, request: SpeechRequest) -> tuple[str | MarkedText, str]:
+        """Return the text of a request, and its characters that are not spoken, each once.
+
+        Raises:
+            TextError: The text cannot be spoken, is no SSML that is supported, or, if the request is strict,
+                has characters that are not spoken.
+        """
+        text = read_ssml(request.input) if request.input_type == "ssml" else request.input
+        dropped: list[str] = []
+        self._voice.sentences(text, refuse_dropped if request.strict else dropped.append)
+        return text, "".join(dropped)
+
+    def begin(self, request: SpeechRequest, text: str | MarkedText) -> Job:
+        """Queue a request with the text that `read` returned.
+
+        Raises:
+            Refusal: The model or voice is unknown, or the fields contradict each other.
+            Busy: The queue is full.
+        """
         self._check_model(request.model)
         if request.timestamp_granularities and request.stream_format != "sse":
             message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
             raise Refusal(400, message, "timestamp_granularities")
         voice = self._voice_name(request.voice if isinstance(request.voice, str) else request.voice.id)
         arrived = time.perf_counter()
-        job = self.jobs.begin(lambda: self._pieces(request, voice, arrived))
+        job = self.jobs.begin(lambda: self._pieces(request, text, voice, arrived))
         self.metrics.texts.inc()
         job.future.add_done_callback(lambda _: self._count_out(job))
         return job
@@ -99,7 +119,7 @@ class Speaker:
         raise Refusal(400, message, "voice", "voice_not_found")
 
     def _pieces(
-        self, request: SpeechRequest, voice: str | None, arrived: float
+        self, request: SpeechRequest, text: str | MarkedText, voice: str | None, arrived: float
     ) -> Generator[bytes, None, None]:
         """Speak in a thread of the pool; closing the generator stops the synthesis."""
         samples, started = 0, time.perf_counter()
@@ -122,7 +142,7 @@ class Speaker:
             words.clear()
             return found
 
-        with self.metrics.speaking.track_inprogress(), closing(self._stream(request, voice)) as chunks:
+        with self.metrics.speaking.track_inprogress(), closing(self._stream(request, text, voice)) as chunks:
             form, rate = request.response_format, self._voice.sample_rate
             pieces = encode(counted(chunks), form, rate, whole=not request.stream)
             if request.stream_format == "sse":
@@ -131,9 +151,17 @@ class Speaker:
         self.metrics.duration.observe(time.perf_counter() - arrived)
         self.metrics.rtf.observe((time.perf_counter() - started) * self._voice.sample_rate / max(1, samples))
 
-    def _stream(self, request: SpeechRequest, voice: str | None) -> Generator[TimedAudio, None, None]:
-        options = SynthesisOptions(voice=voice, seed=request.seed, speed=request.speed)
+    def _stream(
+        self, request: SpeechRequest, text: str | MarkedText, voice: str | None
+    ) -> Generator[TimedAudio, None, None]:
+        options = SynthesisOptions(
+            voice=voice,
+            seed=request.seed,
+            speed=request.speed,
+            pause=request.sentence_pause,
+            paragraph_pause=request.paragraph_pause,
+        )
         if request.timestamp_granularities:
-            yield from self._voice.stream_timed(request.input, options)
+            yield from self._voice.stream_timed(text, options)
         else:
-            yield from map(TimedAudio, self._voice.stream(request.input, options))
+            yield from map(TimedAudio, self._voice.stream(text, options))

@@ -14,7 +14,7 @@ from ..bundle.manifest import Manifest
 from ..bundle.prompts import SUFFIX, Prompt, check_prompt, read_prompt
 from ..decoding.maskgit import DecodeOptions
 from ..errors import OptionError
-from ..text.words import Style
+from ..text.words import Sentence, Style
 
 PAUSE_SECONDS = 0.15
 LONGEST_PAUSE = 60.0  # seconds
@@ -36,6 +36,7 @@ class SynthesisOptions:
     # Timing
     speed: float = 1.0  # speech rate relative to the voice's own, 0.5 to 2; the pitch does not change
     pause: float = PAUSE_SECONDS  # seconds of silence between two sentences, at speed 1
+    paragraph_pause: float | None = None  # the same where a blank line separates them; None: like `pause`
     duration: float | None = None  # seconds that the whole text lasts, in place of `speed`; not in a stream
     budget_ms: float | None = None  # milliseconds until the first audio: fewer steps, or, in a stream, a
     # first block as long as fits. None: the voice's own steps, and the shortest first block
@@ -53,8 +54,9 @@ class SynthesisOptions:
             raise OptionError(
                 f"speed is {self.speed:g}, expected {least:g} to {most:g}; 1 is the voice's own"
             )
-        if not 0 <= self.pause <= LONGEST_PAUSE:
-            raise OptionError(f"pause is {self.pause:g} s, expected 0 to {LONGEST_PAUSE:g}")
+        for name, pause in (("pause", self.pause), ("paragraph_pause", self.paragraph_pause)):
+            if pause is not None and not 0 <= pause <= LONGEST_PAUSE:
+                raise OptionError(f"{name} is {pause:g} s, expected 0 to {LONGEST_PAUSE:g}")
         if self.duration is not None and self.speed != 1:
             raise OptionError("duration and speed were both given; give one of them")
         if self.budget_ms is not None and not 0 < self.budget_ms < float("inf"):
@@ -68,6 +70,7 @@ class SharedKeywords(TypedDict, total=False):
 
     speed: float
     pause: float
+    paragraph_pause: float | None
     duration: float | None
     budget_ms: float | None
     decode: DecodeOptions | None
@@ -99,6 +102,7 @@ class ResolvedOptions:
         decode: Options of the decode loop.
         stretch: Factor of all durations: 1 / speed.
         pause: Samples of silence between two sentences.
+        paragraph_pause: The same where a blank line separates them.
         duration: Seconds that the whole text lasts, None for its natural length.
         budget: Seconds until the first audio, 0 for as few as possible.
         voices: The named voices of the bundle.
@@ -109,9 +113,16 @@ class ResolvedOptions:
     decode: DecodeOptions
     stretch: float = 1.0
     pause: int = 0
+    paragraph_pause: int = 0
     duration: float | None = None
     budget: float = 0.0
     voices: Mapping[str, Prompt] = field(default_factory=dict)
+
+    def pause_after(self, sentence: Sentence) -> int:
+        """Return the samples of silence after a sentence; 0 where the text asks for its own."""
+        if sentence.silence is not None:
+            return 0
+        return self.paragraph_pause if sentence.ends_paragraph else self.pause
 
     def styled(self, style: Style) -> ResolvedOptions:
         """Return the options of a sentence for which markup asks for another speed or voice.
@@ -196,12 +207,14 @@ def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str,
         decode = replace(decode, temperature=options.temperature)
     decode.check_levels(manifest.audio.levels)
     stretch = 1 / options.speed
+    paragraph_pause = options.pause if options.paragraph_pause is None else options.paragraph_pause
     return ResolvedOptions(
         prompt=_prompt(options.voice, manifest, prompts),
         seed=int(options.seed),
         decode=decode,
         stretch=stretch,
         pause=round(options.pause * stretch * manifest.audio.sample_rate),
+        paragraph_pause=round(paragraph_pause * stretch * manifest.audio.sample_rate),
         duration=options.duration,
         budget=(options.budget_ms or 0.0) / 1000,
         voices=prompts,

@@ -80,7 +80,7 @@ class Stream:
                 self._words.extend(self._acoustics.word_times(sentence, part, self._samples))
             yield None
             yield from self._part(part)
-        self._pause = self._options.pause if sentence.silence is None else 0
+        self._pause = self._options.pause_after(sentence)
         yield from self._silence(self._acoustics.silence(sentence))
 
     def _prompt_of(self, options: ResolvedOptions) -> Prompt | None:

@@ -132,7 +132,7 @@ class WholeSentences:
         """Return the samples of silence before and after each sentence."""
         return [
             (
-                options.pause if place and sentences[place - 1].silence is None else 0,
+                options.pause_after(sentences[place - 1]) if place else 0,
                 self._acoustics.silence(sentence),
             )
             for place, sentence in enumerate(sentences)

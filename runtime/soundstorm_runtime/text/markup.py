@@ -25,6 +25,7 @@ _INLINE = re.compile(
     r"|\[\[(?P<phones>[A-Za-z]{1,3}[0-2]?(?: +[A-Za-z]{1,3}[0-2]?)*)\]\]"
     r"|\[spell (?P<spelled>[^\[\]\n]{1,100})\]"
 )
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _PAUSE = 0.5  # seconds of `[pause]`
 
 
@@ -47,10 +48,17 @@ class Instruction:
 
 @dataclass
 class MarkedText:
-    """A text in which characters of private use stand for instructions."""
+    """A text in which characters of private use stand for instructions.
+
+    Args:
+        source: The text.
+        instructions: The instruction of each such character.
+        paragraphs: Places of the original where one paragraph ends and another may begin, in order.
+    """
 
     source: SourceText
     instructions: list[Instruction] = field(default_factory=list)
+    paragraphs: list[int] = field(default_factory=list)
 
     def place(self, instruction: Instruction) -> str:
         """Add an instruction and return its character. Raises `TextError` for too many."""
@@ -75,7 +83,8 @@ def read_inline(text: str) -> MarkedText:
     Raises:
         TextError: A pause is too long, or there are too many instructions.
     """
-    marked = MarkedText(SourceText(without_private_use(text)))
+    paragraphs = [match.start() for match in _BLANK_LINE.finditer(text)]
+    marked = MarkedText(SourceText(without_private_use(text)), paragraphs=paragraphs)
     if "[" in text:
         marked.source = marked.source.sub(_INLINE, lambda match: marked.place(_instruction(match)))
     return marked

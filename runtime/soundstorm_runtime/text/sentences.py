@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -76,7 +77,17 @@ def split_sentences(
     sentences = list(_read(text, is_known, rewrite, on_dropped))
     if not sentences:
         raise TextError(f"text {written[:40]!r} has no speakable character; give letters or digits")
+    _mark_paragraphs(text.paragraphs, sentences)
     return sentences
+
+
+def _mark_paragraphs(breaks: list[int], sentences: list[Sentence]) -> None:
+    """Set `ends_paragraph` of the sentences after which a paragraph ends."""
+    for place, sentence in enumerate(sentences):
+        following = bisect_left(breaks, sentence.end)
+        if following < len(breaks):
+            last = place + 1 == len(sentences)
+            sentence.ends_paragraph = last or breaks[following] < sentences[place + 1].start
 
 
 def check_length(text: str) -> None:
@@ -100,7 +111,7 @@ def normalise(text: str, is_known: IsKnown | None = None) -> str:
 def sentences_as_written(text: str) -> list[Sentence]:
     """Split a text of any language where it has marks that end sentences, and leave its words as they are."""
     found: list[Sentence] = []
-    for paragraph in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text):
+    for paragraph in re.finditer(r"(?:[^\n]|\n(?![ \t\r]*\n))+", text):
         start = paragraph.start()
         ends = [m.end() for m in re.finditer(r"[.!?…]+[\"')\]}”’]*(?=\s)|[。！？]+[」』”’]*", paragraph[0])]
         for begin, end in zip([0, *ends], [*ends, len(paragraph[0])], strict=True):
@@ -110,6 +121,8 @@ def sentences_as_written(text: str) -> list[Sentence]:
             ]
             if any(c.isalnum() for word in words for c in word.text):
                 found.append(Sentence(" ".join(word.text for word in words), words))
+        if found and paragraph.end() < len(text):
+            found[-1].ends_paragraph = True
     return found
 
 

@@ -118,7 +118,7 @@ class _Document:
         if self._replaced:
             return
         if name in ("p", "s"):
-            self._add("\n\n" if name == "p" else "\n")
+            self._end_line(name)
         elif name == "break":
             self._instruct(Instruction(silence=self._break(own)))
         elif name in ("say-as", "phoneme", "sub"):
@@ -156,7 +156,7 @@ class _Document:
         if style != self._styles[-1]:
             self._instruct(Instruction(style=self._styles[-1]))
         elif name in ("p", "s") and not self._replaced:
-            self._add("\n\n" if name == "p" else "\n")
+            self._end_line(name)
 
     def close(self) -> None:
         """Do nothing; the parser calls it at the end."""
@@ -178,6 +178,12 @@ class _Document:
         self._text.append(text)
         self._starts += [first] * len(text)
         self._ends += [last] * len(text)
+
+    def _end_line(self, name: str) -> None:
+        """End the line around `p` or `s`, and around `p` the paragraph."""
+        if name == "p":
+            self._marked.paragraphs.append(self._place())
+        self._add("\n\n" if name == "p" else "\n")
 
     def _instruct(self, instruction: Instruction) -> None:
         self._add(self._marked.place(instruction))

@@ -57,22 +57,30 @@ class Sentence(str):
         words: Its words, in order.
         silence: Seconds of silence after it that the text asks for; None for the usual pause.
         style: How markup asks for it to be spoken.
+        ends_paragraph: Whether a blank line follows it, or in SSML the end of `p`.
     """
 
-    __slots__ = ("silence", "style", "words")
+    __slots__ = ("ends_paragraph", "silence", "style", "words")
 
     words: tuple[Word, ...]
     silence: float | None
     style: Style
+    ends_paragraph: bool
 
     def __new__(
-        cls, text: str, words: Iterable[Word], silence: float | None = None, style: Style = Style()
+        cls,
+        text: str,
+        words: Iterable[Word],
+        silence: float | None = None,
+        style: Style = Style(),
+        ends_paragraph: bool = False,
     ) -> Sentence:
         """Make a string that carries its words."""
         self = super().__new__(cls, text)
         self.words = tuple(words)
         self.silence = silence
         self.style = style
+        self.ends_paragraph = ends_paragraph
         return self
 
     @property
@@ -96,4 +104,4 @@ class Sentence(str):
             Word(word.text, word.start + places, word.end + places, word.pause, word.phones)
             for word in self.words
         )
-        return Sentence(self, words, self.silence, self.style)
+        return Sentence(self, words, self.silence, self.style, self.ends_paragraph)

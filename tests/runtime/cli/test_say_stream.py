@@ -87,3 +87,10 @@ def test_the_pause_between_sentences_can_be_set(bundle):
     short, long = (len(say(bundle, TEXT, "--raw", "--pause", seconds).stdout) // 2 for seconds in (0, 1))
     assert long - short == 800
     assert b"pause is -1 s, expected 0 to 60" in say(bundle, TEXT, "--pause", -1).stderr
+
+
+def test_the_pause_between_paragraphs_can_be_set(bundle):
+    pauses = ("--raw", "--sentence-pause", 0, "--paragraph-pause")
+    short, long = (len(say(bundle, "One.\n\nTwo.", *pauses, seconds).stdout) // 2 for seconds in (0, 1))
+    rate = Voice.load(bundle).sample_rate
+    assert long - short == rate

@@ -9,6 +9,7 @@ import time
 import wave
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -113,6 +114,45 @@ def test_events_carry_the_times_of_words(client, granularities):
     assert audio == asked.post(SPEECH, json=request | {"stream_format": "audio"}).content
 
 
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+def test_the_header_names_characters_that_are_not_spoken(client, stream_format):
+    asked, request = client(), {"response_format": "wav", "stream_format": stream_format}
+    answer = asked.post(SPEECH, json=request | {"input": "Good 漢 day, 漢字."})
+    assert answer.status_code == 200
+    assert unquote(answer.headers["X-Dropped-Characters"]) == "漢字"
+    plain = asked.post(SPEECH, json=request | {"input": SENTENCE, "strict": True})
+    assert plain.status_code == 200
+    assert "X-Dropped-Characters" not in plain.headers
+
+
+def test_the_header_of_characters_that_are_not_spoken_has_a_limit(client):
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 2000)))
+    answer = client().post(SPEECH, json={"input": f"Good day. {many}"})
+    assert unquote(answer.headers["X-Dropped-Characters"]) == many[:100]
+
+
+def test_ssml_is_read(client):
+    asked, request = client(), {"response_format": "wav", "input_type": "ssml"}
+    plain = asked.post(SPEECH, json={"input": SENTENCE, "response_format": "wav"}).content
+    assert asked.post(SPEECH, json=request | {"input": f"<speak>{SENTENCE}</speak>"}).content == plain
+    silent = f'<speak>{SENTENCE}<break time="1s"/></speak>'
+    rate = int.from_bytes(plain[24:28], "little")
+    longer = asked.post(SPEECH, json=request | {"input": silent}).content
+    assert len(longer) - len(plain) == 2 * rate
+
+
+def test_pauses_can_be_set(client):
+    asked, request = client(), {"response_format": "wav", "input": "Hello. There.\n\nGood day."}
+    pauses = [(0, 0), (1, 0), (0, 1), (1, None)]
+    lengths = [
+        len(asked.post(SPEECH, json=request | {"sentence_pause": s, "paragraph_pause": p}).content)
+        for s, p in pauses
+    ]
+    second = lengths[1] - lengths[0]
+    assert second == lengths[2] - lengths[0] > 0
+    assert lengths[3] - lengths[0] == 2 * second
+
+
 def test_a_named_voice_sounds_different(client, make_bundle):
     asked = client(make_bundle(voices={"slt": 6, "alloy": 9}))
     assert asked.get("/voices").json() == {"default": "default", "voices": ["default", "slt", "alloy"]}
@@ -149,6 +189,19 @@ def test_models_and_health(client):
             "timestamp_granularities",
             "timestamp_granularities was given without stream_format 'sse'",
         ),
+        (
+            {"input": "Good 漢 day.", "strict": True},
+            "input",
+            "text has characters that cannot be spoken: 漢; leave them out",
+        ),
+        (
+            {"input": "<speak>Hello.\n <blink>there</blink></speak>", "input_type": "ssml"},
+            "input",
+            "SSML line 2, column 2: ",
+        ),
+        ({"input": "<speak>Hello.", "input_type": "ssml"}, "input", "SSML line 1, column 14: "),
+        ({"input_type": "html"}, "input_type", "'text' or 'ssml'"),
+        ({"paragraph_pause": -1.0}, "paragraph_pause", "greater than or equal to 0"),
         ({"colour": "red"}, "colour", "colour: Extra inputs are not permitted"),
     ],
 )

@@ -100,6 +100,7 @@ def test_options_of_another_type_are_refused(voice):
         ({"seed": True}, "seed is True"),
         ({"speed": 3}, r"speed is 3, expected 0\.5 to 2"),
         ({"pause": -0.1}, r"pause is -0\.1 s, expected 0 to 60"),
+        ({"paragraph_pause": 61}, "paragraph_pause is 61 s, expected 0 to 60"),
         ({"pause": float("nan")}, "pause is nan s"),
         ({"budget_ms": 0}, "the budget is 0 ms, expected a number above 0"),
         ({"budget_ms": float("inf")}, "the budget is inf ms"),

@@ -54,3 +54,18 @@ def test_a_voice_speaks_its_sentences(voice):
         OptionError, match="voice 'bob' was asked for, but the bundle has the voices slt, rms"
     ):
         voice.speak_sentences(ssml('<voice name="bob">Good morning.</voice>'))
+
+
+def test_the_pause_between_paragraphs_can_be_set(voice):
+    text, rate = "One. Two.\n\nThree.", voice.sample_rate
+
+    def lengths(**options):
+        return [len(audio) for audio in voice.speak_sentences(text, **options)]
+
+    one, two, three = lengths(pause=0)
+    assert lengths(pause=0.2, paragraph_pause=1) == [one, two + round(0.2 * rate), three + rate]
+    assert lengths(pause=0.2) == [one, two + round(0.2 * rate), three + round(0.2 * rate)]
+    streamed, usual = (
+        sum(map(len, voice.stream(text, pause=0, paragraph_pause=seconds))) for seconds in (1, None)
+    )
+    assert streamed - usual == rate

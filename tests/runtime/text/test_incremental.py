@@ -24,7 +24,9 @@ TEXT = (
 def test_fragments_give_the_sentences_of_the_text(cuts):
     cuts = [0, *sorted(set(cuts)), len(TEXT)]
     fragments = [TEXT[start:end] for start, end in itertools.pairwise(cuts)]
-    assert list(sentences_of(fragments, split_sentences)) == split_sentences(TEXT)
+    found, whole = list(sentences_of(fragments, split_sentences)), split_sentences(TEXT)
+    assert found == whole
+    assert [one.ends_paragraph for one in found] == [one.ends_paragraph for one in whole]
 
 
 def test_a_sentence_is_given_when_the_next_one_begins():

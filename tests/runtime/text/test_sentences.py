@@ -10,8 +10,10 @@ from soundstorm_runtime.text.sentences import (
     PAUSES,
     SENTENCE_CHARACTERS,
     normalise,
+    sentences_as_written,
     split_sentences,
 )
+from soundstorm_runtime.text.ssml import read_ssml
 
 SPELLED = [
     ("He said, well -- okay; go (now).", "he said, well, okay; go now."),
@@ -137,3 +139,29 @@ def test_sentences_keep_all_that_is_spoken(text: str) -> None:
     else:
         kept = "".join(c for c in "".join(parts) if c.isalnum())
         assert kept == "".join(c for c in text if c.isalnum())
+
+
+@pytest.mark.parametrize("split", [split_sentences, sentences_as_written])
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\n \t\n\n"])
+def test_a_blank_line_ends_a_paragraph(split, blank):
+    found = split(f"Dr. Who is one. Two, {'and more, ' * 60}three.\nFour.{blank}five. Six.{blank}")
+    ends = [str(sentence)[-5:] for sentence in found if sentence.ends_paragraph]
+    assert ends == ["Four.", "Six."]
+
+
+@pytest.mark.parametrize("space", ["", "\n  ", "\n\n"])
+def test_p_of_ssml_ends_a_paragraph(space):
+    tags = (
+        "<speak>",
+        "<p>",
+        "Café one. Two.",
+        "</p>",
+        "<p>",
+        "<s>Three.</s>",
+        "<s>Four.</s>",
+        "</p>",
+        "Five",
+    )
+    found = split_sentences(read_ssml(space.join(tags) + "</speak>"))
+    assert found == ["Cafe one.", "Two.", "Three.", "Four.", "Five"]
+    assert [str(sentence) for sentence in found if sentence.ends_paragraph] == ["Two.", "Four."]
