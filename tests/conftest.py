@@ -34,6 +34,15 @@ MODULES = {
     "soundstorm-export": "soundstorm_export.cli",
 }
 
+# Files that take minutes start first, so that no worker is left alone with one of them at the end.
+LONGEST = (
+    "tests/docs/",
+    "tests/tensorrt_rtx/",
+    "tests/test_end_to_end",
+    "tests/export/",
+    "tests/test_bad_input",
+)
+
 RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -52,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if shutil.which("flite") and FORTUNES.is_dir():
         return
     for item in items:

@@ -217,10 +217,12 @@ def test_the_text_stage_speaks_on_the_device(tmp_path: Path) -> None:
     reader = SentenceReader(
         bundle.manifest, facts_of_text, open_engines(bundle, provider="cpu").by_name, spelling
     )
-    for sentence in ("the rain in spain ...", "“Don’t”, said the Quick brown fox!", "Ça va?"):
+    for written in ("the rain in spain ...", "“Don’t”, said the Quick brown fox!", "Ça va?"):
+        (sentence,) = reader.sentences(written)
+        assert sentence == written
         (part,) = reader.read(sentence, np.random.SeedSequence(0))
         expected = text.generate(
-            [sentence], source_type="text", target_type="speech", temperature=0.0, max_length=len(part.tokens)
+            [written], source_type="text", target_type="speech", temperature=0.0, max_length=len(part.tokens)
         )
         assert part.tokens.tolist() == expected[0, : len(part.tokens)].tolist()
     assert np.abs(Voice.load(bundle.path, provider="cpu").speak("One, two. Three, four!")).max() > 0

@@ -103,7 +103,7 @@ def test_speech_begins_while_it_is_made_and_stops_when_told(browser, start, slow
         page = Page(browser, served.url)
         page.write(LONG)
         page["speak"].click()
-        page.wait(lambda: page["status"].text == "WholeSentences.")
+        page.wait(lambda: page["status"].text == "Speaking.")
         assert counts(served.url)["soundstorm_speaking"] == 1
         begun = page.length()
         page.wait(lambda: page.length() > begun)
@@ -111,7 +111,7 @@ def test_speech_begins_while_it_is_made_and_stops_when_told(browser, start, slow
         assert page["status"].text == "Stopped."
         page.wait(lambda: counts(served.url)["soundstorm_texts"] == 0)
         page["speak"].click()
-        page.wait(lambda: page["status"].text == "WholeSentences.")
+        page.wait(lambda: page["status"].text == "Speaking.")
         page.press(Keys.ESCAPE)
         assert page["status"].text == "Stopped."
         page.wait(lambda: counts(served.url)["soundstorm_abandoned_total"] == 2)

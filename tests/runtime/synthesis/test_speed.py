@@ -1,4 +1,4 @@
-"""WholeSentences rate: how long speech gets, through durations of phones or the number of tokens."""
+"""Speaking rate: how long speech gets, through durations of phones or the number of tokens."""
 
 from __future__ import annotations
 

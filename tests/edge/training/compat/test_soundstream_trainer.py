@@ -94,7 +94,7 @@ def test_denoising_learns_towards_the_target(codec: SoundStream) -> None:
     codec.train()(noisy, clean, False).backward()
     assert codec.encoder_film.to_scale_and_shift.weight.grad is not None
     assert codec.decoder_film.to_scale_and_shift.weight.grad is not None
-    with pytest.raises(AudioError, match="is_denoising is given without target"):
+    with pytest.raises(AudioError, match="is_denoising was given without target"):
         codec(noisy, is_denoising=True)
 
 
