@@ -40,6 +40,7 @@ LONGEST = (
     "tests/tensorrt_rtx/",
     "tests/test_end_to_end",
     "tests/export/",
+    "tests/interop/test_export",
     "tests/test_bad_input",
 )
 

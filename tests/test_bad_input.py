@@ -137,7 +137,10 @@ def _rows(*rows: str) -> None:
 RECORDINGS = {
     "no listing": (lambda: Path("recordings/metadata.csv").unlink(), "no metadata.csv in recordings"),
     "no rows": (lambda: Path("recordings/metadata.csv").write_text(""), "no utterance found in recordings"),
-    "a row without text": (lambda: _rows(*ROWS, "c|"), r"metadata\.csv:3 is 'c\|', expected 'id\|text"),
+    "a row without text": (
+        lambda: _rows(*ROWS, "c|"),
+        r"1 of 3 recordings cannot be used \(c: the transcript is empty\)",
+    ),
     "a row outside": (
         lambda: _rows(*ROWS, "../c|Text."),
         r"metadata\.csv:3 is '\.\./c\|Text\.', expected 'id\|text",

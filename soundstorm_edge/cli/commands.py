@@ -66,7 +66,7 @@ def main_group() -> None:
 @main_group.command(example="soundstorm-train corpus --recipe flite-multi")
 @stage_options
 def corpus(recipe: str, folder: Path | None) -> None:
-    """Synthesize the corpus, or read LJSpeech, LibriTTS or LibriSpeech."""
+    """Synthesize the corpus, or read one from disk."""
     made = _run(recipe, folder).make_corpus()
     hours = made.utterances.seconds.sum() / 3600
     report(f"{len(made.utterances)} utterances, {hours:.2f} hours, in {made.folder}")
