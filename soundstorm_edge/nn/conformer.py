@@ -137,6 +137,7 @@ class Convolution(nn.Module):
         self.widen = nn.Linear(config.dim, 2 * inner)
         self.depthwise = nn.Conv1d(inner, inner, kernel, padding=padding, groups=inner)
         self.surplus = 2 * padding - kernel + 1
+        self.before, self.after = padding, kernel - 1 - padding  # frames that a frame depends on
         self.norm = nn.LayerNorm(inner, eps=FAINT, bias=False)
         self.narrow = nn.Linear(inner, config.dim)
         self.dropout = nn.Dropout(config.conv_dropout)
@@ -161,9 +162,13 @@ class Convolution(nn.Module):
         return (y[:, :, : -self.surplus] if self.surplus else y).transpose(1, 2)
 
     def _convolve_blocks(self, y: Tensor, blocks: Tensor) -> Tensor:
-        found = self._convolve(y)  # right for the last block, which sees all
-        for block in range(int(blocks.max())):
-            found = torch.where(blocks == block, self._convolve(y * (blocks <= block)), found)
+        """Convolve, then take away what the frames of later blocks added."""
+        found = self._convolve(y)
+        kernel = self.depthwise.weight[:, 0]
+        for ahead in range(1, min(self.after, y.shape[1] - 1) + 1):
+            later = blocks[:, ahead:] > blocks[:, :-ahead]
+            added = y[:, ahead:] * later * kernel[:, self.before + ahead]
+            found = found - F.pad(added, (0, 0, 0, ahead)).to(found.dtype)
         return found
 
 

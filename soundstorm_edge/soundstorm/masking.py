@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from soundstorm_runtime.decoding.maskgit import Schedule, level_order, masked_share
+from soundstorm_runtime.decoding.prefix_cache import BLOCK_FRAMES
 
 from ..errors import ConfigError
 
@@ -56,13 +57,13 @@ class Hidden(NamedTuple):
         codes: int64 `[batch, frames, levels]`, with mask tokens.
         asked: bool `[batch, frames]`, where the code of the drawn level is to be predicted.
         level: the column of the drawn level, int64 `[batch]`.
-        prompt: the frames of the prompt, int64 `[batch]`.
+        known: the first frames whose codes are all shown, int64 `[batch]`: the prompt, and what was spoken.
     """
 
     codes: Tensor
     asked: Tensor
     level: Tensor
-    prompt: Tensor
+    known: Tensor
 
 
 def hide(
@@ -81,7 +82,8 @@ def hide(
         codebook_size: the id of the mask token.
         masking: what to mask.
         groups: of the codec; each column of codes is a level, in the order of decoding.
-        prompt: the frames of the prompts, int64 `[batch]`; -1 draws one.
+        prompt: the frames of the prompts, int64 `[batch]`; more known frames follow half of them, as in a
+            stream; -1 draws the known frames alone.
 
     Returns:
         The masked codes; at least one frame of each sample is asked for.
@@ -96,40 +98,55 @@ def hide(
             f"level_weights has {len(weights)} numbers, but the codes {len(order)} levels; give one for each"
         )
     drawn = torch.multinomial(weights, len(codes), replacement=True).to(codes.device)
-    after_prompt = _after_prompt(mask, masking, prompt)
-    asked = _asked(after_prompt, masking)
+    after_known = _after_known(mask, masking, prompt)
+    asked = _asked(after_known, masking)
 
     rank = order.argsort()  # rank of each column, coarse to fine
     at_level, finer = rank == drawn[:, None], rank > drawn[:, None]
     shown_as_mask, shown = _disguise(codes, asked, codebook_size, masking)
-    hidden = (shown_as_mask[:, :, None] & at_level[:, None]) | (after_prompt[:, :, None] & finer[:, None])
+    hidden = (shown_as_mask[:, :, None] & at_level[:, None]) | (after_known[:, :, None] & finer[:, None])
     codes = torch.where(at_level[:, None], shown, codes)
-    prompt = (after_prompt.cumsum(dim=1) == 0).sum(dim=1)
-    return Hidden(codes.masked_fill(hidden, codebook_size), asked, order[drawn], prompt)
+    known = (after_known.cumsum(dim=1) == 0).sum(dim=1)
+    return Hidden(codes.masked_fill(hidden, codebook_size), asked, order[drawn], known)
 
 
-def draw_blocks(prompt: Tensor, frames: int) -> Tensor:
-    """Draw the blocks of training samples, int64 `[batch, frames]`: those of the prompt, then the rest.
+def draw_blocks(known: Tensor, frames: int, prompt: Tensor | None = None) -> Tensor:
+    """Draw the blocks of training samples, int64 `[batch, frames]`, as decoding makes them.
+
+    The first block is the voice's prompt, and the last one has all frames that are not known. Where known
+    frames follow the prompt, they are a stream's finished blocks: `BLOCK_FRAMES` frames each, the last one
+    cut short.
 
     Args:
-        prompt: frames of each prompt, int64 `[batch]`; half of the prompts are one block, half of them two: a
-            prompt and the speech after it.
+        known: frames of each sample whose codes are all shown, int64 `[batch]`.
         frames: of a sample.
+        prompt: frames of each prompt, int64 `[batch]`; -1 draws one, which in half of the samples is all that
+            is known, as where a voice speaks whole sentences.
     """
-    border = torch.rand(len(prompt), device=prompt.device) * prompt
-    border = torch.where(torch.rand(len(prompt), device=prompt.device) < 0.5, border.long(), 0)
-    place = torch.arange(frames, device=prompt.device)
-    return (place >= border[:, None]).long() + (place >= prompt[:, None]).long()
+    batch, device = len(known), known.device
+    drawn = torch.where(torch.rand(batch, device=device) < 0.5, torch.rand(batch, device=device), 1.0)
+    drawn = (drawn * known).long()
+    prompt = drawn if prompt is None else torch.where(prompt >= 0, torch.minimum(prompt, known), drawn)
+    lengths = torch.tensor(BLOCK_FRAMES, device=device)
+    most = -(-frames // BLOCK_FRAMES[0])
+    spoken = lengths[torch.randint(len(lengths), (batch, most), device=device)].cumsum(dim=1)
+    ends = prompt[:, None] + torch.cat([torch.zeros_like(prompt)[:, None], spoken], dim=1)
+    ends = torch.minimum(ends, known[:, None])
+    starts = torch.zeros(batch, frames + 1, dtype=torch.int64, device=device).scatter(1, ends, 1)
+    starts[:, 0] = 0
+    return starts[:, :frames].cumsum(dim=1)
 
 
-def _after_prompt(mask: Tensor, masking: Masking, given: Tensor | None) -> Tensor:
-    """Mark the frames after the prompt; at least one is left where there are any."""
-    batch, device = len(mask), mask.device
-    length = torch.rand(batch, device=device) * mask.sum(dim=1)
-    prompt = torch.where(torch.rand(batch, device=device) < masking.prompted, length.long(), 0)
-    if given is not None:
-        prompt = torch.where(given >= 0, torch.minimum(given, mask.sum(dim=1) - 1), prompt)
-    return mask & (mask.cumsum(dim=1) > prompt[:, None])
+def _after_known(mask: Tensor, masking: Masking, prompt: Tensor | None) -> Tensor:
+    """Mark the frames after the known ones; at least one is left where there are any."""
+    batch, device, frames = len(mask), mask.device, mask.sum(dim=1)
+    known = (torch.rand(batch, device=device) * frames).long()
+    known = torch.where(torch.rand(batch, device=device) < masking.prompted, known, 0)
+    if prompt is not None:
+        more = (torch.rand(batch, device=device) * (frames - prompt)).long().clamp(min=0)
+        more = torch.where(torch.rand(batch, device=device) < 0.5, more, 0)
+        known = torch.where(prompt >= 0, torch.minimum(prompt + more, frames - 1), known)
+    return mask & (mask.cumsum(dim=1) > known[:, None])
 
 
 def _asked(after_prompt: Tensor, masking: Masking) -> Tensor:

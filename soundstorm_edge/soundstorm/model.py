@@ -172,7 +172,7 @@ class SoundStorm(nn.Module):
             only_train_critic: leave out the network's loss.
             generator_sample_temperature: of the codes that the critic scores; None draws one per call.
             masking: in place of the model's own.
-            prompt_frames: of each sample, int64 `[batch]`, kept as its prompt; -1 draws how many.
+            prompt_frames: of each sample, int64 `[batch]`, kept as its prompt (see `hide`).
             inputs: further inputs of `Conformer.forward`.
 
         Returns:
@@ -191,7 +191,7 @@ class SoundStorm(nn.Module):
         masking, groups = masking or self.masking, self.net.grouped_quantizers
         hidden = hide(codes, real, self.codebook_size, masking, groups, prompt_frames)
         if self.net.config.conformer.block_causal:
-            inputs["blocks"] = draw_blocks(hidden.prompt, codes.shape[1])
+            inputs["blocks"] = draw_blocks(hidden.known, codes.shape[1], prompt_frames)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not only_train_critic):
             previous = self._self_conditioning(hidden.codes, hidden.level, inputs)
             states = self.net.hidden(hidden.codes, level=hidden.level, sum_embeds=previous, **inputs)

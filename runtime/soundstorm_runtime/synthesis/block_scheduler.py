@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192)  # frames of a block
+from ..decoding.prefix_cache import BLOCK_FRAMES
+
 SPARE = 0.5  # share of the audio still to be played that making the next block may take
 
 _log = logging.getLogger(__name__)
@@ -54,16 +55,16 @@ class BlockScheduler:
 
     def _longest(self, seconds: float) -> int:
         """Return the longest block that can be made in this time, or the shortest where none can."""
-        return max((n for n in LENGTHS if self._block(n) <= seconds), default=LENGTHS[0])
+        return max((n for n in BLOCK_FRAMES if self._block(n) <= seconds), default=BLOCK_FRAMES[0])
 
     def _first(self) -> int:
-        sustained = [frames for frames in LENGTHS if self._can_start_with(frames)]
+        sustained = [frames for frames in BLOCK_FRAMES if self._can_start_with(frames)]
         if not sustained:
             _log.warning(
                 "this machine makes speech more slowly than it is played: the stream will have gaps; use "
                 "fewer steps"
             )
-        shortest = sustained[0] if sustained else LENGTHS[-1]
+        shortest = sustained[0] if sustained else BLOCK_FRAMES[-1]
         frames = max(shortest, self._longest(self._budget - self._sentence))
         expected = self._sentence + self._block(frames)
         if expected > self._budget > 0:
@@ -77,7 +78,7 @@ class BlockScheduler:
     def _can_start_with(self, first: int) -> bool:
         """Return whether playback never waits after a first block of so many frames."""
         left = (first - self._latency) * self._frame
-        while (frames := self._longest(SPARE * left)) < LENGTHS[-1]:
+        while (frames := self._longest(SPARE * left)) < BLOCK_FRAMES[-1]:
             gained = frames * self._frame - self._block(frames)
             if gained <= 0 or self._block(frames) > left:
                 return False

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..decoding.maskgit import DecodeOptions, finish
+from ..decoding.prefix_cache import BLOCK_FRAMES
 from ..engines.timing import quickest
 from .acoustic_stage import AcousticStage
-from .block_scheduler import LENGTHS
 from .sentence_reader import Part, SentenceReader
 
 _SENTENCE = "The old clock in the hall strikes ten every morning."
@@ -100,7 +100,7 @@ def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Co
             lambda: finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options)), _RUNS
         )
 
-    few, many = LENGTHS[0], LENGTHS[-1]
+    few, many = BLOCK_FRAMES[0], BLOCK_FRAMES[-1]
     (_, short), (codes, long) = decode(few), decode(many)
     _, codec = quickest(lambda: acoustics.audio(codes), _RUNS)
     frame = max(0.0, long - short) / (many - few) / levels

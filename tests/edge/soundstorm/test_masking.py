@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.conformer import frame_mask
 from soundstorm_edge.soundstorm.masking import Masking, draw_blocks, hide, of_numbers
+from soundstorm_runtime.decoding.prefix_cache import BLOCK_FRAMES
 
 CODES, LEVELS, FRAMES = 16, 4, 20
 
@@ -123,27 +124,39 @@ def test_impossible_shares_are_refused(fields: dict[str, float], message: str) -
         Masking(**fields)  # type: ignore[arg-type]
 
 
-def test_blocks_end_with_the_prompt() -> None:
+@pytest.mark.parametrize("given", [None, 40])
+def test_blocks_are_a_prompt_and_those_of_a_stream(given: int | None) -> None:
     torch.manual_seed(0)
-    prompt = torch.randint(0, 9, (200,))
-    blocks = draw_blocks(prompt, 10)
-    assert (blocks.diff(dim=1) >= 0).all()
-    assert ((blocks == 2).sum(dim=1) == 10 - prompt).all()
-    two = ((blocks == 0).any(dim=1) & (prompt > 1)).float().mean()
-    assert 0.2 < two < 0.6
+    known = torch.randint(0, 320, (300,))
+    prompt = None if given is None else torch.full((300,), given)
+    blocks, whole = draw_blocks(known, 320, prompt), 0
+    for row, count in zip(blocks, known.tolist(), strict=True):
+        _, lengths = row.unique_consecutive(return_counts=True)
+        *finished, last = lengths.tolist()
+        assert row[0] == 0
+        assert last == 320 - count, "what is to be predicted is one block"
+        if given is not None and count:
+            assert finished[0] == min(given, count), "the prompt is one block"
+        assert set(finished[1:-1]) <= set(BLOCK_FRAMES)
+        assert len(finished) < 2 or finished[-1] <= max(BLOCK_FRAMES)
+        whole += len(finished) == 1
+    assert given is not None or 0.4 < whole / 300 < 0.7, "half of the sentences are spoken as a whole"
 
 
-def test_the_prompt_is_told() -> None:
+def test_what_is_known_is_returned() -> None:
     torch.manual_seed(0)
-    shown, _, level, prompt = hide(draw(50), frame_mask(torch.full((50,), 15), FRAMES), CODES, Masking())
+    shown, _, level, known = hide(draw(50), frame_mask(torch.full((50,), 15), FRAMES), CODES, Masking())
     for row in range(50):
         finer = shown[row, :15, int(level[row]) + 1 :]
-        assert (finer[: prompt[row]] != CODES).all()
-        assert (finer[prompt[row] :] == CODES).all()
+        assert (finer[: known[row]] != CODES).all()
+        assert (finer[known[row] :] == CODES).all()
 
 
 def test_a_prompt_may_be_given() -> None:
     torch.manual_seed(0)
-    mask, given = frame_mask(torch.full((4,), 15), FRAMES), torch.tensor([3, -1, 0, 99])
-    found = hide(draw(4), mask, CODES, Masking(), prompt=given).prompt
-    assert found[[0, 2, 3]].tolist() == [3, 0, 14], "one frame is left"
+    mask, given = frame_mask(torch.full((400,), 15), FRAMES), torch.tensor([3, -1, 0, 99] * 100)
+    found = hide(draw(400), mask, CODES, Masking(), prompt=given).known.view(100, 4)
+    assert found[:, 0].min() == 3
+    assert 0.4 < (found[:, 0] == 3).float().mean() < 0.7, "half of them are followed by known frames"
+    assert found[:, 0].max() > 10
+    assert (found[:, 3] == 14).all(), "one frame is left"

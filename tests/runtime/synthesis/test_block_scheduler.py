@@ -10,7 +10,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundstorm_runtime.synthesis.block_scheduler import LENGTHS, SPARE, BlockScheduler
+from soundstorm_runtime.decoding.prefix_cache import BLOCK_FRAMES
+from soundstorm_runtime.synthesis.block_scheduler import SPARE, BlockScheduler
 from soundstorm_runtime.synthesis.calibration import Costs
 
 FRAME = 0.02  # seconds
@@ -34,9 +35,9 @@ def lengths(scheduler, count):
 
 def test_blocks_grow_from_the_shortest_to_the_longest():
     found = lengths(scheduler(0.004), 8)
-    assert found[0] == LENGTHS[0]
+    assert found[0] == BLOCK_FRAMES[0]
     assert found == sorted(found)
-    assert found[-1] == LENGTHS[-1]
+    assert found[-1] == BLOCK_FRAMES[-1]
 
 
 def test_a_slower_machine_begins_later_and_with_more():
@@ -55,7 +56,7 @@ def test_a_budget_is_used_for_a_longer_first_block_unless_it_cannot_be_held(capl
 
 def test_a_machine_that_cannot_keep_up_says_so(caplog):
     with caplog.at_level(logging.WARNING):
-        assert scheduler(1.0).next_block() == LENGTHS[-1]
+        assert scheduler(1.0).next_block() == BLOCK_FRAMES[-1]
     assert "makes speech more slowly than it is played: the stream will have gaps" in caplog.text
 
 
@@ -65,15 +66,15 @@ def test_playback_never_waits(step, sentences):
     """Whatever the speed, as long as it lasts, and where sentences end early."""
     found = scheduler(step)
     cost = found._block
-    if not any(found._can_start_with(frames) for frames in LENGTHS):
+    if not any(found._can_start_with(frames) for frames in BLOCK_FRAMES):
         return
     first = found.next_block()
     left = (first - 8) * FRAME
     found.add_audio(left)
     for frames in [*sentences, *itertools.repeat(1000, 5)]:
         block = found.next_block()
-        if block > LENGTHS[0] or left > cost(LENGTHS[0]):
-            assert cost(block) <= max(SPARE * left, cost(LENGTHS[0])) + 1e-9
+        if block > BLOCK_FRAMES[0] or left > cost(BLOCK_FRAMES[0]):
+            assert cost(block) <= max(SPARE * left, cost(BLOCK_FRAMES[0])) + 1e-9
         left = max(0.0, left - cost(block))
         spoken = min(block, frames) * FRAME
         left += spoken
