@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -75,6 +76,7 @@ class DiscriminatorConfig:
     stft: StftDiscriminatorConfig = field(default_factory=StftDiscriminatorConfig)
     stft_normalized: bool = False
     stft_abs: bool = True
+    kind: Literal["soundstream"] = "soundstream"
 
     def __post_init__(self) -> None:
         check_positive(self, "channels", "max_channels")

@@ -16,6 +16,10 @@ from ...codec.interface import Codec, CodecOutput
 from ...codec.soundstream import SoundStreamConfig
 from ...codec.spectral_codec import SpectralCodecConfig
 from ...codec.spectral_loss import SpectralLoss
+from ...codec.spectrogram_discriminators import (
+    SpectrogramDiscriminatorConfig,
+    SpectrogramDiscriminators,
+)
 from ...data.corpus import Corpus
 from ..optimization import Optimization
 from ..stage import Stage
@@ -39,7 +43,7 @@ class CodecRecipe:
         adversarial: weight of the adversarial loss; 0 trains without discriminators.
         features: weight of the feature matching loss, relative to the adversarial one.
         fixed_codes: train the decoder only, so that the codes keep their meaning for SoundStorm.
-        discriminators: their sizes.
+        discriminators: their sizes; `kind = "spectrograms"` are those that a CPU can train.
         optimization: how all of it is trained.
     """
 
@@ -49,7 +53,9 @@ class CodecRecipe:
     adversarial: float = 0.0
     features: float = 5.0
     fixed_codes: bool = False
-    discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    discriminators: DiscriminatorConfig | SpectrogramDiscriminatorConfig = field(
+        default_factory=DiscriminatorConfig
+    )
     optimization: Optimization = field(default_factory=Optimization)
 
 
@@ -115,8 +121,15 @@ class CodecStage(Stage):
 
 def with_discriminators(codec: Codec, recipe: CodecRecipe) -> nn.Module:
     """Join a codec with the discriminators of a recipe; the names of its weights gain the prefix `codec.`."""
-    discriminators = Discriminators(recipe.discriminators) if recipe.adversarial else None
+    discriminators = build_discriminators(recipe.discriminators) if recipe.adversarial else None
     return _AdversarialCodec(codec, discriminators, fixed_codes=recipe.fixed_codes)
+
+
+def build_discriminators(config: DiscriminatorConfig | SpectrogramDiscriminatorConfig) -> nn.Module:
+    """Create the discriminators of a configuration."""
+    if isinstance(config, SpectrogramDiscriminatorConfig):
+        return SpectrogramDiscriminators(config)
+    return Discriminators(config)
 
 
 class _AdversarialCodec(nn.Module):
@@ -126,7 +139,7 @@ class _AdversarialCodec(nn.Module):
     on detached audio: neither loss has a gradient for the other's weights.
     """
 
-    def __init__(self, codec: Codec, discriminators: Discriminators | None, *, fixed_codes: bool) -> None:
+    def __init__(self, codec: Codec, discriminators: nn.Module | None, *, fixed_codes: bool) -> None:
         super().__init__()
         self.codec = codec
         self.discriminators = discriminators
