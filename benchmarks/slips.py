@@ -106,6 +106,21 @@ def find_slips(spoken: Sequence[Word], teacher: Hearing, voice: Hearing, tempo: 
     return Slips(tuple(skipped), tuple(added))
 
 
+def changed_places(expected: str, recognised: str) -> set[int]:
+    """Return where words are missing or added, other than recognised as others.
+
+    A missing word is its index in `expected`; words added before word `n` are `-1 - n`.
+    """
+    (chunks,) = jiwer.process_words(expected, recognised or " ").alignments
+    places: set[int] = set()
+    for chunk in chunks:
+        if chunk.type == "delete":
+            places.update(range(chunk.ref_start_idx, chunk.ref_end_idx))
+        elif chunk.type == "insert":
+            places.add(-1 - chunk.ref_start_idx)
+    return places
+
+
 def _mean_length(words: Sequence[Word]) -> float:
     return sum(word.end - word.start for word in words) / len(words)
 

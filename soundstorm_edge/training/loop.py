@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
-from ema_pytorch import EMA
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from soundstorm_runtime.support.command import report
 
@@ -26,7 +26,7 @@ from ..support.tensor_files import save_tensors
 from .log import Log
 from .optimization import Optimization
 from .stage import Share, Stage
-from .state import STATE, read_state, trained_weights
+from .state import STATE, averaged_state, read_state, trained_weights
 
 __all__ = ["STATE", "Loop", "Optimization", "Stage", "train"]
 
@@ -64,7 +64,7 @@ class Loop:
             betas=(0.9, 0.99),
         )
         self.model, self.optimizer = accelerator.prepare(stage.model, optimizer)
-        self.ema = EMA(stage.model, beta=options.ema, include_online_model=False) if options.ema else None
+        self.ema = moving_average(stage.model, options.ema) if options.ema else None
 
     def update(self) -> dict[str, float]:
         """Take a step; return the loss and its parts, averaged over the batch."""
@@ -80,7 +80,7 @@ class Loop:
             with self.accelerator.accumulate(self.model):
                 found.append(self._work_through(part))
         if self.ema is not None:
-            self.ema.update()
+            self.ema.update_parameters(self.stage.model)
         self.step += 1
         return found
 
@@ -117,7 +117,7 @@ class Loop:
         trained = {name: value.clone() for name, value in model.state_dict().items()} if self.ema else {}
         try:
             if self.ema is not None:
-                model.load_state_dict(self.ema.ema_model.state_dict())
+                model.load_state_dict(self.ema.module.state_dict())
             model.eval()
             with torch.no_grad():
                 yield
@@ -161,7 +161,7 @@ class Loop:
             self.stage.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.ema is not None and "ema" in state:
-                self.ema.load_state_dict(state["ema"])
+                self.ema.load_state_dict(averaged_state(state["ema"]))
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
@@ -170,6 +170,24 @@ class Loop:
         if self.accelerator.scaler is not None and "scaler" in state:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = int(state["step"])
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """Create an exponential moving average of the weights of a model.
+
+    Buffers are copied: the codebooks of a quantizer are moving averages themselves, and the mean of two
+    vectors of a codebook before and after one of them was replaced is neither.
+
+    Args:
+        model: whose weights are averaged; they are the first average.
+        decay: share of the average that a step keeps; less in the first steps, which would last too long.
+    """
+
+    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        return torch.lerp(averaged, current, 1 - kept)
+
+    return AveragedModel(model, avg_fn=average)
 
 
 def _seed(*entropy: int) -> None:

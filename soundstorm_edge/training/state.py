@@ -10,7 +10,8 @@ from ..support.config import from_dict, to_dict
 from ..support.tensor_files import load_tensors
 
 STATE = "training state"
-AVERAGE = "ema_model."  # prefix of the averaged weights in the state of ema-pytorch
+AVERAGE = "module."  # prefix of the averaged weights in the state of torch's AveragedModel
+_FORMER_AVERAGE = "ema_model."  # in that of ema-pytorch, which version 0.1 used
 
 
 def read_state(path: Path, config: Any, remedy: str) -> dict[str, Any]:
@@ -41,7 +42,19 @@ def _is_same(kept: Any, config: Any) -> bool:
 
 def trained_weights(state: dict[str, Any]) -> dict[str, Any]:
     """Return the weights to use: the averaged ones where the training kept them."""
-    average = state.get("ema") or {}
+    average = averaged_state(state.get("ema") or {})
     return {
         name.removeprefix(AVERAGE): value for name, value in average.items() if name.startswith(AVERAGE)
     } or state["model"]
+
+
+def averaged_state(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a moving average with the names of torch, from a state of version 0.1 too."""
+    if not any(name.startswith(_FORMER_AVERAGE) for name in saved):
+        return saved
+    weights = {
+        AVERAGE + name.removeprefix(_FORMER_AVERAGE): value
+        for name, value in saved.items()
+        if name.startswith(_FORMER_AVERAGE)
+    }
+    return {"n_averaged": saved["step"], **weights}

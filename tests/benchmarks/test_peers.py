@@ -1,9 +1,14 @@
 """The benchmark of peers: what counts as a word, and how contestants are summed up."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
 import pytest
 
-from benchmarks.judges import said
-from benchmarks.peers import Heard, Result, show, sum_up
+from benchmarks.judges import Judges, Naturalness, said
+from benchmarks.peers import Result, Spoken, identified, measure, show, sum_up
 from benchmarks.report import circumstances
 
 
@@ -19,13 +24,15 @@ def test_spelling_does_not_count(written: str, words: str) -> None:
     assert said(written) == words
 
 
-def _heard(text: str, heard: str) -> Heard:
-    return Heard(text, took=0.1, lasts=2.0, heard={"base": said(heard)}, overall=3.0, p808=3.5)
+def _spoken(text: str, recognised: str, **others: Any) -> Spoken:
+    ears = {"base": said(recognised), "tiny.en": said(recognised)}
+    return Spoken(text, 0.1, 2.0, ears, overall=3.0, p808=3.5, **others)
 
 
 def test_a_contestant_is_summed_up() -> None:
-    one = sum_up("ours", 24_000, [_heard("A big dog.", "a big dog"), _heard("It ran.", "it ran away")])
-    assert one.word_errors == {"base": 20.0}
+    rows = [_spoken("A big dog.", "a big dog"), _spoken("It ran.", "it ran away")]
+    one = sum_up("ours", 24_000, rows)
+    assert one.word_errors == {"base": 20.0, "tiny.en": 20.0}
     low, high = one.word_error_intervals["base"]
     assert low == 0
     assert high == 50
@@ -33,3 +40,56 @@ def test_a_contestant_is_summed_up() -> None:
     shown = show(Result(circumstances("peers"), 2, 2, [one]))
     assert "| ours | 20.0" in shown
     assert "24 |" in shown
+
+
+def test_a_sentence_slips_where_all_ears_agree_and_the_teacher_does_not() -> None:
+    teacher = [_spoken("A big dog.", "a big dog"), _spoken("It ran home.", "it ran")]
+    rows = [_spoken("A big dog.", "a dog"), _spoken("It ran home.", "it ran")]
+    assert sum_up("ours", 24_000, rows, teacher).slipped == 1
+    unsure = replace(rows[0], recognised={"base": "a dog", "tiny.en": "a big dog"})
+    assert sum_up("ours", 24_000, [unsure, rows[1]], teacher).slipped == 0
+
+
+def test_the_pitch_deviates_by_semitones_but_not_by_octave_errors() -> None:
+    row = _spoken("Oh.", "oh", pitch=(84.0, 86.0) * 50 + (98.0,))
+    assert sum_up("ours", 24_000, [row]).pitch_deviation == 1.0
+
+
+def test_a_speaker_is_the_nearest_of_the_teachers() -> None:
+    teachers = {
+        "tom": [_spoken("Oh.", "oh", embedding=(1.0, 0.0))],
+        "ada": [_spoken("Oh.", "oh", embedding=(0.0, 1.0))],
+    }
+    rows = [_spoken("Oh.", "oh", embedding=(0.8, 0.6)), _spoken("Ah.", "ah", embedding=(0.6, 0.8))]
+    assert identified(rows, "tom", teachers) == 50.0
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    said_by: list[str] = []
+
+    def speak(text: str) -> tuple[np.ndarray, int]:
+        said_by.append(text)
+        return np.zeros(16_000, np.float32), 16_000
+
+    judges = cast(Judges, _Deaf())
+    partial = tmp_path / "rows.jsonl"
+    measure({"one": speak}, ["A.", "B."], judges, partial)
+    with partial.open("a") as file:
+        file.write('[{"text": "C.", "to')  # the kill came here
+    said_by.clear()
+    found = measure({"one": speak}, ["A.", "B.", "C."], judges, partial)
+    assert said_by == ["A.", "C."]  # a warm-up, and what is missing
+    assert [row.text for row in found["one"]] == ["A.", "B.", "C."]
+
+
+class _Deaf:
+    """Judges without models."""
+
+    def words(self, audio: np.ndarray, sample_rate: int) -> dict[str, str]:
+        return {"base": ""}
+
+    def naturalness(self, audio: np.ndarray, sample_rate: int) -> Naturalness:
+        return Naturalness(1.0, 1.0)
+
+    def embedding(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        return np.array([1.0, 0.0])

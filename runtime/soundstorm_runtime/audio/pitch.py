@@ -15,8 +15,8 @@ FEWEST = 10  # voiced frames that a median is taken of
 TOLERANCE = 2.0  # semitones
 
 
-def median_pitch(audio: np.ndarray, sample_rate: int) -> float | None:
-    """Return the median fundamental frequency of speech in Hz, None where too little is voiced.
+def pitch_contour(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the fundamental frequency of the voiced frames of speech in Hz, float64 `[frames]`, maybe none.
 
     From the normalised autocorrelation of windowed frames (Boersma 1993), which noise and a telephone's band
     leave in place.
@@ -25,28 +25,32 @@ def median_pitch(audio: np.ndarray, sample_rate: int) -> float | None:
         audio: float32 `[samples]`.
         sample_rate: in Hz.
     """
+    none = np.empty(0)
     size, hop = round(FRAME * sample_rate), round(HOP * sample_rate)
     if len(audio) < size:
-        return None
+        return none
     frames = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64), size)[::hop]
     frames = frames - frames.mean(axis=1, keepdims=True)
     power = (frames**2).mean(axis=1)
     frames = frames[power > LOUD * power.max()]
     if not len(frames):
-        return None
+        return none
     window = np.hanning(size)
     correlation = _autocorrelation(frames * window) / _autocorrelation(window[None])
     shortest, longest = math.floor(sample_rate / HIGHEST), min(math.ceil(sample_rate / LOWEST), size // 2)
     peaks = correlation[:, shortest : longest + 1] / correlation[:, :1]
-    highest = peaks.max(axis=1)
-    voiced = peaks[highest > VOICED]
-    if len(voiced) < FEWEST:
-        return None
+    voiced = peaks[peaks.max(axis=1) > VOICED]
     inner = voiced[:, 1:-1]
     is_peak = (inner >= voiced[:, :-2]) & (inner >= voiced[:, 2:])
     is_peak &= inner >= FIRST_PEAK * inner.max(axis=1, keepdims=True)
     periods = shortest + 1 + is_peak.argmax(axis=1)[is_peak.any(axis=1)]
-    return float(sample_rate / np.median(periods)) if len(periods) >= FEWEST else None
+    return sample_rate / periods
+
+
+def median_pitch(audio: np.ndarray, sample_rate: int) -> float | None:
+    """Return the median of `pitch_contour` in Hz, None where too little is voiced."""
+    contour = pitch_contour(audio, sample_rate)
+    return float(np.median(contour)) if len(contour) >= FEWEST else None
 
 
 def _autocorrelation(frames: np.ndarray) -> np.ndarray:

@@ -17,9 +17,10 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from soundstorm_edge.codec.quantizer import Quantizer
 from soundstorm_edge.errors import CheckpointError, ConfigError
 from soundstorm_edge.support.tensor_files import load_tensors, save_tensors
-from soundstorm_edge.training.loop import STATE, Loop, Optimization, Stage, train
+from soundstorm_edge.training.loop import STATE, Loop, Optimization, Stage, moving_average, train
 from soundstorm_edge.training.state import trained_weights
 
 
@@ -151,6 +152,48 @@ def test_averaged_weights_are_scored_kept_and_preferred(tmp_path: Path) -> None:
         8,
         3,
     )
+
+
+def test_the_average_follows_within_the_steps_that_its_decay_names() -> None:
+    """An average that lags behind by thousands of steps is worse than none."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    average = moving_average(model, 0.99)
+    for _ in range(1000):
+        average.update_parameters(model)
+    torch.nn.init.ones_(model.weight)
+    for _ in range(100):
+        average.update_parameters(model)
+    assert average.module.weight.item() == pytest.approx(1 - 0.99**100, abs=1e-3)
+
+
+def test_buffers_are_copied_and_not_averaged() -> None:
+    """The codebooks of a quantizer, and the flag that they have been initialised, belong together."""
+    quantizer = Quantizer(4, 2, 16)
+    average = moving_average(quantizer, 0.99)
+    for _ in range(5):
+        quantizer(torch.randn(4, 32, 4))
+        average.update_parameters(quantizer)
+    assert_equal_weights(average.module, quantizer)
+    latents = torch.randn(2, 8, 4)
+    assert torch.equal(average.module.encode(latents), quantizer.encode(latents))
+
+
+def test_the_average_of_ema_pytorch_goes_on(tmp_path: Path) -> None:
+    """Version 0.1 kept its averages with that package."""
+    train(Regression(), options(8, ema=0.9, stop=5), tmp_path)
+    state = load_tensors(tmp_path / "state.pt", STATE, ("ema",))
+    kept = trained_weights(state)
+    former = {f"ema_model.{name}": value for name, value in kept.items()}
+    state["ema"] = {**former, "initted": torch.tensor(True), "step": torch.tensor(5)}
+    assert trained_weights(state).keys() == kept.keys()
+    save_tensors(tmp_path / "state.pt", STATE, state)
+    train(Regression(), options(8, ema=0.9), tmp_path)
+    whole = tmp_path / "whole"
+    train(Regression(), options(8, ema=0.9), whole)
+    first, second = (trained_weights(load_tensors(f / "state.pt", STATE, ())) for f in (tmp_path, whole))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
 
 
 TWO_PROCESSES = """
