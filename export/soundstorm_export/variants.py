@@ -56,7 +56,7 @@ def write_variant(
             check_operators(name, model)
         files[name] = f"{variant}/{name}.onnx"
         parity[name] = write_checked(model, pairs[name], parts, bundle.path / files[name], variant)
-    return VariantSchema(files, parity)
+    return VariantSchema(files, parity, by_row=True)
 
 
 def _converted_graphs(variant: Variant, names: Iterable[str], codec: str) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def test_the_floor_has_the_products_of_the_step(network: Network, traced: ir.Mod
 
 
 def _products(model: ir.Model) -> Counter[str]:
-    names = ("MatMul", "DynamicQuantizeMatMul")
+    names = ("MatMul", "MatMulIntegerToFloat")
     return Counter(
         node.op_type for node in model.graph if node.op_type in names and not is_cumulative_sum(node)
     )

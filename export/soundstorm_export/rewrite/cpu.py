@@ -1,7 +1,8 @@
 """Forms of a graph for ONNX Runtime on CPUs, with its own operators: fused attention, and 8-bit products.
 
 In the int8 form weights are int8, symmetric, with one scale a column; activations are quantised at run time,
-with one scale a tensor. All other products stay in float32.
+symmetric, with one scale a row: a frame's codes depend neither on the length of its sample nor on the other
+samples of a batch. All other products stay in float32.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .products import quantised, weight_of_product
 from .simplify import BY_HEAD, apply
 
 DOMAIN = "com.microsoft"
+_TINY = np.finfo(np.float32).tiny
 
 
 def to_cpu(model: ir.Model) -> ir.Model:
@@ -119,13 +121,30 @@ def _int8_product(op: Any, x: ir.Value, weight: ir.Value, bias: ir.Value | None 
     w = weight_of_product(weight)
     if w is None or (bias is not None and constant(bias) is None):
         return None
-    scale = np.maximum(np.abs(w).max(axis=0), np.finfo(np.float32).tiny).astype(np.float32) / 127
-    whole = quantised(w, scale, ir.DataType.INT8)
-    zero = np.zeros(len(scale), np.int8)
-    parts = [
-        keep(op, weight, name, array) for name, array in (("int8", whole), ("scale", scale), ("zero", zero))
-    ]
-    return op.DynamicQuantizeMatMul(x, *parts, *([] if bias is None else [bias]), _domain=DOMAIN)
+    scale = np.maximum(np.abs(w).max(axis=0), _TINY).astype(np.float32) / 127
+    whole = keep(op, weight, "int8", quantised(w, scale, ir.DataType.INT8))
+    rows, largest = _in_rows(op, x)
+    step, zero = (
+        op.Constant(value=ir.tensor(np.float32(1 / 127))),
+        op.Constant(value=ir.tensor(np.uint8(128))),
+    )
+    product = op.MatMulIntegerToFloat(
+        op.QuantizeLinear(rows, step, zero),
+        whole,
+        step,
+        keep(op, weight, "scale", scale),
+        zero,
+        _domain=DOMAIN,
+    )
+    scaled = op.Mul(product, largest)
+    return scaled if bias is None else op.Add(scaled, bias)
+
+
+def _in_rows(op: Any, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Divide each row by its largest magnitude; return both. ONNX Runtime merges equal ones when it loads."""
+    magnitude = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
+    largest = op.Max(magnitude, op.Constant(value=ir.tensor(_TINY)))
+    return op.Div(x, largest), largest
 
 
 ROTARY = RewriteRule(_rotary, _rotary_operator)

@@ -250,11 +250,14 @@ class VariantSchema:
         graphs: ONNX file of each graph; a graph that the variant lacks is that of fp32.
         parity: Parity report of each graph.
         speech: How its speech differs from that of fp32.
+        by_row: Whether a sample of a batch is computed as it is alone. The int8 of earlier exports has one
+            scale for all activations of a batch.
     """
 
     graphs: dict[str, str]
     parity: dict[str, ParityReport]
     speech: SpeechReport | None = None
+    by_row: bool = False
 
 
 def _check_symbols(symbols: tuple[str, ...]) -> None:

@@ -32,17 +32,14 @@ class Engines:
         provider: Where they run.
         precision: Their precision.
         reason: Why this precision was chosen.
+        in_batches: Whether a sample of a batch is computed as it is alone.
     """
 
     by_name: dict[str, Engine]
     provider: Place
     precision: Precision
     reason: str
-
-    @property
-    def in_batches(self) -> bool:
-        """Whether batches are computed as single samples are; int8 scales a batch by its largest value."""
-        return self.precision != "int8"
+    in_batches: bool = True
 
 
 def open_engines(
@@ -114,7 +111,8 @@ def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | 
         )
         for name, graph in manifest.expected_graphs().items()
     }  # fmt: skip
-    return Engines(by_name, device, precision, reason)
+    in_batches = precision != "int8" or manifest.variants["int8"].by_row
+    return Engines(by_name, device, precision, reason, in_batches)
 
 
 def _cache(bundle: Bundle, name: str, precision: Precision) -> EngineCache:
