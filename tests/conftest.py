@@ -55,13 +55,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "gpu: needs a GPU and TensorRT; skipped where one is absent")
     config.addinivalue_line("markers", "sweep: takes long; run with pytest -m sweep")
+    config.addinivalue_line("markers", "cluster: starts several nodes of Ray; run with pytest -m cluster")
     config.addinivalue_line("markers", "network: asks a package index; skipped where none answers")
     config.addinivalue_line(
         "markers", "flite: needs Debian's flite and fortunes; skipped where they are absent"
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("cluster") and "cluster" not in config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason="starts nodes of Ray: pytest -m cluster"))
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if shutil.which("flite") and FORTUNES.is_dir():
         return

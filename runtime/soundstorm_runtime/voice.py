@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,7 @@ class Voice:
             may use batches.
         lexicon: As in `load`.
         threads: As in `load`.
+        load: Returns how many streams share the machine: the blocks of each are longer then.
 
     Attributes:
         sample_rate: Samples a second.
@@ -76,6 +77,7 @@ class Voice:
         in_batches: bool = True,
         lexicon: Pronunciations | None = None,
         threads: int | None = None,
+        load: Callable[[], int] = lambda: 1,
     ) -> None:
         manifest, spelling = bundle.manifest, bundle.spelling(lexicon)
         self.sample_rate = manifest.audio.sample_rate
@@ -90,6 +92,7 @@ class Voice:
             self._text_reader = SentenceReader(manifest, manifest.text, engines, spelling)
         self._acoustics = AcousticStage(manifest, engines, in_batches)
         self._calibration = Calibration(self._acoustics, manifest.audio.levels)
+        self._load = load
         self._warned = False  # that this codec does not stream
 
     @classmethod
@@ -413,7 +416,8 @@ class Voice:
                 "this codec cannot be decoded in pieces: each sentence is returned when it is finished; a "
                 "bundle that was exported before there were streams can be exported again"
             )
-        return Stream(self._reader, self._acoustics, self.warm_up(), options, times=times)
+        costs = self.warm_up()
+        return Stream(self._reader, self._acoustics, costs, options, times=times, load=self._load)
 
     @property
     def _reader(self) -> SentenceReader:

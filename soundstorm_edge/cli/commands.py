@@ -65,9 +65,16 @@ def main_group() -> None:
 
 @main_group.command(example="soundstorm-train corpus --recipe flite-multi")
 @stage_options
-def corpus(recipe: str, folder: Path | None) -> None:
+@click.option(
+    "--ray",
+    "cluster",
+    metavar="ADDRESS",
+    help="Work on a Ray cluster: HOST:PORT, 'auto' for the one that this machine belongs to, or 'local'. The "
+    "folders of the run and of the source must be shared by its nodes.",
+)
+def corpus(recipe: str, folder: Path | None, cluster: str | None) -> None:
     """Synthesize the corpus, or read one from disk."""
-    made = _run(recipe, folder).make_corpus()
+    made = _run(recipe, folder).make_corpus(cluster)
     hours = made.utterances.seconds.sum() / 3600
     report(f"{len(made.utterances)} utterances, {hours:.2f} hours, in {made.folder}")
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,13 +98,32 @@ class Corpus:
         return audio
 
 
-def make_corpus(config: CorpusConfig, folder: Path, lexicon: LexiconName = "flite") -> Corpus:
+Outcome = Utterance | UnusableRecordingError
+MakeUtterances = Callable[[Sequence[Recording], CorpusConfig, Path], Iterator[Outcome]]
+
+
+def in_threads(found: Sequence[Recording], config: CorpusConfig, folder: Path) -> Iterator[Outcome]:
+    """Make the utterances of recordings, in their order, on this machine.
+
+    Threads suffice: synthesizers, libsndfile and soxr work outside Python's lock.
+    """
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda recording: try_utterance(recording, config, folder), found)
+
+
+def make_corpus(
+    config: CorpusConfig,
+    folder: Path,
+    lexicon: LexiconName = "flite",
+    make_utterances: MakeUtterances = in_threads,
+) -> Corpus:
     """Make the corpus in `folder`, or complete it: an interrupted run resumes where it stopped.
 
     Args:
         config: its settings.
         folder: of the corpus.
         lexicon: whose phones are aligned with recordings that come without, where `config.times` asks for it.
+        make_utterances: makes the utterances of recordings, in their order.
 
     Raises:
         CorpusError: the folder holds a corpus of other settings, or a recording cannot be read, or cannot be
@@ -126,9 +145,8 @@ def make_corpus(config: CorpusConfig, folder: Path, lexicon: LexiconName = "flit
     done = _keep_valid_rows(partial, {recording.id: recording.text for recording in found})
     missing = [recording for recording in found if recording.id not in done]
     unusable: dict[str, str] = {}
-    # Threads suffice: synthesizers, libsndfile and soxr work outside Python's lock.
-    with ThreadPoolExecutor() as pool, partial.open("a") as rows:
-        made = pool.map(lambda recording: _try_utterance(recording, config, folder), missing)
+    with partial.open("a") as rows:
+        made = make_utterances(missing, config, folder)
         progress = progress_bar(made, total=len(missing), desc="corpus", unit="utterance")
         for recording, utterance in zip(missing, progress, strict=True):
             if isinstance(utterance, Utterance):
@@ -196,9 +214,8 @@ def _add_times(
     write_file(partial, "".join(json.dumps(dataclasses.asdict(utterance)) + "\n" for utterance in timed))
 
 
-def _try_utterance(
-    recording: Recording, config: CorpusConfig, folder: Path
-) -> Utterance | UnusableRecordingError:
+def try_utterance(recording: Recording, config: CorpusConfig, folder: Path) -> Outcome:
+    """Load a recording and write its audio into the corpus; return the reason where it cannot be used."""
     try:
         return _make_utterance(recording, config, folder)
     except UnusableRecordingError as error:

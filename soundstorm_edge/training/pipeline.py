@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.support.atomic import write_file
+from soundstorm_runtime.support.command import needs_extra
 from soundstorm_runtime.text.lexicon import Lexicon
 
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
@@ -63,9 +64,17 @@ class TrainingRun:
 
     # The stages, in their order
 
-    def make_corpus(self) -> Corpus:
-        """Make the corpus, or complete it."""
-        return make_corpus(self.recipe.corpus, self.folder / "corpus", self.recipe.lexicon)
+    def make_corpus(self, cluster: str | None = None) -> Corpus:
+        """Make the corpus, or complete it, on the Ray cluster of an address where one is given."""
+        arguments = self.recipe.corpus, self.folder / "corpus", self.recipe.lexicon
+        if cluster is None:
+            return make_corpus(*arguments)
+        with needs_extra("ray"):
+            from soundstorm_runtime.support.cluster import connect
+
+            from ..data.ray_corpus import on_cluster
+        connect(cluster)
+        return make_corpus(*arguments, on_cluster)
 
     def train_codec(self) -> None:
         """Train the codec on the corpus."""

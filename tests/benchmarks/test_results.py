@@ -15,11 +15,11 @@ from benchmarks.dial import Dial, Setting
 from benchmarks.dial import show as show_dial
 from benchmarks.inverse_stft import InverseStft
 from benchmarks.latency import Latency
-from benchmarks.load import Load
 from benchmarks.recognition import WordErrors, count_errors
 from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
 from benchmarks.seams import Streamed
+from benchmarks.server_load import Load
 from benchmarks.step import StepResult
 from soundstorm_runtime.support.serde import from_dict
 from soundstorm_runtime.tools.benchmark import Bench
@@ -32,7 +32,7 @@ KINDS = {
     "step": StepResult,
     "dial": Dial,
     "speed": Bench,
-    "load": Load,
+    "server_load": Load,
     "latency": Latency,
     "seams": Streamed,
 }

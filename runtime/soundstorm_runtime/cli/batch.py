@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, get_args
 
 import click
 
@@ -15,8 +16,10 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.prompts import SUFFIX, read_prompt
 from ..bundle.reader import read_bundle
 from ..errors import OptionError, TextError
-from ..support.command import Command, report, shows_progress
+from ..support.command import Command, needs_extra, report, shows_progress
+from ..support.interrupt import uninterrupted
 from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
+from ..tools.shards import Form
 from .shared_options import (
     bundle_argument,
     engine_options,
@@ -29,6 +32,9 @@ from .shared_options import (
     voice_option,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from ..tools.ray_batch import Shard
 
 
 @click.command(cls=Command, example="soundstorm batch build/voice lines.jsonl -o speech --workers 2")
@@ -44,6 +50,21 @@ from .shared_options import (
 @speed_option
 @lexicon_option
 @workers_option
+@click.option(
+    "--ray",
+    "cluster",
+    metavar="ADDRESS",
+    help="Speak on a Ray cluster: HOST:PORT, 'auto' for the one that this machine belongs to, or 'local'.",
+)
+@click.option(
+    "--form",
+    type=click.Choice(get_args(Form)),
+    default="tar",
+    help="With --ray, the form of the shards: WebDataset (tar) or Parquet.",
+)
+@click.option(
+    "--shard-size", type=click.IntRange(min=1), default=64, help="With --ray, the lines of one shard."
+)
 @engine_options
 def batch(
     bundle: Path,
@@ -56,6 +77,9 @@ def batch(
     speed: float,
     lexicon: Path | None,
     workers: int,
+    cluster: str | None,
+    form: Form,
+    shard_size: int,
     threads: int | None,
     provider: Provider,
     precision: PrecisionChoice,
@@ -66,11 +90,17 @@ def batch(
     which take precedence over the options. It is spoken to the file OUTPUT/id.wav. Existing files are kept,
     so that an interrupted run can be continued: remove a file to have it spoken again. LINES may be - for
     standard input.
+
+    With --ray, OUTPUT gets shards of many lines each, which the nodes of the cluster write: it must be a
+    folder that they share, and so must BUNDLE. An interrupted run can be continued there, too.
     """
     asked = _read(lines)
     _check_voices(bundle, asked, voice)
     output.mkdir(parents=True, exist_ok=True)
     job = Job(bundle, output, voice, seed, steps, temperature, threads, provider, precision, speed, lexicon)
+    if cluster is not None:
+        _speak_on_cluster(job, asked, cluster, form, shard_size)
+        return
     left = [line for line in asked if not job.file(line).exists()]
     started = time.perf_counter()
     spoken = list(_with_progress(speak_lines(job, left, workers), len(left)))
@@ -104,6 +134,41 @@ def _with_progress(spoken: Iterator[Spoken], count: int) -> Iterator[Spoken]:
             if shown:
                 shown.update(1)
             yield each
+
+
+def _speak_on_cluster(job: Job, lines: list[Line], address: str, form: Form, size: int) -> None:
+    with needs_extra("ray"), uninterrupted():
+        from ..support.cluster import connect
+        from ..tools.ray_batch import speak_on_cluster
+    connect(address)
+    job = replace(job, bundle=job.bundle.resolve(), folder=job.folder.resolve())
+    started = time.perf_counter()
+    shards: list[Shard] = []
+    watched = sys.stderr.isatty() and shows_progress()
+    bar = click.progressbar(length=len(lines), label="lines", file=sys.stderr) if watched else nullcontext()
+    with bar as shown:
+        for shard in speak_on_cluster(job, lines, form, size):
+            shards.append(shard)
+            for name, problem in shard.problems.items():
+                click.echo(f"{name}: {problem}", err=True)
+            if shown:
+                shown.update(shard.lines + len(shard.problems))
+    _sum_up_nodes(job.folder, shards, len(lines), time.perf_counter() - started)
+
+
+def _sum_up_nodes(folder: Path, shards: Sequence[Shard], asked: int, took: float) -> None:
+    for node in sorted({shard.node for shard in shards}):
+        own = [shard for shard in shards if shard.node == node]
+        seconds, worked = sum(shard.seconds for shard in own), sum(shard.took for shard in own)
+        report(f"node {node}: {sum(s.lines for s in own)} lines, {seconds:.2f} s of audio in {worked:.2f} s")
+    seconds, spoken = sum(shard.seconds for shard in shards), sum(shard.lines for shard in shards)
+    failed = sum(len(shard.problems) for shard in shards)
+    report(
+        f"{folder}: {len(shards)} shards, {spoken} lines, {seconds:.2f} s of audio in {took:.2f} s; "
+        f"{asked - spoken - failed} existed already"
+    )
+    if failed:
+        raise TextError(f"{failed} of {asked} lines could not be spoken; the reasons are above")
 
 
 def _sum_up(output: Path, spoken: list[Spoken], there: int, took: float) -> None:

@@ -9,9 +9,8 @@ from typing import cast, get_args
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..server.logs import LogFormat, LogLevel
+from ..server.telemetry.logs import LogFormat, LogLevel
 from ..support.command import Command, needs_extra
-from ..support.hardware import default_threads
 from ..support.interrupt import uninterrupted
 from .shared_options import bundle_argument, engine_options, lexicon_option, workers_option
 
@@ -28,7 +27,7 @@ from .shared_options import bundle_argument, engine_options, lexicon_option, wor
 @click.option(
     "--at-once",
     type=click.IntRange(min=1),
-    show_default="two for each processor",
+    default=32,
     help="Texts that one process speaks at the same time.",
 )
 @click.option(
@@ -42,6 +41,12 @@ from .shared_options import bundle_argument, engine_options, lexicon_option, wor
     type=click.FloatRange(min=1),
     default=600,
     help="Seconds that one request may take, including its wait in the queue.",
+)
+@click.option(
+    "--max-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10,
+    help="Seconds until the speech of a request begins; one that would wait for longer gets status 429.",
 )
 @click.option(
     "--batch-ms",
@@ -84,6 +89,11 @@ from .shared_options import bundle_argument, engine_options, lexicon_option, wor
 @click.option(
     "--log-format", type=click.Choice(get_args(LogFormat)), default="text", help="Form of the log lines."
 )
+@click.option(
+    "--otel",
+    is_flag=True,
+    help="Send traces by OpenTelemetry, as the variables OTEL_* say (extra otel).",
+)
 @lexicon_option
 @engine_options
 def serve(
@@ -91,9 +101,10 @@ def serve(
     host: str,
     port: int,
     workers: int,
-    at_once: int | None,
+    at_once: int,
     queue: int,
     time_limit: float,
+    max_wait: float,
     batch_ms: float,
     token_file: Path | None,
     origins: tuple[str, ...],
@@ -101,6 +112,7 @@ def serve(
     insecure: bool,
     log_level: LogLevel | None,
     log_format: LogFormat,
+    otel: bool,
     lexicon: Path | None,
     threads: int | None,
     provider: Provider,
@@ -120,16 +132,19 @@ def serve(
             host=host,
             port=port,
             workers=workers,
-            at_once=at_once or max(1, 2 * default_threads() // workers),
+            at_once=at_once,
             queue=queue,
             time_limit=time_limit,
+            max_wait=max_wait,
             batch_ms=batch_ms,
             token=read_token(token_file),
+            token_file=token_file,
             origins=origins,
             allowed_hosts=allowed_hosts,
             insecure=insecure,
             log_level=log_level or _level(),
             log_format=log_format,
+            otel=otel,
             threads=threads,
             provider=provider,
             precision=precision,

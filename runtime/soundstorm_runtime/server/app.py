@@ -21,10 +21,11 @@ from .api_errors import Refusal, add_handlers, refusal
 from .api_schema import ErrorBody, Health, Model, ModelList, SpeechRequest, Voices
 from .connections import Connections, connection_limit
 from .encoding import MEDIA_TYPES, error_event
-from .metrics import Metrics
 from .middleware import CutOff, Guard, token_check
 from .request_queue import Job, TooSlow
-from .settings import BODY_SECONDS, MOST_CONNECTIONS, Settings
+from .settings import BODY_SECONDS, MOST_CONNECTIONS, BearerToken, Settings
+from .telemetry.metrics import Metrics
+from .telemetry.tracing import Tracing, otlp_provider
 from .voice_service import Speaker
 
 _log = logging.getLogger(__name__)
@@ -98,18 +99,28 @@ class SpeechResponse(StreamingResponse):
             self._job.cancel()
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Load the voice and build the application around it. Raises what `Voice.load` does."""
+def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
+    """Load the voice and build the application around it.
+
+    Args:
+        settings: The options.
+        tracing: Makes the spans, in place of what the settings ask for.
+
+    Raises:
+        SoundStormError: As `Voice.load`.
+    """
+    tracing = tracing or Tracing(otlp_provider() if settings.otel else None)
     metrics = Metrics(settings.metrics)
     if settings.is_restart:
         metrics.restarts.inc()
-    speaker = Speaker(settings, metrics)
+    speaker = Speaker(settings, metrics, tracing)
     connections = Connections(connection_limit(MOST_CONNECTIONS), BODY_SECONDS, metrics.dropped.inc)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         speaker.jobs.close()
+        tracing.close()
 
     app = FastAPI(
         title="SoundStorm Edge",
@@ -123,7 +134,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.speaker = speaker
     app.state.connections = connections
     add_handlers(app)
-    guards = [] if settings.token is None else [Depends(token_check(settings.token))]
+    app.state.token = token = BearerToken(settings.token, settings.token_file)
+    guards = [] if token.value is None else [Depends(token_check(token))]
     app.include_router(_api(speaker), dependencies=guards)
     app.include_router(_pages(speaker))
     app.mount("/static", StaticFiles(directory=_STATIC))
@@ -135,7 +147,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=[_DROPPED],
         )
-    app.add_middleware(Guard, metrics=metrics, connections=connections, hosts=settings.hosts)
+    app.add_middleware(Guard, metrics=metrics, connections=connections, hosts=settings.hosts, tracing=tracing)
     return app
 
 

@@ -7,6 +7,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -16,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api_errors import Refusal, error_response, refusal
 from .connections import Client, Connections
-from .logs import new_request_id, request_id
-from .metrics import Metrics
-from .settings import BODY_SECONDS, MOST_BODY, STALL_SECONDS
+from .settings import BODY_SECONDS, MOST_BODY, STALL_SECONDS, BearerToken
+from .telemetry.logs import new_request_id, request_id
+from .telemetry.metrics import Metrics
+from .telemetry.tracing import Tracing
 
 _HEADERS = {
     # Nothing from other origins, nothing inline, in no frame.
@@ -46,15 +48,22 @@ class Guard:
 
     Args:
         hosts: Names by which the server may be addressed; None allows every name.
+        tracing: Makes a span of each request.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, connections: Connections, hosts: Sequence[str] | None
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        connections: Connections,
+        hosts: Sequence[str] | None,
+        tracing: Tracing,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._connections = connections
         self._hosts = hosts
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -66,6 +75,8 @@ class Guard:
         exchange = _Exchange(scope, send, self._metrics)
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         client: Client | None = tuple(scope["client"]) if scope.get("client") else None
+        trace = ExitStack()
+        finish = trace.enter_context(self._tracing.request(scope["method"], headers))
         try:
             with self._connections.busy(client):
                 if self._is_allowed(headers.get("host"), scope["path"]):
@@ -85,7 +96,17 @@ class Guard:
             else:
                 await error_response(refusal(error))(inner, receive, exchange.send)
         finally:
-            exchange.log(inner)
+            path = exchange.log(inner)
+            finish(
+                f"{scope['method']} {path}",
+                {
+                    "http.request.method": scope["method"],
+                    "http.route": path,
+                    "http.response.status_code": exchange.status,
+                    "soundstorm.request_id": request_id.get(),
+                },
+            )
+            trace.close()
             request_id.reset(token)
 
     def _is_allowed(self, host: str | None, path: str) -> bool:
@@ -113,18 +134,18 @@ class _Exchange:
         self._send = send
         self._metrics = metrics
         self._started = time.perf_counter()
-        self._status = 0
+        self.status = 0
         self._bytes = 0
 
     @property
     def started(self) -> bool:
         """Whether the status has been sent."""
-        return self._status != 0
+        return self.status != 0
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, within `STALL_SECONDS`."""
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            self.status = message["status"]
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
@@ -138,24 +159,25 @@ class _Exchange:
             self._metrics.timeouts.labels("client").inc()
             raise CutOff(f"the client did not read for {STALL_SECONDS:g} s") from None
 
-    def log(self, scope: Scope) -> None:
-        """Count the request and write a line to the access log."""
+    def log(self, scope: Scope) -> str:
+        """Count the request and write a line to the access log; return the path of its route."""
         # The path of the route and not that of the request: made-up paths must not become counters.
         path = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(path, str(self._status)).inc()
+        self._metrics.requests.labels(path, str(self.status)).inc()
         seconds = time.perf_counter() - self._started
         client = self._scope.get("client")
         fields = {
             "client": client[0] if client else "",
             "method": self._scope["method"],
             "path": self._scope["path"],
-            "status": self._status,
+            "status": self.status,
             "bytes": self._bytes,
             "seconds": round(seconds, 4),
         }
         level = logging.DEBUG if path.startswith("/health") or path == "/metrics" else logging.INFO
         line = "%(client)s %(method)s %(path)r %(status)d, %(bytes)d bytes in %(seconds).3f s"
         _access.log(level, line, fields, extra={"fields": fields})
+        return path
 
 
 def _limited(receive: Receive) -> Receive:
@@ -179,12 +201,12 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-def token_check(token: str) -> Callable[..., Awaitable[None]]:
+def token_check(token: BearerToken) -> Callable[..., Awaitable[None]]:
     """Return a dependency that refuses requests without the bearer token."""
 
     async def check(shown: HTTPAuthorizationCredentials | None = _BEARER) -> None:
         given = shown.credentials if shown else ""
-        if not hmac.compare_digest(given.encode(), token.encode()):  # in constant time
+        if not hmac.compare_digest(given.encode(), str(token.value).encode()):  # in constant time
             message = "the token is absent or wrong; send the header 'Authorization: Bearer TOKEN'"
             raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 

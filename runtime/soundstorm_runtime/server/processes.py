@@ -22,8 +22,8 @@ from ..bundle.reader import read_bundle
 from ..errors import EngineError, OptionError, SoundStormError
 from ..support.hardware import default_threads
 from ..support.interrupt import follow_parent, starting_processes
-from .logs import configure_logs
-from .settings import TOKEN_VARIABLE, Settings
+from .settings import TOKEN_VARIABLE, Settings, read_token
+from .telemetry.logs import configure_logs
 from .worker import serve_here
 
 STABLE_SECONDS = 60.0  # a worker that lived longer is replaced at once
@@ -168,6 +168,12 @@ class _Supervisor:
         for worker in self.workers:
             worker.process.join()
 
+    def reload(self, *_: object) -> None:
+        """Ask the workers to load the voice and the token again."""
+        for worker in self.workers:
+            if worker.is_ready and worker.process.pid is not None and worker.process.is_alive():
+                os.kill(worker.process.pid, signal.SIGHUP)
+
     def _replace(self, worker: _Worker) -> None:
         self.workers.remove(worker)
         worker.process.join()
@@ -191,6 +197,8 @@ def _supervise(settings: Settings, listener: socket.socket, folder: str) -> None
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the library reads it in the processes that start
     supervisor = _Supervisor(replace(settings, threads=threads, metrics=Path(folder)), listener)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, supervisor.reload)
     try:
         for _ in range(settings.workers):
             supervisor.start()
@@ -220,6 +228,8 @@ def _work(settings: Settings, listener: socket.socket, messages: Connection) -> 
 
     follow_parent(orphaned)
     try:
+        if settings.is_restart and settings.token_file is not None:  # which may have changed since
+            settings = replace(settings, token=read_token(settings.token_file))
         serve_here(settings, listener, lambda _: messages.send(""))
     except SoundStormError as error:
         messages.send(str(error))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import OptionError
-from .logs import LogFormat, LogLevel
+from .telemetry.logs import LogFormat, LogLevel
 
 TOKEN_VARIABLE = "SOUNDSTORM_TOKEN"
 
@@ -33,8 +33,10 @@ class Settings:
         at_once: Texts that each process speaks at the same time.
         queue: Texts that may wait in each process.
         time_limit: Seconds that one request may take, including its wait.
+        max_wait: Seconds until the speech of a request begins; one that would wait for longer is refused.
         batch_ms: Milliseconds that a decoding step waits for others to share a batch with.
         token: Bearer token that clients must send; None serves everybody.
+        token_file: File that it was read from, and is read from again by `reload`.
         insecure: Whether a server without a token may be reached from other machines.
         allowed_hosts: Names in the header Host that are served beside the local ones.
         origins: Origins of other web pages that may use the server (CORS).
@@ -43,17 +45,20 @@ class Settings:
         metrics: Folder in which several processes share their metrics.
         is_restart: Whether this process replaces one that has ended by itself.
         log_level, log_format: As for `configure_logs`.
+        otel: Whether traces are sent by OpenTelemetry.
     """
 
     bundle: Path
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
-    at_once: int = 4
+    at_once: int = 32
     queue: int = 32
     time_limit: float = 600.0
+    max_wait: float = 10.0
     batch_ms: float = 5.0
     token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
     insecure: bool = False
     allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
@@ -65,6 +70,7 @@ class Settings:
     is_restart: bool = False
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
+    otel: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...] | None:
@@ -111,3 +117,21 @@ def read_token(file: Path | None) -> str | None:
             "without spaces; make one with: openssl rand -hex 32"
         )
     return token
+
+
+class BearerToken:
+    """The token that clients must send.
+
+    Args:
+        value: The token, None to serve everybody.
+        file: Where it can be read again; None for a token from the environment.
+    """
+
+    def __init__(self, value: str | None, file: Path | None) -> None:
+        self.value = value
+        self._file = file
+
+    def reload(self) -> None:
+        """Read the token again. Raises `OptionError` as `read_token` does; the token stays as it was."""
+        if self._file is not None:
+            self.value = read_token(self._file)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 
+from ..bundle.manifest import Manifest
 from ..bundle.open_engines import open_engines
 from ..bundle.reader import MANIFEST_FILE, read_bundle
+from ..decoding.length_batching import MOST_FRAMES
 from ..errors import OptionError
+from ..synthesis.calibration import Costs
 from ..synthesis.options import SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.markup import MarkedText
@@ -19,21 +23,36 @@ from ..text.ssml import read_ssml
 from ..voice import Voice
 from .api_errors import Refusal
 from .api_schema import OPENAI_MODELS, OPENAI_VOICES, USUAL_VOICE, Model, SpeechRequest
+from .dispatcher import Dispatcher
 from .encoding import encode, events
-from .metrics import Metrics
 from .request_queue import Job, Jobs
 from .settings import Settings
-from .step_batching import BatchingEngine
+from .telemetry.metrics import Metrics
+from .telemetry.tracing import Traced, Tracing
+
+BATCH_SECONDS = 0.05  # that a batch of steps takes at most: what is more urgent waits for its end
 
 
 class Speaker:
     """Speaks the texts of requests: synthesis runs in threads, everything else on the event loop."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
         self.metrics = metrics
+        self._tracing = tracing
         self.is_stopping = False
         self._is_warm = False
-        self.jobs = Jobs(settings.at_once, settings.queue, settings.time_limit)
+        self.jobs = Jobs(settings.at_once, settings.queue, settings.time_limit, settings.max_wait)
+        self._settings = settings
+        self.reload()
+
+    def reload(self) -> None:
+        """Load the voice, again if it was: speech in progress keeps the one that it began with.
+
+        Raises:
+            SoundStormError: As `Voice.load`; the voice stays as it was.
+            OptionError: The voice has no text stage.
+        """
+        settings = self._settings
         bundle = read_bundle(settings.bundle)
         manifest = bundle.manifest
         if manifest.text is None:
@@ -43,26 +62,34 @@ class Speaker:
         engines = open_engines(
             bundle, provider=settings.provider, precision=settings.precision, threads=settings.threads
         )
-        step = BatchingEngine(
-            engines.by_name["step"],
-            most=engines.by_name["step"].axes["batch"].max if engines.in_batches else 1,
-            patience=settings.batch_ms / 1000,
-            company=lambda: self.jobs.working,
-            before=self.jobs.check,
-            on_batch=self._count_batch,
+        dispatcher = Dispatcher(
+            self.jobs.check, settings.batch_ms / 1000, lambda: self.jobs.working, self._count_batch
         )
-        by_name = {**engines.by_name, "step": step}
-        self._voice = Voice(
-            bundle, by_name, in_batches=engines.in_batches, lexicon=settings.lexicon, threads=settings.threads
+        most = engines.by_name["step"].axes["batch"].max if engines.in_batches else 1
+        by_name = {
+            name: dispatcher.share(engine, most if name == "step" else 1)
+            for name, engine in engines.by_name.items()
+        }
+        voice = Voice(
+            bundle,
+            by_name,
+            in_batches=engines.in_batches,
+            lexicon=settings.lexicon,
+            threads=settings.threads,
+            load=lambda: max(1, self.jobs.working),
         )
-        self._voice.warm_up()
+        costs = voice.warm_up()
+        dispatcher.most_frames = _batch_frames(costs)
+        first = _first_audio(costs, manifest, 3.0 if voice.voices else 0.0)
+        self.jobs.expect(first, first / 20, 3 * first)
+        self._voice = voice
         self._is_warm = True
         self._hop = manifest.audio.hop
         self.model = manifest.name
         made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
         self.description = Model(id=self.model, created=made, owned_by="soundstorm-edge")
         self.voices = [USUAL_VOICE, *self._voice.voices]
-        self.engine = f"{step}, {engines.precision}"
+        self.engine = f"{by_name['step']}, {engines.precision}"
 
     def read(self, request: SpeechRequest) -> tuple[str | MarkedText, str]:
         """Return the text of a request, and its characters that are not spoken, each once.
@@ -88,8 +115,9 @@ class Speaker:
             message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
             raise Refusal(400, message, "timestamp_granularities")
         voice = self._voice_name(request.voice if isinstance(request.voice, str) else request.voice.id)
-        arrived = time.perf_counter()
-        job = self.jobs.begin(lambda: self._pieces(request, text, voice, arrived))
+        arrived, traced = time.perf_counter(), self._tracing.speech()
+        pieces = partial(self._pieces, request, text, voice, arrived, traced)
+        job = self.jobs.begin(pieces, len(request.input))
         self.metrics.texts.inc()
         job.future.add_done_callback(lambda _: self._count_out(job))
         return job
@@ -98,7 +126,7 @@ class Speaker:
         self.metrics.texts.dec()
         if job.timed_out:
             self.metrics.timeouts.labels("speech").inc()
-        elif job.cancelled:
+        elif job.cancelled and not job.refused:
             self.metrics.abandoned.inc()
 
     def _count_batch(self, texts: int) -> None:
@@ -119,20 +147,27 @@ class Speaker:
         raise Refusal(400, message, "voice", "voice_not_found")
 
     def _pieces(
-        self, request: SpeechRequest, text: str | MarkedText, voice: str | None, arrived: float
+        self,
+        request: SpeechRequest,
+        text: str | MarkedText,
+        voice: str | None,
+        arrived: float,
+        traced: Traced,
     ) -> Generator[bytes, None, None]:
         """Speak in a thread of the pool; closing the generator stops the synthesis."""
-        samples, started = 0, time.perf_counter()
+        samples, first, started, rate = 0, 0.0, time.perf_counter(), self._voice.sample_rate
         self.metrics.queue_wait.observe(started - arrived)
         words: list[WordTime] = []
 
         def counted(chunks: Iterator[TimedAudio]) -> Iterator[np.ndarray]:
-            nonlocal samples
+            nonlocal samples, first
             for chunk in chunks:
                 if not samples:
-                    self.metrics.first_audio.observe(time.perf_counter() - arrived)
+                    first = time.perf_counter()
+                    self.metrics.first_audio.observe(first - arrived)
                 samples += len(chunk.audio)
-                self.metrics.audio.inc(len(chunk.audio) / self._voice.sample_rate)
+                self.jobs.add_audio(len(chunk.audio) / rate)
+                self.metrics.audio.inc(len(chunk.audio) / rate)
                 words.extend(chunk.words)
                 yield chunk.audio
 
@@ -143,13 +178,22 @@ class Speaker:
             return found
 
         with self.metrics.speaking.track_inprogress(), closing(self._stream(request, text, voice)) as chunks:
-            form, rate = request.response_format, self._voice.sample_rate
-            pieces = encode(counted(chunks), form, rate, whole=not request.stream)
+            pieces = encode(counted(chunks), request.response_format, rate, whole=not request.stream)
             if request.stream_format == "sse":
                 pieces = events(pieces, lambda: (len(request.input), samples // self._hop), begun)
             yield from pieces
+        traced(
+            arrived,
+            started,
+            first or time.perf_counter(),
+            {
+                "soundstorm.characters": len(request.input),
+                "soundstorm.voice": voice or USUAL_VOICE,
+                "soundstorm.audio_seconds": samples / rate,
+            },
+        )
         self.metrics.duration.observe(time.perf_counter() - arrived)
-        self.metrics.rtf.observe((time.perf_counter() - started) * self._voice.sample_rate / max(1, samples))
+        self.metrics.rtf.observe((time.perf_counter() - started) * rate / max(1, samples))
 
     def _stream(
         self, request: SpeechRequest, text: str | MarkedText, voice: str | None
@@ -163,5 +207,23 @@ class Speaker:
         )
         if request.timestamp_granularities:
             yield from self._voice.stream_timed(text, options)
+        elif not request.stream:
+            yield from map(TimedAudio, self._voice.speak_sentences(text, options))
         else:
             yield from map(TimedAudio, self._voice.stream(text, options))
+
+
+def _batch_frames(costs: Costs) -> int:
+    """Return the frames of a batch that takes `BATCH_SECONDS`."""
+    if not costs.step_frame:
+        return MOST_FRAMES
+    return min(MOST_FRAMES, max(1, int((BATCH_SECONDS - costs.step) / costs.step_frame)))
+
+
+def _first_audio(costs: Costs, manifest: Manifest, prompt: float) -> float:
+    """Return the seconds of computation until the first audio, after a prompt of so many seconds."""
+    seconds = prompt + 2.0  # with what a block is decoded with before and after it
+    tokens = int(seconds * manifest.semantic.rate)
+    frames = tokens * manifest.frames_per_token
+    steps = sum(manifest.decode.steps) * costs.one_step(frames)
+    return costs.text_stage(tokens) + steps + costs.codec(frames)

@@ -12,6 +12,7 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 
+from ..errors import SoundStormError
 from .app import create_app
 from .connections import BACKLOG, protocol
 from .settings import Settings
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 def serve_here(settings: Settings, listener: socket.socket, on_ready: Callable[[FastAPI], object]) -> None:
     """Load the voice, then serve until SIGTERM or Ctrl-C; the speech in progress is finished first.
 
-    A second signal ends at once.
+    A second signal ends at once. SIGHUP loads the voice and the token again.
 
     Args:
         listener: A bound socket. It listens once the voice is loaded.
@@ -32,6 +33,8 @@ def serve_here(settings: Settings, listener: socket.socket, on_ready: Callable[[
         KeyboardInterrupt: Ctrl-C ended it.
         SoundStormError: As `Voice.load`.
     """
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -60,6 +63,7 @@ async def _serve(
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     interrupted = False
+    reloads: list[asyncio.Task[None]] = []  # referenced, or else the loop may drop them
 
     def stop(number: signal.Signals) -> None:
         nonlocal interrupted
@@ -81,7 +85,20 @@ async def _serve(
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             else:
                 loop.add_signal_handler(signal.SIGINT, stop, signal.SIGINT)
+            if hasattr(signal, "SIGHUP"):
+                loop.add_signal_handler(signal.SIGHUP, lambda: reloads.append(loop.create_task(_reload(app))))
         on_ready(app)
     await serving
     if interrupted:
         raise KeyboardInterrupt
+
+
+async def _reload(app: FastAPI) -> None:
+    """Load the voice and the bearer token again; an error is logged, and what was loaded stays."""
+    try:
+        await asyncio.to_thread(app.state.speaker.reload)
+        app.state.token.reload()
+    except (SoundStormError, OSError) as error:
+        _log.error("not reloaded: %s", error)
+    else:
+        _log.info("the voice and the token were loaded again")

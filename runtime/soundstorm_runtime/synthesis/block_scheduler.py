@@ -21,6 +21,8 @@ class BlockScheduler:
         frame: Seconds of audio in one frame.
         latency: Frames whose audio comes with the next block only.
         budget: Seconds until the first audio, 0 for as few as possible.
+        load: Returns how many streams share the machine. They do not delay each other's first audio, but each
+            later block takes so many times as long.
     """
 
     def __init__(
@@ -30,9 +32,10 @@ class BlockScheduler:
         frame: float,
         latency: int,
         budget: float = 0.0,
+        load: Callable[[], int] = lambda: 1,
     ) -> None:
         self._block, self._sentence, self._frame, self._latency = block, sentence, frame, latency
-        self._budget = budget
+        self._budget, self._load = budget, load
         self._left: float | None = None  # seconds of audio that are still to be played; None before the first
 
     def start_sentence(self) -> None:
@@ -45,9 +48,25 @@ class BlockScheduler:
 
     def next_block(self) -> int:
         """Return the frames of the next block, and count the time that it takes."""
-        frames = self._first() if self._left is None else self._longest(SPARE * self._left)
-        self._spend(self._block(frames))
+        load = self._load()
+        if self._left is None:
+            frames = self._first()
+        elif load > 1:
+            frames = self._shared(load, SPARE * self._left)
+        else:
+            frames = self._longest(SPARE * self._left)
+        self._spend(load * self._block(frames))
         return frames
+
+    def _shared(self, load: int, seconds: float) -> int:
+        """Return the longest block that can be made in this time, or the shortest that keeps pace.
+
+        A longer block costs less for each frame: short ones alone could not be made as fast as they are
+        played when many streams share the machine.
+        """
+        in_time = [frames for frames in BLOCK_FRAMES if load * self._block(frames) <= seconds]
+        pace = (frames for frames in BLOCK_FRAMES if load * self._block(frames) <= frames * self._frame)
+        return max(in_time, default=next(pace, BLOCK_FRAMES[-1]))
 
     def _spend(self, seconds: float) -> None:
         if self._left is not None:

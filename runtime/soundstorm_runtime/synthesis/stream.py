@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Stream:
         costs: What synthesis costs on this machine.
         options: How the text is spoken.
         times: Whether to return the times of the words.
+        load: Returns how many streams share the machine.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Stream:
         options: ResolvedOptions,
         *,
         times: bool = False,
+        load: Callable[[], int] = lambda: 1,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
         self._prompt = self._prompt_of(options)
@@ -59,7 +61,7 @@ class Stream:
         self._sentences = 0
         self._samples = 0  # that were returned
         self._words: deque[WordTime] = deque()  # that have not begun yet
-        self._scheduler = self._make_scheduler(costs)
+        self._scheduler = self._make_scheduler(costs, load)
 
     def speak(self, sentences: Iterable[Sentence]) -> Work:
         """Synthesise sentences as they come."""
@@ -116,7 +118,7 @@ class Stream:
             codes = np.concatenate([codes, made])[-past * per_token :]
             tokens = tokens[end - len(codes) // per_token :]
 
-    def _make_scheduler(self, costs: Costs) -> BlockScheduler:
+    def _make_scheduler(self, costs: Costs, load: Callable[[], int]) -> BlockScheduler:
         acoustics, per_token = self._acoustics, self._acoustics.per_token
         around = acoustics.tokens(BEFORE_SECONDS + AHEAD_SECONDS) * per_token
         if self._prompt:
@@ -128,7 +130,8 @@ class Stream:
             return decoding + costs.codec(frames) + costs.token * frames / per_token
 
         frame = acoustics.samples(1) / per_token / acoustics.sample_rate
-        return BlockScheduler(block, costs.sentence, frame, acoustics.latency or 0, self._options.budget)
+        latency, budget = acoustics.latency or 0, self._options.budget
+        return BlockScheduler(block, costs.sentence, frame, latency, budget, load)
 
     def _block(self) -> int:
         """Return the tokens of the next block."""

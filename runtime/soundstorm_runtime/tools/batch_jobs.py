@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from ..audio.writers import audio_file
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import TextError
@@ -129,15 +131,15 @@ def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[S
 
 
 @lru_cache(maxsize=1)
-def _voice(job: Job, threads: int | None) -> Voice:
+def load_voice(job: Job, threads: int | None) -> Voice:
     """Return the voice of this process, loaded at the first call."""
     return Voice.load(
         job.bundle, threads=threads, provider=job.provider, precision=job.precision, lexicon=job.lexicon
     )
 
 
-def _speak_chunk(job: Job, lines: Sequence[Line], threads: int | None) -> list[Spoken]:
-    voice = _voice(job, threads)
+def speak_together(voice: Voice, job: Job, lines: Sequence[Line]) -> list[np.ndarray | str]:
+    """Return the audio of each line, float32 [samples], or the reason why it cannot be spoken."""
     try:
         audio = voice.speak_many(
             [line.text for line in lines],
@@ -149,9 +151,19 @@ def _speak_chunk(job: Job, lines: Sequence[Line], threads: int | None) -> list[S
         )
     except TextError as error:
         if len(lines) == 1:
-            return [Spoken(lines[0].id, 0.0, str(error))]
-        return [spoken for line in lines for spoken in _speak_chunk(job, [line], threads)]
-    for line, samples in zip(lines, audio, strict=True):
+            return [str(error)]
+        return [spoken for line in lines for spoken in speak_together(voice, job, [line])]
+    return list(audio)
+
+
+def _speak_chunk(job: Job, lines: Sequence[Line], threads: int | None) -> list[Spoken]:
+    voice = load_voice(job, threads)
+    spoken = []
+    for line, audio in zip(lines, speak_together(voice, job, lines), strict=True):
+        if isinstance(audio, str):
+            spoken.append(Spoken(line.id, 0.0, audio))
+            continue
         with audio_file(job.file(line), voice.sample_rate) as write:
-            write(samples)
-    return [Spoken(line.id, len(a) / voice.sample_rate) for line, a in zip(lines, audio, strict=True)]
+            write(audio)
+        spoken.append(Spoken(line.id, len(audio) / voice.sample_rate))
+    return spoken

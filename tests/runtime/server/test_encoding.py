@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
+import wave
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from scipy.io import wavfile
 
 from soundstorm_runtime.server.encoding import MEDIA_TYPES, PCM_RATE, encode
 
@@ -82,3 +88,46 @@ def test_loud_samples_do_not_wrap(name):
         assert np.frombuffer(data[1000:2000], "<i2").min() > 30_000
     else:
         assert len(data) > 100
+
+
+def _by_command(*command: str) -> Callable[[Path], int]:
+    """Count the samples that a program decodes to standard output."""
+
+    def count(path: Path) -> int:
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"{command[0]} is absent")
+        arguments = [part.format(path) for part in command]
+        return len(subprocess.run(arguments, capture_output=True, check=True).stdout) // 2
+
+    return count
+
+
+def _by_wave(path: Path) -> int:
+    with wave.open(str(path)) as file:
+        return len(file.readframes(file.getnframes())) // 2
+
+
+READERS: dict[str, Callable[[Path], int]] = {
+    "soundfile": lambda path: len(soundfile.read(path)[0]),
+    "wave": _by_wave,
+    "scipy": lambda path: len(wavfile.read(path)[1]),
+    "ffmpeg": _by_command("ffmpeg", "-v", "error", "-i", "{}", "-f", "s16le", "-"),
+    "sox": _by_command("sox", "{}", "-t", "raw", "-b", "16", "-"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "reader"),
+    [
+        *(("wav", False, reader) for reader in READERS),
+        *(("wav", True, reader) for reader in READERS),
+        *(("flac", False, reader) for reader in ("ffmpeg", "sox")),
+        *(("flac", True, reader) for reader in ("soundfile", "ffmpeg", "sox")),
+        *(("mp3", True, reader) for reader in ("soundfile", "ffmpeg")),  # which read the declared padding
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Reached EOF prematurely")  # of scipy, which returns what there is
+def test_readers_get_every_sample(tmp_path, name, whole, reader):
+    path = tmp_path / f"speech.{name}"
+    path.write_bytes(b"".join(encode(CHUNKS, name, RATE, whole=whole)))
+    assert READERS[reader](path) == len(WAVE)

@@ -6,11 +6,13 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,7 +74,7 @@ def test_requests_that_wait_are_computed_together_and_sound_as_alone(bundle, sta
     assert after["soundstorm_step_batch_sum"] > after["soundstorm_step_batch_count"]
 
 
-def test_int8_is_computed_one_by_one(make_bundle, start):
+def test_an_int8_with_one_scale_a_batch_is_computed_one_by_one(make_bundle, start):
     with start(make_bundle(variants=["int8"]), "--precision", "int8", "--batch-ms", 100) as served:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: speak(served.url), range(4)))
@@ -271,6 +273,36 @@ def test_a_second_signal_ends_at_once(slow_bundle, start, workers):
         assert served.process.poll() is None
         served.process.terminate()
         served.process.wait(20)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_loads_voice_and_token_again(make_bundle, start, tmp_path, workers):
+    folder, token = make_bundle(voices={"slt": 6}), tmp_path / "token"
+    token.write_text("first")
+
+    def voices(url: str, bearer: str) -> list[str]:
+        request = urllib.request.Request(f"{url}/voices", headers={"Authorization": f"Bearer {bearer}"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["voices"]
+        except urllib.error.HTTPError as error:
+            return [str(error.code)]
+
+    with start(folder, "--token-file", token, "--workers", workers) as served:
+        assert voices(served.url, "first") == ["default", "slt"]
+        shutil.copytree(make_bundle("autoregressive", voices={"rms": 6}), tmp_path / "other")
+        os.rename(folder, tmp_path / "before")
+        os.rename(tmp_path / "other", folder)
+        token.write_text("second")
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: sum("were loaded again" in line for line in served.said) == workers)
+        assert {tuple(voices(served.url, "second")) for _ in range(4)} == {("default", "rms")}
+        assert voices(served.url, "first") == ["401"]
+        token.write_text("not valid")
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: sum("not reloaded: " in line for line in served.said) == workers)
+        assert voices(served.url, "second") == ["default", "rms"]
+        assert served.stop() == 0
 
 
 def test_it_serves_when_it_says_so(bundle, start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 
 import pytest
@@ -24,8 +25,8 @@ async def until(condition) -> None:
 def make_jobs():
     made: list[Jobs] = []
 
-    def make(at_once=1, waiting=1, seconds=10.0) -> Jobs:
-        made.append(Jobs(at_once, waiting, seconds))
+    def make(at_once=1, waiting=1, seconds=10.0, max_wait=math.inf) -> Jobs:
+        made.append(Jobs(at_once, waiting, seconds, max_wait))
         return made[-1]
 
     yield make
@@ -73,9 +74,9 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(make_jobs):
         taken = [jobs.begin(pieces_until(done)) for _ in range(5)]
         await until(lambda: jobs.working == 2)
         assert jobs.waiting == 3
-        with pytest.raises(Busy, match="the queue is full; try again in 3 s") as refused:
+        with pytest.raises(Busy, match="the queue is full; try again in 1 s") as refused:
             jobs.begin(pieces_until(done))
-        assert refused.value.retry_after == 3
+        assert refused.value.retry_after == 1
         done.set()
         for job in taken:
             async for _ in job:
@@ -156,3 +157,75 @@ def test_a_job_has_so_much_time_its_wait_included(make_jobs):
         done.set()
 
     run(test)
+
+
+def test_a_job_that_would_wait_for_too_long_is_refused_with_the_time(make_jobs):
+    async def test():
+        jobs, done = make_jobs(at_once=4, waiting=4, max_wait=1.0), threading.Event()
+        jobs.expect(first=0.4, per_character=0.01, usual=2.0)
+        for expected in (0.0, 0.4, 0.8):
+            assert jobs.expected_wait() == pytest.approx(expected)
+            jobs.begin(pieces_until(done))
+        with pytest.raises(Busy, match=r"would begin in about 1\.2 s, and 1 s are allowed; try again in 1 s"):
+            jobs.begin(pieces_until(done))
+        assert jobs.is_full
+        done.set()
+
+    run(test)
+
+
+def test_jobs_with_audio_delay_no_first_audio(make_jobs):
+    async def test():
+        jobs, done = make_jobs(at_once=2), threading.Event()
+        jobs.expect(first=0.4, per_character=0.01, usual=2.0)
+
+        def pieces():
+            jobs.add_audio(3.0)
+            yield from pieces_until(done)()
+
+        job = jobs.begin(pieces)
+        await anext(job)
+        assert job.due >= job.arrived + 3.0
+        assert jobs.expected_wait() == 0
+        await anext(jobs.begin(pieces))
+        assert jobs.expected_wait() == pytest.approx(2.0)  # both threads are taken
+        done.set()
+
+    run(test)
+
+
+def test_a_job_whose_computation_does_not_begin_in_time_is_refused(make_jobs):
+    async def test():
+        jobs, done = make_jobs(max_wait=0.1), threading.Event()
+        jobs.expect(0.0, 0.0, 0.0)
+        first = jobs.begin(pieces_until(done))
+        await anext(first)
+        second = jobs.begin(pieces_until(done))
+        with pytest.raises(Busy, match=r"did not begin within 0\.1 s"):
+            await anext(second)
+        assert second.refused
+        done.set()
+
+    run(test)
+
+
+def test_short_texts_overtake_long_ones_for_so_long_only(make_jobs):
+    async def test():
+        jobs, done, order = make_jobs(waiting=9), threading.Event(), []
+        jobs.expect(0.0, per_character=0.001, usual=1.0)
+        jobs.begin(pieces_until(done))
+        await until(lambda: jobs.working == 1)
+
+        def named(name):
+            return lambda: (order.append(name) or piece for piece in [b"x"])
+
+        long = jobs.begin(named("long"), characters=200)  # 0.2 s
+        short = jobs.begin(named("short"), characters=10)
+        await asyncio.sleep(0.25)
+        late = jobs.begin(named("late"), characters=10)
+        done.set()
+        for job in (long, short, late):
+            await anext(job)
+        return order
+
+    assert run(test) == ["short", "long", "late"]

@@ -98,3 +98,16 @@ def test_reading_a_sentence_takes_time_too():
         each.add_audio(0.3)
     after_reading.start_sentence()
     assert after_reading.next_block() < at_once.next_block()
+
+
+def test_streams_that_share_the_machine_make_longer_blocks_after_the_first():
+    def taken(load: int) -> list[int]:
+        def block(frames: int) -> float:
+            return 15 * 0.01 * (1 / 3 + frames / 150)
+
+        return lengths(BlockScheduler(block, 0.01, FRAME, 8, load=lambda: load), 4)
+
+    alone, crowded, overloaded = taken(1), taken(8), taken(200)
+    assert alone[0] == crowded[0] == overloaded[0]  # no stream delays another's first audio
+    assert crowded[1] > alone[1]  # the shortest that is made as fast as it is played
+    assert overloaded[1:] == [BLOCK_FRAMES[-1]] * 3  # what costs least for each frame

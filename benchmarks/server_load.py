@@ -42,17 +42,16 @@ class Spread:
 class Run:
     """Clients that ask one request after the other, for `seconds`.
 
-    spoken: requests that were answered in full; refused: with 429; errors: anything else. rtf: seconds of
-    this machine per second of audio, all clients together. batch: samples in a step, on the average.
+    spoken: requests that were answered in full; refused: with 429; errors: anything else. throughput:
+    seconds of audio per second, all clients together. batch: samples in a step, on the average.
     """
 
-    precision: str
     clients: int
     seconds: float
     spoken: int
     refused: int
     errors: int
-    rtf: float
+    throughput: float
     batch: float
     first_audio: Spread
     whole: Spread
@@ -78,7 +77,7 @@ class _Seen:
     audio: float = 0.0
 
 
-def measure(host: str, precision: str, clients: int, seconds: float, sentences: list[str]) -> Run:
+def measure(host: str, clients: int, seconds: float, sentences: list[str]) -> Run:
     """Send requests from several clients for some time; each starts at another sentence."""
     before, ends = _batches(host), time.perf_counter() + seconds
     seen = [_Seen() for _ in range(clients)]
@@ -98,17 +97,26 @@ def measure(host: str, precision: str, clients: int, seconds: float, sentences: 
         if problem not in ("spoken", "refused"):
             click.echo(f"{count} times: {problem}", err=True)
     return Run(
-        precision=precision,
         clients=clients,
         seconds=round(took, 2),
         spoken=outcomes["spoken"],
         refused=outcomes["refused"],
         errors=outcomes.total() - outcomes["spoken"] - outcomes["refused"],
-        rtf=round(took / max(sum(own.audio for own in seen), 1e-9), 4),
+        throughput=round(sum(own.audio for own in seen) / took, 3),
         batch=round(samples / max(steps, 1), 2),
         first_audio=_spread([value for own in seen for value in own.first]),
         whole=_spread([value for own in seen for value in own.whole]),
     )
+
+
+def ask_once(host: str, text: str) -> tuple[str, int]:
+    """Send one request that may be cut off; return its outcome, and the bytes of audio."""
+    seen = _Seen()
+    try:
+        outcome = _listen(host, text, seen)
+    except (OSError, http.client.HTTPException):
+        return "cut off", 0
+    return outcome, round(seen.audio * _BYTES_A_SECOND)
 
 
 def _ask(host: str, sentences: Sequence[str], ends: float, seen: _Seen) -> None:
@@ -164,15 +172,20 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 @contextmanager
-def serving(bundle: Path, options: Sequence[str]) -> Iterator[str]:
-    """Run `soundstorm serve` on a free port; gives host and port. Raises `EngineError` where it fails."""
+def serving(bundle: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Run `soundstorm serve` on a free port; yields 'host:port' and its process id.
+
+    Raises:
+        EngineError: It fails.
+    """
     command = [sys.executable, "-m", "soundstorm_runtime.cli", "serve", str(bundle), "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         for line in process.stderr or ():
             click.echo(line, err=True, nl=False)
             if found := re.search(r" on http://(\S+?) ", line):
-                yield found[1]
+                threading.Thread(target=process.stderr.read, daemon=True).start()  # or else the pipe fills up
+                yield found[1], process.pid
                 break
         else:
             raise EngineError("soundstorm serve ended before it served; its message is above")
@@ -183,33 +196,42 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[str]:
 
 def show(result: Load) -> str:
     """Format the figures as text."""
-    rows = [["precision", "clients", "spoken", "429", "errors", "RTF", "batch"]]
+    rows = [["clients", "spoken", "429", "errors", "audio s/s", "batch"]]
     rows[0] += [f"{what}, {which}" for what in ("first audio", "whole") for which in ("50 %", "95 %", "99 %")]
     for each in result.runs:
-        counts = [each.clients, each.spoken, each.refused, each.errors, each.rtf, each.batch]
+        counts = [each.clients, each.spoken, each.refused, each.errors, each.throughput, each.batch]
         spreads = [f"{s:.2f} s" for of in (each.first_audio, each.whole) for s in (of.median, of.p95, of.p99)]
-        rows.append([each.precision, *map(str, counts), *spreads])
+        rows.append([*map(str, counts), *spreads])
     return table(rows)
+
+
+def ten_word_sentences() -> list[str]:
+    """Return the held-out sentences of nine to eleven words."""
+    return [each.text for each in read_sentences() if 9 <= len(each.text.split()) <= 11]
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--clients", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option(
-    "--seconds", type=float, default=60.0, show_default=True, help="Duration of each run with all clients."
+    "--clients",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 2, 8, 32),
+    show_default=True,
+    help="Clients at the same time; may be given several times.",
 )
+@click.option("--seconds", type=float, default=30.0, show_default=True, help="Duration of each run.")
 @click.option("--option", "options", multiple=True, help="A further argument of 'soundstorm serve'.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "load.json", show_default=True)
-def main(bundle: Path, clients: int, seconds: float, options: tuple[str, ...], out: Path) -> None:
-    """Load a server of the voice in the folder BUNDLE: one client at first, then many, in each precision."""
-    sentences = [sentence.text for sentence in read_sentences()]
-    manifest = read_bundle(bundle).manifest
-    runs = []
-    for precision in manifest.precisions:
-        with serving(bundle, ["--precision", precision, *options]) as host:
-            runs.append(measure(host, precision, 1, seconds / 6, sentences))
-            runs.append(measure(host, precision, clients, seconds, sentences))
-    result = Load(circumstances("load"), manifest.name, options, tuple(runs))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=RESULTS / "server_load.json", show_default=True
+)
+def main(bundle: Path, clients: tuple[int, ...], seconds: float, options: tuple[str, ...], out: Path) -> None:
+    """Load a server of the voice in the folder BUNDLE with sentences of ten words from several clients."""
+    sentences = ten_word_sentences()
+    with serving(bundle, options) as (host, _):
+        measure(host, 1, 1.0, sentences)  # which is not counted
+        runs = [measure(host, count, seconds, sentences) for count in clients]
+    result = Load(circumstances("server_load"), read_bundle(bundle).manifest.name, options, tuple(runs))
     click.echo(show(result))
     write_result(out, result)
     if errors := sum(each.errors for each in runs):

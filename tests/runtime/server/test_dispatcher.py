@@ -1,9 +1,11 @@
-"""Steps of several callers: which go together, and that nobody notices."""
+"""Calls of several callers: their order, which go together, and that results stay the same."""
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ import pytest
 from soundstorm_runtime.engines.graphs import step_graph
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import EngineError
+from soundstorm_runtime.server.dispatcher import Dispatcher
 from soundstorm_runtime.server.request_queue import Cancelled
-from soundstorm_runtime.server.step_batching import BatchingEngine
 from tests.runtime.conftest import CODES, LEVELS, VOCABULARY, step_model
 
 PATIENCE = 30.0  # seconds: longer than a test may take, so that who waits for nobody is noticed
@@ -40,11 +42,16 @@ def engine():
 def batched(engine):
     """`batched(callers)` is an engine, and the sizes of the batches that it has computed."""
 
-    def make(callers: int, most: int = 16, patience: float = PATIENCE, inner=engine, before=lambda: None):
-        sizes: list[int] = []
-        return BatchingEngine(inner, most, patience, lambda: callers, before, sizes.append), sizes
+    made: list[Dispatcher] = []
 
-    return make
+    def make(callers: int, most: int = 16, patience: float = PATIENCE, inner=engine, caller=lambda: None):
+        sizes: list[int] = []
+        made.append(Dispatcher(caller, patience, lambda: callers, sizes.append))
+        return made[-1].share(inner, most), sizes
+
+    yield make
+    for dispatcher in made:
+        dispatcher.close()
 
 
 def run_together(engine, calls):
@@ -81,7 +88,9 @@ def test_no_more_go_together_than_fit(batched):
 
 def test_an_engine_that_takes_one_at_a_time_does_not_wait(batched):
     together, sizes = batched(3, most=1)
+    begun = time.perf_counter()
     run_together(together, [feeds(40, seed=seed) for seed in range(3)])
+    assert time.perf_counter() - begun < PATIENCE
     assert sizes == [1, 1, 1]
 
 
@@ -130,10 +139,51 @@ def test_a_failure_reaches_all_who_wait_and_ends_nothing(engine, batched):
 
 
 def test_what_is_raised_before_a_step_stops_that_caller_alone(batched):
-    def before():
+    def caller():
         raise Cancelled
 
-    together, sizes = batched(1, before=before)
+    together, sizes = batched(1, caller=caller)
     with pytest.raises(Cancelled):
         together.run(feeds(40))
     assert sizes == []
+
+
+@dataclass
+class Caller:
+    """What a dispatcher reads of a job, and writes to it."""
+
+    due: float
+    computed: float = 0.0
+
+
+def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
+    """Whatever the order of arrival; and each job is charged for its share of the computation."""
+    here, order, gate = threading.local(), [], threading.Event()
+
+    class Recording(OnnxEngine):
+        def _run(self, given):
+            gate.wait(20)
+            order.append(int(given["level"][0]))
+            return super()._run(given)
+
+    graph = step_graph(LEVELS)
+    recording = Recording(graph, step_model(graph).SerializeToString(), threads=1)
+    dispatcher = Dispatcher(lambda: here.job, 0.0, lambda: 1, lambda _: None)
+    shared = dispatcher.share(recording)
+    jobs = [Caller(due) for due in (9.0, 5.0, 4.0)]
+
+    def call(level: int):
+        here.job = jobs[level]
+        return shared.run(feeds(40, level=level))
+
+    with ThreadPoolExecutor(3) as pool:
+        calls = []
+        for level in range(3):  # the first is computed at once: the others arrive while it is
+            calls.append(pool.submit(call, level))
+            time.sleep(0.05)
+        gate.set()
+        for done in calls:
+            done.result()
+    dispatcher.close()
+    assert order == [0, 2, 1]
+    assert all(job.computed > 0 for job in jobs)

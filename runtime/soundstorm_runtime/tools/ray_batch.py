@@ -1,0 +1,135 @@
+"""Speak many lines on a cluster: a map of Ray Data over shards, whose actors each hold a voice.
+
+Ray: https://docs.ray.io/en/latest/data/batch_inference.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from ..bundle.reader import read_bundle
+from ..errors import EngineError
+from ..voice import Voice
+from .batch_jobs import Job, Line, load_voice, speak_together
+from .shards import Form, Utterance, check_ids, ids_in_shards, shard_file, write_shard
+
+_log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What became of the lines of a shard.
+
+    Attributes:
+        node: Name of the node that spoke them.
+        lines: Lines that were spoken.
+        seconds: Seconds of audio.
+        took: Seconds that it took.
+        problems: Why lines could not be spoken, by id.
+    """
+
+    node: str
+    lines: int
+    seconds: float
+    took: float
+    problems: dict[str, str]
+
+
+def speak_on_cluster(job: Job, lines: Sequence[Line], form: Form, size: int) -> Iterator[Shard]:
+    """Speak lines into shards of `job.folder`, and yield what became of each shard.
+
+    Lines that are in a shard of the folder already are left out. Shards that are lost with a node are spoken
+    again by the nodes that are left.
+
+    Args:
+        job: The bundle, folder and options. All nodes must have both under the same paths.
+        lines: The lines.
+        form: 'tar' (WebDataset) or 'parquet'.
+        size: Lines of a shard.
+
+    Raises:
+        OptionError: An id does not fit the form, or the folder has a damaged shard.
+        EngineError: No node could speak.
+    """
+    read_bundle(job.bundle)  # a damaged one is reported here, once
+    check_ids(lines, form)
+    left = _unspoken(job, lines)
+    failed: set[str] = set()
+    while left:
+        shards = [left[start : start + size] for start in range(0, len(left), size)]
+        made = 0
+        for shard in _map(job, shards, form):
+            failed.update(shard.problems)
+            made += 1
+            yield shard
+        left = [line for line in _unspoken(job, left) if line.id not in failed]
+        if left and not made:
+            raise EngineError("no node could speak; see the logs of the cluster (ray logs)")
+        if left:
+            _log.warning("%d lines were lost with their nodes and are spoken again", len(left))
+
+
+def _unspoken(job: Job, lines: Sequence[Line]) -> list[Line]:
+    done = set(ids_in_shards(job.folder))
+    return [line for line in lines if line.id not in done]
+
+
+def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Shard]:
+    """Speak shards, each in one task; those of a node that is lost are left out."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    threads = job.threads or 1
+    actors = max(1, int(ray.cluster_resources().get("CPU", 0)) // threads)
+    rows = [{"lines": json.dumps([asdict(line) for line in shard])} for shard in shards]
+    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        _Actor,
+        fn_constructor_args=(job, form),
+        compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+        num_cpus=threads,
+        max_restarts=0,  # an actor that waits for a lost node to come back would keep its tasks
+    )
+    try:
+        for row in made.iter_rows():
+            yield Shard(**{**row, "problems": json.loads(row["problems"])})
+    except ray.exceptions.RayError as error:
+        raise EngineError(f"the cluster failed: {str(error).splitlines()[-1]}") from error
+
+
+class _Actor:
+    """Holds a voice on a node, and speaks shards."""
+
+    def __init__(self, job: Job, form: Form) -> None:
+        self._job, self._form = job, form
+        self._voice: Voice = load_voice(job, job.threads or 1)
+
+    def __call__(self, row: Row) -> Row:
+        """Speak the lines of a row into a shard."""
+        started = time.perf_counter()
+        lines = [Line(**line) for line in json.loads(row["lines"])]
+        spoken, problems = [], {}
+        for line, audio in zip(lines, speak_together(self._voice, self._job, lines), strict=True):
+            if isinstance(audio, np.ndarray):
+                spoken.append(Utterance(line, audio, self._voice.sample_rate))
+            else:
+                problems[line.id] = audio
+        if spoken:
+            write_shard(shard_file(self._job.folder, [each.line for each in spoken], self._form), spoken)
+        return {
+            "node": ray.get_runtime_context().get_node_id()[:8],
+            "lines": len(spoken),
+            "seconds": sum(len(each.audio) / each.sample_rate for each in spoken),
+            "took": time.perf_counter() - started,
+            "problems": json.dumps(problems),
+        }
