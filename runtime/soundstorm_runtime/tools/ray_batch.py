@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between two attempts, doubled where nothing was spoken
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -66,18 +68,24 @@ def speak_on_cluster(job: Job, lines: Sequence[Line], form: Form, size: int) -> 
     check_ids(lines, form)
     left = _unspoken(job, lines)
     failed: set[str] = set()
+    pause = _FIRST_PAUSE
     while left:
         shards = [left[start : start + size] for start in range(0, len(left), size)]
-        made = 0
-        for shard in _map(job, shards, form):
-            failed.update(shard.problems)
-            made += 1
-            yield shard
+        reason = "see the logs of the cluster (ray logs)"
+        try:
+            for shard in _map(job, shards, form):
+                failed.update(shard.problems)
+                pause = _FIRST_PAUSE
+                yield shard
+        except ray.exceptions.RayError as error:
+            reason = str(error).splitlines()[-1]
         left = [line for line in _unspoken(job, left) if line.id not in failed]
-        if left and not made:
-            raise EngineError("no node could speak; see the logs of the cluster (ray logs)")
+        if left and pause > _LONGEST_PAUSE:
+            raise EngineError(f"no node of the cluster can speak: {reason}")
         if left:
-            _log.warning("%d lines were lost with their nodes and are spoken again", len(left))
+            _log.warning("%d lines are spoken again: their nodes were lost (%s)", len(left), reason)
+            time.sleep(pause)  # a cluster takes a while to notice that a node is gone
+            pause *= 2
 
 
 def _unspoken(job: Job, lines: Sequence[Line]) -> list[Line]:
@@ -90,6 +98,7 @@ def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Sha
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # lost nodes are reported by `speak_on_cluster`
     threads = job.threads or 1
     actors = max(1, int(ray.cluster_resources().get("CPU", 0)) // threads)
     rows = [{"lines": json.dumps([asdict(line) for line in shard])} for shard in shards]
@@ -98,13 +107,11 @@ def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Sha
         fn_constructor_args=(job, form),
         compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
         num_cpus=threads,
-        max_restarts=0,  # an actor that waits for a lost node to come back would keep its tasks
+        # An actor that waits for a lost node to come back would keep its tasks.
+        ray_remote_args_fn=lambda: {"max_restarts": 0, "max_task_retries": 0},
     )
-    try:
-        for row in made.iter_rows():
-            yield Shard(**{**row, "problems": json.loads(row["problems"])})
-    except ray.exceptions.RayError as error:
-        raise EngineError(f"the cluster failed: {str(error).splitlines()[-1]}") from error
+    for row in made.iter_rows():
+        yield Shard(**{**row, "problems": json.loads(row["problems"])})
 
 
 class _Actor:
