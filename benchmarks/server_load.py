@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import subprocess
 import sys
@@ -43,7 +44,8 @@ class Run:
     """Clients that ask one request after the other, for `seconds`.
 
     spoken: requests that were answered in full; refused: with 429; errors: anything else. throughput:
-    seconds of audio per second, all clients together. batch: samples in a step, on the average.
+    seconds of audio per second, all clients together; cpu: processor time of the server for a second of audio,
+    which other programs on the machine hardly change. batch: samples in a step, on the average.
     """
 
     clients: int
@@ -52,6 +54,7 @@ class Run:
     refused: int
     errors: int
     throughput: float
+    cpu: float
     batch: float
     first_audio: Spread
     whole: Spread
@@ -77,8 +80,17 @@ class _Seen:
     audio: float = 0.0
 
 
-def measure(host: str, clients: int, seconds: float, sentences: list[str]) -> Run:
-    """Send requests from several clients for some time; each starts at another sentence."""
+def measure(host: str, clients: int, seconds: float, sentences: list[str], server: int) -> Run:
+    """Send requests from several clients for some time; each starts at another sentence.
+
+    Args:
+        host: 'host:port' of the server.
+        clients: Clients at the same time.
+        seconds: Duration.
+        sentences: The texts.
+        server: Process id of the server.
+    """
+    worked = _processor_time(server)
     before, ends = _batches(host), time.perf_counter() + seconds
     seen = [_Seen() for _ in range(clients)]
     threads = [
@@ -91,6 +103,8 @@ def measure(host: str, clients: int, seconds: float, sentences: list[str]) -> Ru
     for thread in threads:
         thread.join()
     took = time.perf_counter() - begun
+    worked = _processor_time(server) - worked
+    audio = max(sum(own.audio for own in seen), 1e-9)
     steps, samples = (after - was for after, was in zip(_batches(host), before, strict=True))
     outcomes = sum((own.outcomes for own in seen), Counter())
     for problem, count in outcomes.items():
@@ -102,7 +116,8 @@ def measure(host: str, clients: int, seconds: float, sentences: list[str]) -> Ru
         spoken=outcomes["spoken"],
         refused=outcomes["refused"],
         errors=outcomes.total() - outcomes["spoken"] - outcomes["refused"],
-        throughput=round(sum(own.audio for own in seen) / took, 3),
+        throughput=round(audio / took, 3),
+        cpu=round(worked / audio, 4),
         batch=round(samples / max(steps, 1), 2),
         first_audio=_spread([value for own in seen for value in own.first]),
         whole=_spread([value for own in seen for value in own.whole]),
@@ -155,6 +170,17 @@ def _listen(host: str, text: str, seen: _Seen) -> str:
         connection.close()
 
 
+def _processor_time(pid: int) -> float:
+    """Return the seconds that a process, and its children that have not ended, have computed."""
+    folder = Path(f"/proc/{pid}")
+    if not folder.exists():  # not Linux
+        return 0.0
+    children = (folder / "task" / str(pid) / "children").read_text().split()
+    user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+    own = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_processor_time(int(child)) for child in children)
+
+
 def _batches(host: str) -> tuple[float, float]:
     """Return how many steps the server has computed, and for how many samples."""
     connection = http.client.HTTPConnection(host, timeout=120)
@@ -196,10 +222,10 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 def show(result: Load) -> str:
     """Format the figures as text."""
-    rows = [["clients", "spoken", "429", "errors", "audio s/s", "batch"]]
+    rows = [["clients", "spoken", "429", "errors", "audio s/s", "CPU s/audio s", "batch"]]
     rows[0] += [f"{what}, {which}" for what in ("first audio", "whole") for which in ("50 %", "95 %", "99 %")]
     for each in result.runs:
-        counts = [each.clients, each.spoken, each.refused, each.errors, each.throughput, each.batch]
+        counts = [each.clients, each.spoken, each.refused, each.errors, each.throughput, each.cpu, each.batch]
         spreads = [f"{s:.2f} s" for of in (each.first_audio, each.whole) for s in (of.median, of.p95, of.p99)]
         rows.append([*map(str, counts), *spreads])
     return table(rows)
@@ -228,9 +254,9 @@ def ten_word_sentences() -> list[str]:
 def main(bundle: Path, clients: tuple[int, ...], seconds: float, options: tuple[str, ...], out: Path) -> None:
     """Load a server of the voice in the folder BUNDLE with sentences of ten words from several clients."""
     sentences = ten_word_sentences()
-    with serving(bundle, options) as (host, _):
-        measure(host, 1, 1.0, sentences)  # which is not counted
-        runs = [measure(host, count, seconds, sentences) for count in clients]
+    with serving(bundle, options) as (host, server):
+        measure(host, 1, 1.0, sentences, server)  # which is not counted
+        runs = [measure(host, count, seconds, sentences, server) for count in clients]
     result = Load(circumstances("server_load"), read_bundle(bundle).manifest.name, options, tuple(runs))
     click.echo(show(result))
     write_result(out, result)

@@ -17,31 +17,31 @@ def host(served) -> str:
 
 
 def test_all_requests_are_answered(served):
-    run = measure(host(served), 4, 0.5, ["Hello there.", "Good morning."])
+    run = measure(host(served), 4, 0.5, ["Hello there.", "Good morning."], served.process.pid)
     assert run.spoken >= 4
     assert run.refused == run.errors == 0
     assert 0 < run.first_audio.median <= run.whole.median
-    assert run.throughput > 0
+    assert run.throughput > 0 < run.cpu
     assert run.batch >= 1
 
 
 def test_refusals_are_no_errors(slow_bundle, start):
     with start(slow_bundle, "--at-once", 1, "--queue", 0) as served:
-        run = measure(host(served), 2, 0.5, ["Hello there."])
+        run = measure(host(served), 2, 0.5, ["Hello there."], served.process.pid)
     assert run.spoken >= 1
     assert run.refused >= 1
     assert run.errors == 0
 
 
 def test_errors_are_counted_and_told(served, capsys):
-    run = measure(host(served), 1, 0.2, ["Hello there.", "?!"])
+    run = measure(host(served), 1, 0.2, ["Hello there.", "?!"], served.process.pid)
     assert run.errors >= 1
     assert "400: " in capsys.readouterr().err
 
 
 def test_a_server_that_answers_nothing_is_told(served):
     with pytest.raises(EngineError, match="no request was answered"):
-        measure(host(served), 1, 0.2, ["?!"])
+        measure(host(served), 1, 0.2, ["?!"], served.process.pid)
 
 
 def test_the_result_is_kept(bundle, tmp_path, environment, monkeypatch):
