@@ -43,9 +43,9 @@ class Spread:
 class Run:
     """Clients that ask one request after the other, for `seconds`.
 
-    spoken: requests that were answered in full; refused: with 429; errors: anything else. throughput:
-    seconds of audio per second, all clients together; cpu: processor time of the server for a second of audio,
-    which other programs on the machine hardly change. batch: samples in a step, on the average.
+    spoken: requests that were answered in full; refused: with 429; errors: anything else. throughput: seconds
+    of audio per second, all clients together; cpu: processor time of the server for a second of audio, which
+    other programs on the machine hardly change. batch: samples in a step, on the average.
     """
 
     clients: int
