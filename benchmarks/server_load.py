@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, cast
 
 import click
 import numpy as np
@@ -207,10 +208,11 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "soundstorm_runtime.cli", "serve", str(bundle), "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        for line in process.stderr or ():
+        messages = cast(IO[str], process.stderr)
+        for line in messages:
             click.echo(line, err=True, nl=False)
             if found := re.search(r" on http://(\S+?) ", line):
-                threading.Thread(target=process.stderr.read, daemon=True).start()  # or else the pipe fills up
+                threading.Thread(target=messages.read, daemon=True).start()  # or else the pipe fills up
                 yield found[1], process.pid
                 break
         else:
