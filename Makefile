@@ -1,11 +1,14 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.10 or newer and make.
 #
-#   make demo              install, export the shipped voice, speak one sentence to build/hello.wav
-#   make test              the same, then lint, types and all tests
+#   make demo              install what a device needs, and speak one sentence to build/hello.wav
+#   make demo-export       install everything, and export the shipped voice to build/voice
+#   make test              both, then lint, types and all tests
 #   make test ROOM=text    the tests of one room alone: every tests/**/text
 #   make lint              ruff and mypy
 #   make docs              the documentation as a site, in build/site
 #   make samples           the sound files in docs/samples
+#   make voice-wheel       the voice packages of voices/ as wheels, in build/dist
+#   make dist              what is published: sdists and wheels, checked, in build/dist
 
 PYTHON ?= python3
 
@@ -14,11 +17,20 @@ PYTHON ?= python3
 # with the index that PyTorch's own installation page names.
 TORCH ?= torch==2.13.0
 
+LEAN := build/lean
+VOICE := voices/flite-multi
+VOICES := $(patsubst %/pyproject.toml,%,$(wildcard voices/*/pyproject.toml))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 REFERENCES := .venv/references
 SOURCES := $(shell find soundstorm_edge export runtime -name '*.py')
+HATCH = $(abspath $(BIN))/python -m hatchling build -d $(abspath build/dist)
+
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: $(PYTHON) is Python " \
+		+ sys.version.split()[0] + ", expected 3.10 or newer; give another: make PYTHON=python3.12")' \
+	&& { $(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT) python3-venv; } \
+		|| { echo "error: $(PYTHON) cannot make virtual environments; apt-get install python3-venv" >&2; exit 1; }; }
 
 # Install a Debian package, where we are root and need not ask.
 APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
@@ -27,20 +39,24 @@ APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q 
 # The folders of tests that `make test ROOM=...` runs.
 ROOMS = $(wildcard tests/$(ROOM) tests/*/$(ROOM))
 
-.PHONY: demo test lint docs samples flite chromium clean
+.PHONY: demo demo-export test lint docs samples voice-wheel dist flite chromium clean
 .DELETE_ON_ERROR:
 
-demo: build/voice/bundle.json
-	@$(BIN)/soundstorm info build/voice
-	@$(BIN)/soundstorm say build/voice -o build/hello.wav \
+demo: $(LEAN)/installed
+	@$(LEAN)/bin/soundstorm voices
+	@$(LEAN)/bin/soundstorm say -o build/hello.wav \
 		"Hello there. This voice was trained from scratch, and it speaks without a graphics card."
+
+demo-export: build/voice/bundle.json
+	@$(BIN)/soundstorm info build/voice
+	@$(BIN)/soundstorm say build/voice -o build/hello-exported.wav "This voice was exported on this machine."
 
 ifdef ROOM
 test: $(INSTALLED)
 	$(if $(ROOMS),,$(error no folder tests/$(ROOM) or tests/*/$(ROOM); give the name of a room, such as ROOM=text))
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ROOMS)
 else
-test: demo lint flite chromium $(REFERENCES)
+test: demo demo-export lint flite chromium $(REFERENCES)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 endif
 
@@ -56,14 +72,26 @@ docs: $(INSTALLED)
 samples: build/voice/bundle.json
 	$(BIN)/python -m scripts.make_samples build/voice docs/samples
 
+voice-wheel: $(INSTALLED)
+	@for voice in $(VOICES); do (cd $$voice && $(HATCH) -t wheel) || exit 1; done
+
+dist: $(INSTALLED)
+	rm -rf build/dist
+	@for package in . $(VOICES); do (cd $$package && $(HATCH)) || exit 1; done
+	$(BIN)/python -m twine check --strict build/dist/*
+
 build/voice/bundle.json: voices/flite-multi.pt $(SOURCES) | $(INSTALLED)
 	$(BIN)/soundstorm-export $< -o build/voice
 
+# What a device has: the runtime, an engine library and a voice; no PyTorch.
+$(LEAN)/installed: pyproject.toml $(VOICE)/pyproject.toml $(SOURCES)
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv $(LEAN)
+	$(LEAN)/bin/python -m pip install --quiet --disable-pip-version-check '.[cpu]' ./$(VOICE)
+	@touch $@
+
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: $(PYTHON) is Python " \
-		+ sys.version.split()[0] + ", expected 3.10 or newer; give another: make PYTHON=python3.12")'
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT) python3-venv; } \
-		|| { echo "error: $(PYTHON) cannot make virtual environments; apt-get install python3-venv" >&2; exit 1; }
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
 	$(PIP) install $(TORCH)
 	$(PIP) install --editable '.[dev]'

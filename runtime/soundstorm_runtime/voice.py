@@ -15,6 +15,7 @@ from .audio.recording import read_recording, recording_of
 from .bundle.open_engines import PrecisionChoice, Provider, open_engines
 from .bundle.prompts import Prompt
 from .bundle.reader import Bundle, read_bundle
+from .bundle.voice_packages import find_voice_package
 from .decoding.maskgit import DecodeOptions
 from .engines.base import Engine
 from .errors import OptionError
@@ -98,8 +99,9 @@ class Voice:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
+        voice_pack: str | None = None,
         threads: int | None = None,
         provider: Provider = "auto",
         precision: PrecisionChoice = "auto",
@@ -108,9 +110,11 @@ class Voice:
         """Load a bundle. The log says what 'auto' chose.
 
         Args:
-            path: The folder that soundstorm-export wrote.
+            path: The folder that soundstorm-export wrote; None loads the installed voice package.
+            voice_pack: The name of a voice package, in place of a path, where several are installed.
             threads: Threads within one operator; None uses the available processors, up to 8.
-            provider: 'cpu', 'cuda', 'onnx-tensorrt', 'tensorrt', or 'auto' for the best that works.
+            provider: 'cpu', 'cuda', 'tensorrt' or another that `soundstorm say --help` lists, or 'auto' for
+                the best that works.
             precision: One that the bundle has ('fp32', 'int8', 'fp16', 'bf16', 'int8-qdq', 'fp8-qdq'), or
                 'auto' for the fastest of those whose speech is hardly worse.
             lexicon: A TOML file, or a mapping, of words to "/phones/" or to a respelling.
@@ -118,9 +122,12 @@ class Voice:
         Raises:
             BundleError: The bundle fails a check.
             EngineError: An engine is missing or cannot be used.
-            OptionError: The bundle lacks the precision, or the lexicon has what the voice cannot speak.
+            OptionError: The bundle lacks the precision, or the lexicon has what the voice cannot speak; or no
+                voice package is installed, or several.
         """
-        bundle = read_bundle(path)
+        if path is not None and voice_pack is not None:
+            raise OptionError("both a path and voice_pack were given; give one of them")
+        bundle = read_bundle(find_voice_package(voice_pack).path if path is None else path)
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
         return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
 
@@ -242,7 +249,8 @@ class Voice:
         iterator stops the computation.
 
         Args:
-            text: The text, or its fragments, such as the tokens of a language model.
+            text: The text, or its fragments, such as the tokens of a language model, or what `sentences`
+                returned.
             options: How it is spoken.
             **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
 

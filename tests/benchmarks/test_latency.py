@@ -65,7 +65,9 @@ def test_a_click_and_a_change_of_sound_are_found_where_they_are():
     assert seams([(changing, borders[::2])], RATE).flux > 0.9
 
 
-@pytest.mark.skipif(not (SHIPPED / "bundle.json").is_file(), reason="no build/voice: make demo makes it")
+@pytest.mark.skipif(
+    not (SHIPPED / "bundle.json").is_file(), reason="no build/voice: make demo-export makes it"
+)
 def test_borders_of_blocks_go_on_as_the_rest_does():
     """By the shipped voice; what its blocks say is another matter, which `benchmarks.seams` counts."""
     voice = Voice.load(SHIPPED, threads=1)

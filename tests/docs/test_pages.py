@@ -32,9 +32,11 @@ from soundstorm_export.third_party import read_config
 from soundstorm_runtime.bundle.manifest import Manifest
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.bundle.voice_packages import VARIABLE
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
 from soundstorm_runtime.text.sentences import split_sentences
 from tests.docs.pages import PAGES, README, ROOT, Block, blocks, code_spans, links
+from tests.installed_voice import install_voice
 from tests.packaging.test_rooms import ROOMS
 
 COMMANDS: dict[str, click.Command] = {
@@ -44,6 +46,7 @@ COMMANDS: dict[str, click.Command] = {
 }
 PACKAGES = ("", "runtime/soundstorm_runtime", "export/soundstorm_export", "soundstorm_edge")
 PORT = "8765"  # of the server in the pages
+VOICE_PACK = "of-the-pages"
 
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 BLOCKS = [(page, block) for page, text in TEXTS.items() for block in blocks(text)]
@@ -65,7 +68,10 @@ def name_of(value: object) -> str | None:
 
 @pytest.fixture(scope="module")
 def demo(tiny_bundle, tiny_voice, tmp_path_factory):
-    """What `make demo` leaves, with a tiny voice in place of the shipped one, and noise for its speakers."""
+    """What `make demo-export` leaves, with a tiny voice for the shipped one, and noise for its speakers.
+
+    The voice is also installed, in the folder `site`.
+    """
     folder = tmp_path_factory.mktemp("demo")
     bundle = folder / "build" / "voice"
     shutil.copytree(tiny_bundle, bundle)
@@ -76,6 +82,7 @@ def demo(tiny_bundle, tiny_voice, tmp_path_factory):
         write_prompt(bundle / "prompts" / f"{name}.npz", prompt)
     (folder / "voices").mkdir()
     save_voice(folder / "voices" / "flite-multi.pt", replace(tiny_voice, prompts=prompts))
+    install_voice(folder / "site", VOICE_PACK, bundle)
     return folder
 
 
@@ -84,17 +91,22 @@ def folder(demo, tmp_path, monkeypatch):
     """A copy of that folder, which is the working directory."""
     shutil.copytree(demo, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv(VARIABLE, VOICE_PACK)
     return tmp_path
 
 
 @pytest.fixture
-def shell(environment, modules, tmp_path_factory):
-    """An environment whose PATH has the three commands, installed or not."""
-    folder = tmp_path_factory.mktemp("bin")
+def shell(environment, modules, folder, tmp_path_factory):
+    """An environment with the three commands, installed or not, and an installed voice."""
+    paths = os.pathsep.join([str(folder / "site"), environment["PYTHONPATH"]])
+    commands = tmp_path_factory.mktemp("bin")
     for name, module in modules.items():
-        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
-        (folder / name).chmod(0o755)
-    return environment | {"PATH": f"{folder}{os.pathsep}{environment['PATH']}"}
+        (commands / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
+        (commands / name).chmod(0o755)
+    return environment | {
+        "PATH": f"{commands}{os.pathsep}{environment['PATH']}", "PYTHONPATH": paths, VARIABLE: VOICE_PACK
+    }  # fmt: skip
 
 
 def free_port() -> str:

@@ -63,7 +63,8 @@ ROOMS = {
         "variants": "errors voice_parts rewrite tracing verify",
         "third_party": "errors voice_parts",
         "bundle_writer": "errors voice_parts schemas rewrite tracing verify variants",
-        "cli": "errors voice_parts tensorrt variants third_party bundle_writer",
+        "voice_package": "errors",
+        "cli": "errors voice_parts tensorrt variants third_party bundle_writer voice_package",
     },
 }
 # The rooms of other packages that a package may import.

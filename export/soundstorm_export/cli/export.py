@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -18,9 +19,14 @@ from soundstorm_runtime.support.interrupt import uninterrupted
 from ..errors import ExportError
 from ..tensorrt.build_options import tensorrt_options
 from ..tensorrt.engine_builder import BuildOptions, build_engines
+from .wheel_options import wheel_options
+
+if TYPE_CHECKING:
+    from ..voice_package import PackageOptions
 
 _EXAMPLE = """
 soundstorm-export voices/flite-multi.pt -o build/voice
+soundstorm-export ckpt.pt --wheel --license CC-BY-4.0 --attribution "Speech by Anna Example."
 soundstorm-export build/voice --tensorrt --precision fp16
 """
 
@@ -32,8 +38,8 @@ soundstorm-export build/voice --tensorrt --precision fp16
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    show_default="voice",
-    help="Folder to write the bundle to; an existing bundle is replaced.",
+    show_default="voice; with --wheel soundstorm-voice-NAME",
+    help="Folder to write the bundle, or with --wheel the package, to; an existing one is replaced.",
 )
 @click.option(
     "--config",
@@ -50,6 +56,7 @@ soundstorm-export build/voice --tensorrt --precision fp16
     "fp16 for GPUs; bf16, int8-qdq and fp8-qdq are for TensorRT.",
 )
 @json_option
+@wheel_options
 @tensorrt_options
 def export(
     checkpoints: tuple[Path, ...],
@@ -58,6 +65,7 @@ def export(
     precisions: tuple[Precision, ...],
     as_json: bool,
     engines: BuildOptions | None,
+    package: PackageOptions | None,
 ) -> None:
     """Export a checkpoint to a bundle that speaks without PyTorch.
 
@@ -69,7 +77,17 @@ def export(
 
     With --tensorrt, engines are also built for the GPU of this machine. CHECKPOINTS may then be the folder of
     a bundle, to which they are added: this works on a device, without PyTorch.
+
+    With --wheel, a voice package is written in place of a bundle: pip installs it, and soundstorm finds it.
+    Here, too, CHECKPOINTS may be the folder of a bundle.
     """
+    if package is not None:
+        if engines is not None:
+            raise click.UsageError(
+                "both --wheel and --tensorrt were given: engines fit one GPU; give one of them"
+            )
+        _export_package(checkpoints, output, config, precisions or _usual(None), package)
+        return
     library = None if engines is None else open_tensorrt_library(("tensorrt",))  # before all the work
     if len(checkpoints) == 1 and (checkpoints[0] / MANIFEST_FILE).is_file():
         if engines is None or output is not None or config is not None:
@@ -87,6 +105,25 @@ def export(
         for precision in wanted or [fastest_on_gpu(bundle.manifest.precisions)]:
             folder = build_engines(bundle, precision, engines, report, library)
             click.echo(f"engines: {folder}", err=as_json)
+
+
+def _export_package(
+    checkpoints: tuple[Path, ...],
+    output: Path | None,
+    config: Path | None,
+    precisions: tuple[Precision, ...],
+    package: PackageOptions,
+) -> None:
+    """Write a voice package, from a bundle or from checkpoints that are exported to one first."""
+    from ..voice_package import default_folder, write_voice_package
+
+    with tempfile.TemporaryDirectory() as scratch:
+        if len(checkpoints) == 1 and (checkpoints[0] / MANIFEST_FILE).is_file():
+            bundle = read_bundle(checkpoints[0])
+        else:
+            bundle = _export(checkpoints, Path(scratch) / "voice", config, precisions)
+        wheel = write_voice_package(bundle, output or default_folder(bundle), package, report)
+    click.echo(f"wheel: {wheel}")
 
 
 def _usual(engines: BuildOptions | None) -> tuple[Precision, ...]:

@@ -51,7 +51,7 @@ def audio_file(path: Path, sample_rate: int) -> Iterator[Write]:
 
         def write(audio: np.ndarray) -> None:
             with _reasons(path):
-                file.write(_to_integers(audio))
+                file.write(to_integers(audio))
 
         yield write
 
@@ -72,7 +72,7 @@ def check_audio_path(path: Path) -> None:
         ) from error
 
 
-def _to_integers(audio: np.ndarray) -> np.ndarray:
+def to_integers(audio: np.ndarray) -> np.ndarray:
     """Round float samples in [-1, 1] to 16 bits; soundfile would truncate, which shifts by half a step."""
     return np.rint(audio * 32767).astype(np.int16)
 
@@ -99,7 +99,7 @@ def wav_stream(stream: BinaryIO, sample_rate: int, *, header: bool = True) -> It
     """
 
     def write(audio: np.ndarray) -> None:
-        stream.write(_to_integers(audio).astype("<i2").tobytes())
+        stream.write(to_integers(audio).astype("<i2").tobytes())
         stream.flush()
 
     if header:

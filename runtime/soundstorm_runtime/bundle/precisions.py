@@ -14,13 +14,13 @@ from ..errors import OptionError
 from ..support.hardware import INT8_FEATURES
 from .manifest_schema import Precision
 
-Place = Literal["cpu", "cuda", "tensorrt", "onnx-tensorrt"]
+Place = Literal["cpu", "cuda", "tensorrt", "onnx-tensorrt", "openvino", "coreml", "directml", "xnnpack"]
 PrecisionChoice = Literal["auto", Precision]
 
 PLACES: Mapping[Precision, tuple[Place, ...]] = MappingProxyType(
     {
         "fp32": get_args(Place),
-        "int8": ("cpu",),  # with operators that ONNX Runtime alone has
+        "int8": ("cpu", "openvino"),  # with operators that ONNX Runtime alone has
         "fp16": get_args(Place),
         "bf16": ("tensorrt",),
         "int8-qdq": ("tensorrt", "cpu"),  # made for TensorRT; a CPU gains nothing, but can
@@ -28,6 +28,7 @@ PLACES: Mapping[Precision, tuple[Place, ...]] = MappingProxyType(
     }
 )
 ON_GPU: tuple[Precision, ...] = ("fp16", "fp32")  # what 'auto' chooses from, faster first
+IN_FP32: tuple[Place, ...] = ("openvino", "coreml", "directml", "xnnpack")  # what 'auto' chooses fp32 for
 
 
 def runs_on(precision: Precision, place: Place) -> bool:
@@ -71,6 +72,8 @@ def choose_precision(
             )
         check_place(asked, place, available)
         return asked, "asked for"
+    if place in IN_FP32:
+        return "fp32", "no other has been measured there"
     if place != "cpu":
         best = fastest_on_gpu(available)
         return best, "a GPU is faster in it" if best != "fp32" else "the bundle has no fp16"

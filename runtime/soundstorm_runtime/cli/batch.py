@@ -21,7 +21,7 @@ from ..support.interrupt import uninterrupted
 from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
 from ..tools.shards import Form
 from .shared_options import (
-    bundle_argument,
+    bundle_and_file,
     engine_options,
     lexicon_option,
     read_utf8,
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, example="soundstorm batch build/voice lines.jsonl -o speech --workers 2")
-@bundle_argument
-@click.argument("lines", type=click.File("rb"))
+@bundle_and_file("lines", click.File("rb"))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write the WAV files to."
 )
@@ -84,7 +83,7 @@ def batch(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak many lines to files with the voice in the folder BUNDLE.
+    """Speak many lines to files with the voice in the folder BUNDLE, or with an installed one.
 
     Each line of the file LINES is a JSON object with "id" and "text", and optionally "voice" and "seed",
     which take precedence over the options. It is spoken to the file OUTPUT/id.wav. Existing files are kept,

@@ -64,7 +64,8 @@ def bench(
     """Measure how fast a voice speaks on this machine.
 
     The table has, for each length of text and batch size, the RTF (seconds of computation per second of
-    audio), the latency of the first audio and the share of each stage. BUNDLE is the folder of the voice.
+    audio), the latency of the first audio and the share of each stage. BUNDLE is the folder of the
+    voice; without it, an installed one is measured.
     """
     setting = Setting(seconds, batches, repeats, voice, steps, threads, provider, precision)
     command = shlex.join(["soundstorm", *sys.argv[1:]])

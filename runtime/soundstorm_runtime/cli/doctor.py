@@ -13,15 +13,17 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..support.command import Command, json_option
 from ..support.serde import to_dict
 from ..tools.diagnosis import BundleCheck, Diagnosis, diagnose
-from .shared_options import engine_options
+from .shared_options import bundle_of, engine_options, voice_pack_option
 
 
 @click.command(cls=Command, example="soundstorm doctor build/voice")
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@voice_pack_option
 @json_option
 @engine_options
 def doctor(
     bundle: Path | None,
+    voice_pack: str | None,
     as_json: bool,
     threads: int | None,
     provider: Provider,
@@ -30,10 +32,12 @@ def doctor(
     """Check which engines work on this machine.
 
     Lists the processor, the GPUs and the libraries, the provider that 'auto' chooses and why, and what to
-    install for a faster one. If the folder BUNDLE is given, each of its graphs is run once, and a graph on a
-    GPU is compared with ONNX Runtime in fp32 on the CPU, with the same random numbers. The exit code is 1 if
-    no engine works, or if the bundle does not run or its results differ.
+    install for a faster one. If the folder BUNDLE or --voice-pack is given, each of its graphs is run once,
+    and a graph on a GPU is compared with ONNX Runtime in fp32 on the CPU, with the same random numbers. The
+    exit code is 1 if no engine works, or if the bundle does not run or its results differ.
     """
+    if voice_pack is not None:
+        bundle = bundle_of(bundle, voice_pack)
     diagnosis = diagnose(bundle, provider=provider, precision=precision, threads=threads)
     click.echo(json.dumps(to_dict(diagnosis), indent=2) if as_json else "\n".join(_lay_out(diagnosis)))
     if not diagnosis.is_well:

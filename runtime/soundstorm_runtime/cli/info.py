@@ -19,8 +19,8 @@ from .shared_options import bundle_argument
 def info(bundle: Path, as_json: bool) -> None:
     """Check a bundle and describe it.
 
-    Every file in the folder BUNDLE is compared with the size and the hash in its manifest. --json prints the
-    whole manifest.
+    Every file in the folder BUNDLE, or of an installed voice, is compared with the size and the hash in its
+    manifest. --json prints the whole manifest.
     """
     checked = read_bundle(bundle)
     click.echo(checked.manifest.to_json() if as_json else "\n".join(_describe(checked)), nl=not as_json)

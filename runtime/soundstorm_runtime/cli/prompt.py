@@ -16,7 +16,7 @@ from ..errors import OptionError
 from ..support.command import Command, report
 from ..synthesis.prompt_encoder import PromptEncoder
 from ..voice import Voice
-from .shared_options import bundle_argument, threads_option
+from .shared_options import bundle_and_file, threads_option
 
 SENTENCE = "This is how the new voice sounds."
 
@@ -24,8 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, example="soundstorm prompt build/voice anna.wav -o build/voice/prompts/anna.npz")
-@bundle_argument
-@click.argument("recording", type=click.Path(path_type=Path))
+@bundle_and_file("recording", click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -38,8 +37,8 @@ def prompt(bundle: Path, recording: Path, output: Path, threads: int | None) -> 
     """Make a voice from a few seconds of recorded speech.
 
     RECORDING is best three to five seconds of one speaker in a quiet room, beginning and ending with a pause.
-    The voice in the folder BUNDLE then speaks like it: soundstorm say BUNDLE TEXT --voice OUTPUT. It
-    speaks a sentence, and a warning says where that is not as high as the recording.
+    The voice in the folder BUNDLE, or an installed one, then speaks like it: soundstorm say BUNDLE TEXT
+    --voice OUTPUT. It speaks a sentence, and a warning says where that is not as high as the recording.
     """
     checked = read_bundle(bundle)
     _check_output(checked, output)

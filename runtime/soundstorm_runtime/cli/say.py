@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import click
 import numpy as np
 
+from ..audio.playback import open_player, playing
 from ..audio.writers import Write, audio_file, check_audio_path, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..errors import TextError
+from ..bundle.reader import MANIFEST_FILE
+from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
 from ..synthesis.options import PAUSE_SECONDS, SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
-from ..text.sentences import check_length, ignore_dropped, refuse_dropped
+from ..text.markup import MarkedText
+from ..text.sentences import check_length, ignore_dropped, log_dropped, refuse_dropped
 from ..text.ssml import read_ssml
+from ..text.words import Sentence
 from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
-    bundle_argument,
+    arguments_argument,
+    bundle_of,
     engine_options,
     lexicon_option,
     read_utf8,
@@ -32,9 +39,17 @@ from .shared_options import (
     steps_option,
     temperature_option,
     voice_option,
+    voice_pack_option,
 )
 
+FILE = "out.wav"  # where speech goes if there is a terminal and no sound device
+STANDARD_OUTPUT = "-"
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 _EXAMPLE = """
+soundstorm say "Good morning."
 soundstorm say build/voice "Good morning." -o morning.wav
 soundstorm say build/voice "Good morning." --times morning.srt
 soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S16_LE -r 16000
@@ -42,17 +57,20 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
 
 
 @click.command(cls=Command, example=_EXAMPLE)
-@bundle_argument
-@click.argument("text", required=False)
+@arguments_argument("[BUNDLE] [TEXT]")
+@voice_pack_option
 @click.option("-f", "--file", type=click.File("rb"), help="Read the text from a UTF-8 file.")
 @click.option(
     "-o",
     "--output",
-    show_default="out.wav; with --stream or --raw standard output",
+    show_default=f"the sound device if standard output is a terminal, and {FILE} if there is none; else "
+    "standard output",
     help="File to write, ending in .wav or .flac; - writes a WAV to standard output.",
 )
 @click.option(
-    "--stream", is_flag=True, help="Write the audio block by block, before the first sentence is complete."
+    "--stream",
+    is_flag=True,
+    help="Write the audio block by block, before the first sentence is complete, as speech is played.",
 )
 @click.option(
     "--raw",
@@ -100,8 +118,8 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
 )
 @engine_options
 def say(
-    bundle: Path,
-    text: str | None,
+    arguments: tuple[str, ...],
+    voice_pack: str | None,
     file: BinaryIO | None,
     output: str | None,
     stream: bool,
@@ -123,16 +141,21 @@ def say(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak a text with the voice in the folder BUNDLE.
+    """Speak a text with the voice in the folder BUNDLE, or with an installed one.
 
-    TEXT is read from standard input if it is not given, or if it is -.
+    Plays the speech if standard output is a terminal, and otherwise writes a WAV to it. TEXT is read from
+    standard input if it is not given, or if it is -.
+
+    A single argument is TEXT, unless it is the folder of a bundle, has a slash and no spaces, or comes with
+    --file; with --voice-pack it is always TEXT.
     """
-    output = output or ("-" if stream or raw else "out.wav")
+    bundle, text = _bundle_and_text(arguments, voice_pack, file)
+    output = STANDARD_OUTPUT if output is None and (raw or not sys.stdout.isatty()) else output
     _check_usage(output, stream, raw, steps, budget_ms, duration)
     text = _read_text(text, file)
     _check_text(text)
     marked = read_ssml(text) if ssml else text
-    if output != "-":
+    if output not in (None, STANDARD_OUTPUT):
         check_audio_path(Path(output))
     if times is not None:
         check_times_path(times)
@@ -140,29 +163,65 @@ def say(
         voice=voice, seed=seed, speed=speed, pause=pause, paragraph_pause=paragraph_pause, duration=duration,
         budget_ms=budget_ms, steps=steps, temperature=temperature,
     )  # fmt: skip
-    loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
-    sentences = loaded.sentences(marked, refuse_dropped if strict else ignore_dropped)
-    words: list[WordTime] = []
-    if stream:
-        loaded.warm_up()
-        audio = (
-            _timed(loaded.stream_timed(marked, options), words) if times else loaded.stream(marked, options)
-        )
-    elif times:
-        audio = _timed([loaded.speak_timed(marked, options)], words)
-    else:
-        audio = _with_progress(loaded.speak_sentences(marked, options), len(sentences))
-    with _open_output(output, loaded.sample_rate, raw) as write:
+    folder = bundle_of(bundle, voice_pack)
+    loaded = Voice.load(folder, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    words: list[WordTime] | None = None if times is None else []
+    with ExitStack() as stack:
+        write = _open_device(stack, loaded.sample_rate) if output is None else None
+        plays, output = write is not None, output or FILE
+        stream = stream or (plays and duration is None)
+        on_dropped = refuse_dropped if strict else log_dropped if stream else ignore_dropped
+        audio = _speak(loaded, marked, loaded.sentences(marked, on_dropped), options, stream, words)
+        write = write or stack.enter_context(_open_output(output, loaded.sample_rate, raw))
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     if times is not None:
-        write_times(times, text, words, seconds)
-    said = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
+        write_times(times, text, words or [], seconds)
+    said = f"{seconds:.2f} s of audio"
+    said += "" if plays else f" in {took:.2f} s, RTF {took / seconds:.3f}"
     said += f", first audio after {1000 * begun:.0f} ms" if stream else ""
-    report(f"{'standard output' if output == '-' else output}: {said}")
+    report(f"{'played' if plays else 'standard output' if output == STANDARD_OUTPUT else output}: {said}")
+
+
+def _speak(
+    voice: Voice,
+    text: str | MarkedText,
+    sentences: Sequence[Sentence],
+    options: SynthesisOptions,
+    stream: bool,
+    words: list[WordTime] | None,
+) -> Iterator[np.ndarray]:
+    """Speak a text, or stream its sentences; where `words` is a list, add the times of the words to it."""
+    if stream:
+        voice.warm_up()
+        coming = _with_progress(sentences, len(sentences))
+        if words is None:
+            return voice.stream(coming, options)
+        return _timed(voice.stream_timed(coming, options), words)
+    if words is None:
+        return _with_progress(voice.speak_sentences(text, options), len(sentences))
+    return _timed([voice.speak_timed(text, options)], words)
+
+
+def _bundle_and_text(
+    arguments: Sequence[str], voice_pack: str | None, file: BinaryIO | None
+) -> tuple[str | None, str | None]:
+    """Return which of the arguments is BUNDLE and which TEXT, as the help of the command says."""
+    if len(arguments) > 2:
+        raise click.UsageError(
+            f"{len(arguments)} arguments were given, expected [BUNDLE] [TEXT]; put the text in quotes"
+        )
+    if len(arguments) == 2:
+        return arguments[0], arguments[1]
+    if not arguments:
+        return None, None
+    (only,) = arguments
+    is_path = os.sep in only and not any(map(str.isspace, only))
+    is_bundle = is_path or file is not None or os.path.isfile(os.path.join(only, MANIFEST_FILE))
+    return (only, None) if is_bundle and voice_pack is None else (None, only)
 
 
 def _check_usage(
-    output: str,
+    output: str | None,
     stream: bool,
     raw: bool,
     steps: tuple[int, ...] | None,
@@ -173,7 +232,7 @@ def _check_usage(
         raise click.UsageError("both --stream and --duration were given; give one of them")
     if not stream and steps is not None and budget_ms is not None:
         raise click.UsageError("both --steps and --budget-ms were given; give one of them")
-    if raw and output != "-":
+    if raw and output != STANDARD_OUTPUT:
         raise click.UsageError(f"--raw writes to standard output, but -o {output} was given; leave it out")
 
 
@@ -213,16 +272,25 @@ def _read_text(text: str | None, file: BinaryIO | None) -> str:
     return read_utf8(file or sys.stdin.buffer)
 
 
+def _open_device(stack: ExitStack, sample_rate: int) -> Write | None:
+    """Return a function that plays audio; None where there is no sound device, which is said."""
+    try:
+        return stack.enter_context(playing(open_player(sample_rate)))
+    except AudioError as error:
+        _log.warning("%s; writing %s", error, FILE)
+        return None
+
+
 def _open_output(output: str, sample_rate: int, raw: bool) -> AbstractContextManager[Write]:
-    if output == "-":
+    if output == STANDARD_OUTPUT:
         return wav_stream(sys.stdout.buffer, sample_rate, header=not raw)
     return audio_file(Path(output), sample_rate)
 
 
-def _with_progress(sentences: Iterator[Any], count: int) -> Iterator[Any]:
-    """Show a progress bar if standard error is a terminal and there are several sentences."""
+def _with_progress(pieces: Iterable[T], count: int) -> Iterator[T]:
+    """Show a progress bar of sentences if standard error is a terminal and there are several."""
     if count == 1 or not sys.stderr.isatty() or not shows_progress():
-        yield from sentences
+        yield from pieces
         return
-    with click.progressbar(sentences, length=count, label="sentences", file=sys.stderr) as bar:
+    with click.progressbar(pieces, length=count, label="sentences", file=sys.stderr) as bar:
         yield from bar

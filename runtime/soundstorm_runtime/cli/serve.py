@@ -120,8 +120,9 @@ def serve(
 ) -> None:
     """Serve a voice over HTTP with the OpenAI speech API.
 
-    BUNDLE is the folder of the voice. The address also has a page to try it and, under /docs, a description
-    of the API. SIGTERM and Ctrl-C stop the server after the speech in progress is finished.
+    BUNDLE is the folder of the voice; without it, an installed one is served. The address also has a page to
+    try it and, under /docs, a description of the API. SIGTERM and Ctrl-C stop the server after the speech in
+    progress is finished.
     """
     with needs_extra("serve"), uninterrupted():
         from ..server.processes import serve as run

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..bundle.open_engines import PrecisionChoice, Provider
+from ..bundle.voice_packages import VARIABLE, find_voice_package
 from ..errors import TextError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +38,12 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is not a list of {kind}", param, ctx)
 
 
-bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+voice_pack_option = click.option(
+    "--voice-pack",
+    metavar="NAME",
+    show_default=f"the one that is installed; the environment variable {VARIABLE} names one of several",
+    help="Installed voice package to use in place of BUNDLE; 'soundstorm voices' lists them.",
+)
 voice_option = click.option(
     "--voice",
     show_default="the bundle's default",
@@ -80,6 +88,55 @@ lexicon_option = click.option(
     type=click.Path(path_type=Path),
     help='TOML file of pronunciations, such as nginx = "engine ex", or phones between slashes.',
 )
+
+
+def bundle_of(bundle: str | Path | None, voice_pack: str | None) -> Path:
+    """Return the folder of a bundle: the one that was given, or that of an installed voice package."""
+    if bundle is None:
+        return find_voice_package(voice_pack).path
+    if voice_pack is not None:
+        raise click.UsageError("both BUNDLE and --voice-pack were given; give one of them")
+    return Path(bundle)
+
+
+def bundle_argument(command: F) -> F:
+    """Add the argument BUNDLE, which may be left out, and --voice-pack; the command takes `bundle`."""
+
+    @functools.wraps(command)
+    def with_bundle(bundle: Path | None, voice_pack: str | None, **options: Any) -> Any:
+        return command(bundle=bundle_of(bundle, voice_pack), **options)
+
+    argument = click.argument("bundle", type=click.Path(path_type=Path), required=False)
+    return argument(voice_pack_option(with_bundle))  # type: ignore[return-value]
+
+
+def arguments_argument(metavar: str) -> Callable[[F], F]:
+    """Add any number of arguments, for a command that finds out by itself which of them is BUNDLE."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+    return click.argument("arguments", nargs=-1, metavar=metavar, shell_complete=complete)
+
+
+def bundle_and_file(name: str, kind: click.ParamType) -> Callable[[F], F]:
+    """Add the arguments [BUNDLE] NAME, a single one being NAME; the command takes `bundle` and `name`."""
+
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def with_both(arguments: Sequence[str], voice_pack: str | None, **options: Any) -> Any:
+            if not 1 <= len(arguments) <= 2:
+                raise click.UsageError(
+                    f"{len(arguments)} arguments were given, expected [BUNDLE] {name.upper()}"
+                )
+            *bundle, file = arguments
+            options[name] = kind.convert(file, None, click.get_current_context())
+            return command(bundle=bundle_of(bundle[0] if bundle else None, voice_pack), **options)
+
+        arguments = arguments_argument(f"[BUNDLE] {name.upper()}")
+        return arguments(voice_pack_option(with_both))  # type: ignore[return-value]
+
+    return decorate
 
 
 def engine_options(command: F) -> F:

@@ -67,11 +67,19 @@ def _same(some: list[Sentence], others: list[Sentence]) -> bool:
 
 
 def sentences_of(fragments: Iterable[str], split: Split) -> Iterator[Sentence]:
-    """Return the sentences of fragments, each as soon as the next one begins."""
-    sentences = Fragments(split)
+    """Return the sentences of fragments, each as soon as the next one begins.
+
+    Whole sentences that `split` has made before are returned as they come.
+    """
+    sentences, whole = Fragments(split), False
     for fragment in fragments:
-        yield from sentences.push(fragment)
-    yield from sentences.finish()
+        if isinstance(fragment, Sentence):
+            whole = True
+            yield fragment
+        else:
+            yield from sentences.push(fragment)
+    if not whole:
+        yield from sentences.finish()
 
 
 async def sentences_to_come(fragments: AsyncIterable[str], split: Split) -> AsyncIterator[Sentence]:

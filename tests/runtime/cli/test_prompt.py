@@ -64,7 +64,7 @@ def test_what_is_refused_leaves_no_file(bundle, wav, soundstorm, tmp_path):
     ):
         assert message in soundstorm("prompt", bundle, recording, "-o", output, code=1).stderr
     assert not list(tmp_path.glob("anna.*"))
-    soundstorm("say", bundle, "Hello.", "--voice", "slt")
+    soundstorm("say", bundle, "Hello.", "--voice", "slt", "-o", "slt.wav")
 
 
 def test_voices_names_the_bad_one_and_lists_the_others(bundle, soundstorm):

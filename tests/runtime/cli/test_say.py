@@ -64,7 +64,7 @@ def fails(found, message, code=1):
 
 
 def test_say_writes_a_wav_and_says_so(voice, tmp_path):
-    found = soundstorm("say", voice, "Good morning.", cwd=tmp_path)
+    found = soundstorm("say", voice, "Good morning.", "-o", "out.wav", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert found.stdout == b""
     audio, rate = soundfile.read(tmp_path / "out.wav", dtype="float32")
@@ -119,7 +119,8 @@ def test_a_wav_streams_to_stdout(voice, tmp_path):
     found = soundstorm("say", voice, text, "-o", "-", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert list(tmp_path.glob("*.wav")) == []
-    assert soundstorm("say", voice, text, cwd=tmp_path).returncode == 0
+    assert soundstorm("say", voice, text, cwd=tmp_path).stdout == found.stdout
+    assert soundstorm("say", voice, text, "-o", "out.wav", cwd=tmp_path).returncode == 0
     expected, rate = soundfile.read(tmp_path / "out.wav", dtype="int16")
     audio, streamed_rate = soundfile.read(io.BytesIO(found.stdout), dtype="int16")
     assert streamed_rate == rate
@@ -295,14 +296,14 @@ def test_version_and_help():
     assert re.fullmatch(rb"\S.* \S+\n", soundstorm("--version").stdout)
     found = soundstorm("say", "--help")
     assert found.returncode == 0
-    assert b"Speak a text with the voice in the folder BUNDLE." in found.stdout
+    assert b"Speak a text with the voice in the folder BUNDLE, or with an installed one." in found.stdout
     assert soundstorm("shout").returncode == 2
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_word_times_are_written_beside_the_audio(call, make_bundle, tmp_path, streamed):
     bundle = make_bundle(codec="spectral", streams=True)
-    flags = ["--stream", "-o", "out.wav"] if streamed else []
+    flags = ["-o", "out.wav", *(["--stream"] if streamed else [])]
     found = call("say", bundle, "It costs $100. Good morning.", "--times", "out.json", *flags)
     assert found.returncode == 0, found.stderr
     data = json.loads((tmp_path / "out.json").read_text())
@@ -310,7 +311,7 @@ def test_word_times_are_written_beside_the_audio(call, make_bundle, tmp_path, st
     assert [word["word"] for word in data["words"]] == "it costs one hundred dollars good morning".split()
     assert [word["text"] for word in data["words"]][2:5] == [data["words"][2]["text"]] * 3
     assert 0 < data["words"][0]["start"] < data["words"][-1]["end"] < data["duration"]
-    found = call("say", bundle, "Good morning.", "--times", "out.srt")
+    found = call("say", bundle, "Good morning.", "--times", "out.srt", "-o", "out.wav")
     assert (tmp_path / "out.srt").read_text().endswith("\nGood morning.\n\n")
 
 

@@ -34,7 +34,7 @@ def fails(call, message, *arguments):
 
 def test_a_named_voice_speaks_and_voices_are_listed(call, make_bundle, tmp_path):
     bundle = make_bundle("autoregressive", voices={"slt": 6, "robert": 50})
-    call("say", bundle, "Good morning.", "--voice", "robert")
+    call("say", bundle, "Good morning.", "--voice", "robert", "-o", "out.wav")
     audio, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
     np.testing.assert_allclose(audio, Voice.load(bundle).speak("Good morning.", voice="robert"), atol=1e-4)
     listed = call("voices", bundle).stdout
@@ -52,7 +52,7 @@ def test_a_bundle_without_named_voices_lists_none(call, make_bundle):
 
 def test_the_length_is_fixed(call, make_bundle, tmp_path):
     bundle = make_bundle()
-    call("say", bundle, "Good morning. And good night.", "--duration", 3)
+    call("say", bundle, "Good morning. And good night.", "--duration", 3, "-o", "out.wav")
     assert soundfile.info(tmp_path / "out.wav").frames == 3 * 800
     message = r"duration is 0\.1 s, expected 0\.\d+ to"
     fails(call, message, "say", bundle, "Good morning.", "--duration", 0.1)
@@ -61,10 +61,10 @@ def test_the_length_is_fixed(call, make_bundle, tmp_path):
 def test_steps_are_picked_to_fit_a_budget(call, make_bundle, tmp_path, caplog):
     bundle = make_bundle()
     with caplog.at_level("INFO"):
-        call("say", bundle, "Good morning.", "--budget-ms", 0.01)
+        call("say", bundle, "Good morning.", "--budget-ms", 0.01, "-o", "out.wav")
     assert "budget: 0.01 ms are too few on this machine; using the fewest, steps 1,1,1," in caplog.text
     budgeted = (tmp_path / "out.wav").read_bytes()
-    call("say", bundle, "Good morning.", "--steps", "1,1,1")
+    call("say", bundle, "Good morning.", "--steps", "1,1,1", "-o", "out.wav")
     assert (tmp_path / "out.wav").read_bytes() == budgeted
     found = call("say", bundle, "Yes.", "--budget-ms", 9, "--steps", "1,1,1")
     assert found.exit_code == 2

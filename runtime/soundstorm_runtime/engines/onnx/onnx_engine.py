@@ -1,4 +1,4 @@
-"""Graphs on ONNX Runtime: on the CPU, on CUDA, or on TensorRT as ONNX Runtime drives it."""
+"""Graphs on ONNX Runtime: on the CPU, on CUDA, or on what else it has a provider for."""
 
 from __future__ import annotations
 
@@ -16,21 +16,44 @@ from ...support.interrupt import uninterrupted
 from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
 from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
+from .openvino_plugin import OPENVINO, has_plugin, plugin_device
 from .tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
 
-Device = Literal["cpu", "cuda", "onnx-tensorrt"]
+Device = Literal["cpu", "cuda", "onnx-tensorrt", "openvino", "coreml", "directml", "xnnpack"]
 
 CPU = "CPUExecutionProvider"
 
-_PROVIDERS: dict[Device, str] = {"onnx-tensorrt": TENSORRT, "cuda": CUDA, "cpu": CPU}
+_PROVIDERS: dict[Device, str] = {
+    "onnx-tensorrt": TENSORRT,
+    "cuda": CUDA,
+    "openvino": OPENVINO,
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "cpu": CPU,
+}
+_ON_CUDA: tuple[Device, ...] = ("cuda", "onnx-tensorrt")
 _CUDA_ADVICE = (
     "for a driver of CUDA 13: pip install 'soundstorm-edge[gpu]'; for one of CUDA 12, and nvidia-smi shows "
     "which: pip install 'soundstorm-edge[gpu-cu12]'"
 )
-_NEEDS: dict[Device, str] = {
+_ABSENT: dict[Device, str] = {  # what to do where ONNX Runtime does not have a provider
+    "cpu": "install onnxruntime again",
+    "cuda": f"pip uninstall onnxruntime; {_CUDA_ADVICE}",
+    "onnx-tensorrt": f"pip uninstall onnxruntime; {_CUDA_ADVICE}",
+    "openvino": "pip install 'soundstorm-edge[openvino]', which needs Linux or Windows on x86-64",
+    "coreml": "ONNX Runtime has it on macOS; take --provider cpu elsewhere",
+    "directml": "on Windows: pip uninstall onnxruntime, then pip install onnxruntime-directml",
+    "xnnpack": "it needs an ONNX Runtime that was built with --use_xnnpack; take --provider cpu",
+}
+_NEEDS: dict[Device, str] = {  # what to check where a provider does not start
     "cpu": "the installation of onnxruntime",
     "cuda": f"the driver, CUDA and cuDNN ({_CUDA_ADVICE})",
     "onnx-tensorrt": f"the driver, TensorRT's libraries (libnvinfer), CUDA and cuDNN ({_CUDA_ADVICE})",
+    "openvino": "that the processor is Intel's, and a GPU's driver is installed",
+    "coreml": "the version of macOS",
+    "directml": "the GPU's driver",
+    "xnnpack": "the installation of onnxruntime",
 }
 _TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
 
@@ -41,7 +64,7 @@ class OnnxEngine(Engine):
     """Runs a graph with ONNX Runtime.
 
     source: path of an ONNX file, or its bytes.
-    provider: 'cpu', 'cuda' or 'onnx-tensorrt'.
+    provider: one of `Device`.
     threads: threads within one operator; None takes the processors this process may use, up to 8.
     cache: where 'onnx-tensorrt' keeps the engines that it builds.
 
@@ -73,7 +96,7 @@ class OnnxEngine(Engine):
         self._session = self._open(library)
         self._check_signature()
         self._bound: BoundRuns | None = None
-        if provider != "cpu" and graph.padding is not None:  # run often in one shape
+        if provider in _ON_CUDA and graph.padding is not None:  # run often in one shape
             self._bound = BoundRuns(library, self._session, graph, axes, "cuda", self._captures)
         self._outputs = [tensor.name for tensor in graph.outputs]
 
@@ -91,13 +114,12 @@ class OnnxEngine(Engine):
 
     def _open(self, library: ModuleType) -> Any:
         name = _PROVIDERS[self.provider]
-        if name not in library.get_available_providers():
+        if not _has_provider(library, self.provider):
             raise EngineError(
                 f"provider '{self.provider}' asked for, but {self._name} has only "
-                f"{library.get_available_providers()}; "
-                f"pip uninstall onnxruntime; {_CUDA_ADVICE}"
+                f"{library.get_available_providers()}; {_ABSENT[self.provider]}"
             )
-        if self.provider != "cpu":
+        if self.provider in _ON_CUDA:
             load_cuda_libraries(library)
         try:
             session = self._open_captured(library) if self._captures else None
@@ -130,11 +152,18 @@ class OnnxEngine(Engine):
         # a voice has several graphs, each with its own threads, which would be in each other's way.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # errors alone; what matters reaches the user as an exception
+        chain: list[Any] | None = self._providers()
+        if self.provider == "openvino" and has_plugin(library):
+            device = plugin_device(library)
+            if device is None:
+                raise EngineError(f"OpenVINO sees no device; check {_NEEDS[self.provider]}")
+            options.add_provider_for_devices([device], {})
+            chain = None
         # Without enable_fallback=0 the library prints to stdout and takes another provider.
         return library.InferenceSession(
             self._source if isinstance(self._source, bytes) else str(self._source),
             options,
-            providers=self._providers(),
+            providers=chain,
             enable_fallback=0,
             # On a CPU, the fused kernel takes longer than the sum and the norm one after the other.
             disabled_optimizers=["SkipLayerNormFusion"] if on_cpu else None,
@@ -143,8 +172,10 @@ class OnnxEngine(Engine):
     def _providers(self) -> list[Any]:
         """List what the library may run nodes on, the first that can being taken, with its options."""
         chain: list[Any] = [CPU]
-        if self.provider != "cpu":
+        if self.provider in _ON_CUDA:
             chain.insert(0, (CUDA, cuda_options(self._captures)))
+        elif self.provider != "cpu":
+            chain.insert(0, _PROVIDERS[self.provider])
         if self._cache is not None:
             chain.insert(0, (TENSORRT, tensorrt_options(self.graph, self.axes, self._cache)))
         return chain
@@ -179,8 +210,14 @@ def available_devices() -> tuple[Device, ...]:
 
     Raises `EngineError` where the library is missing.
     """
-    built = _onnxruntime().get_available_providers()
-    return tuple(device for device, name in _PROVIDERS.items() if name in built)
+    library = _onnxruntime()
+    return tuple(device for device in _PROVIDERS if _has_provider(library, device))
+
+
+def _has_provider(library: ModuleType, device: Device) -> bool:
+    if device == "openvino" and has_plugin(library):
+        return True
+    return _PROVIDERS[device] in library.get_available_providers()
 
 
 def _onnxruntime() -> ModuleType:
