@@ -98,10 +98,11 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 # The packages that the tests compare with, without their requirements, some of which no longer build; and
-# NVIDIA's TensorRT for RTX, whose parser and builder need no GPU.
+# NVIDIA's TensorRT for RTX, whose parser and builder need no GPU; and OpenVINO for ONNX Runtime.
 $(REFERENCES): $(INSTALLED)
 	$(PIP) install --no-deps soundstorm-pytorch==0.6.1 audiolm-pytorch==2.4.0 spear-tts-pytorch==0.4.8 x-clip==0.14.4
 	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps onnxruntime-ep-nv-tensorrt-rtx-cu12==0.5.0
+	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps onnxruntime-ep-openvino==1.8.1
 	@touch $@
 
 # flite speaks the corpus of the training tests; where it is absent these are skipped, by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import venv
@@ -106,6 +107,19 @@ def test_the_wheel_holds_what_is_not_python(wheel):
             for name in ("docs.html", "docs.js", "icon.svg", "index.html", "page.js", "style.css")
         ),
     }
+
+
+def test_the_package_index_takes_it_and_its_links_lead_somewhere(wheel):
+    pytest.importorskip("twine", reason="twine is absent: pip install '.[dev]'")
+    done = run(sys.executable, "-m", "twine", "check", "--strict", wheel)
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        text = archive.read(name).decode()
+    assert "\n# SoundStorm Edge\n" in text
+    found = re.findall(r"\]\(([^)]+)\)", text)
+    assert found
+    assert [link for link in found if not link.startswith("http")] == []
 
 
 def test_without_an_engine_the_error_names_the_extra(without_engine):

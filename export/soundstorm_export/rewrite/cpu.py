@@ -56,7 +56,7 @@ def _rotary_operator(
         return None
     begin = op.Constant(value_ints=[0])
     count = heads.shape[1]
-    turned = op.RotaryEmbedding(x, begin, cosine, sine, num_heads=count, _domain=DOMAIN)
+    turned = op.RotaryEmbedding(x, begin, cosine, sine, num_heads=count, interleaved=0, _domain=DOMAIN)
     return op.Transpose(op.Reshape(turned, shape), perm=BY_HEAD)
 
 

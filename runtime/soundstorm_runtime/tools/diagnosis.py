@@ -30,6 +30,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "numpy": ("numpy",),
     "soundfile": ("soundfile",),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "openvino": ("onnxruntime-ep-openvino", "onnxruntime-openvino"),
     "tensorrt": ("tensorrt", "tensorrt-lean", "tensorrt-dispatch"),
     "cuda-python": ("cuda-python",),
 }
@@ -43,6 +44,7 @@ LENGTHS = {
 # Lengths at which an engine on a GPU is compared, in three runs: the last one replays the captured graph.
 COMPARED = {"batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40}
 LEAST_AGREEMENT = 0.98
+TIMED_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,12 @@ class GraphCheck:
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """The result of opening a bundle and running its graphs; `problem` is the error of opening it."""
+    """The result of opening a bundle and running its graphs.
+
+    Attributes:
+        problem: The error of opening it.
+        faster: What to take in place of the CPU, because its steps took less time; None if nothing did.
+    """
 
     path: str
     precisions: tuple[str, ...]
@@ -75,6 +82,7 @@ class BundleCheck:
     reason: str | None
     graphs: dict[str, GraphCheck]
     problem: str | None
+    faster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def diagnose(
         providers=providers,
         cuda={name: _library(short) for name, short in CUDA_LIBRARIES.items()},
         auto=problem or _auto(providers, machine, tensorrt),
-        advice=tuple(_advice(machine, providers, libraries)),
+        advice=tuple(_advice(machine, providers, libraries, check)),
         bundle=check,
         tensorrt=tensorrt,
         tensorrt_problem=tensorrt_problem,
@@ -183,8 +191,15 @@ def _auto(providers: tuple[str, ...], machine: Machine, tensorrt: str | None) ->
     return f"the CPU, {on_cpu}"
 
 
-def _advice(machine: Machine, providers: tuple[str, ...], libraries: dict[str, str | None]) -> list[str]:
+def _advice(
+    machine: Machine,
+    providers: tuple[str, ...],
+    libraries: dict[str, str | None],
+    check: BundleCheck | None,
+) -> list[str]:
     advice = []
+    if check is not None and check.faster is not None:
+        advice.append(check.faster)
     if not providers:
         advice.append("pip install 'soundstorm-edge[cpu]' for an engine, or 'soundstorm-edge[gpu]' for CUDA")
     elif machine.gpus and "cuda" not in providers:
@@ -213,7 +228,29 @@ def _check_bundle(
     graphs = {name: _check_graph(bundle, engines, name) for name in engines.by_name}
     for graph in bundle.manifest.prompt_graphs().values():
         graphs[graph.name] = _check_prompt_graph(bundle, graph, threads)
-    return BundleCheck(str(path), precisions, str(some), engines.precision, engines.reason, graphs, None)
+    faster = _faster(bundle, engines, threads)
+    return BundleCheck(
+        str(path), precisions, str(some), engines.precision, engines.reason, graphs, None, faster
+    )
+
+
+def _faster(bundle: Bundle, engines: Engines, threads: int | None) -> str | None:
+    """Time steps on the CPU and with OpenVINO, in turns; return the advice to take the latter if faster."""
+    if engines.provider != "cpu" or "openvino" not in available_devices():
+        return None
+    times: dict[str, list[float]] = {"cpu": [], "openvino": []}
+    try:
+        other = open_engines(bundle, provider="openvino", threads=threads)
+        steps = {"cpu": engines.by_name["step"], "openvino": other.by_name["step"]}
+        for _ in range(TIMED_RUNS):
+            for name, step in steps.items():
+                times[name].append(1000 * _run_once(bundle.manifest, step))
+    except EngineError:  # it cannot run this bundle
+        return None
+    cpu, openvino = min(times["cpu"]), min(times["openvino"])
+    if openvino >= cpu:
+        return None
+    return f"a step takes {openvino:.1f} ms with OpenVINO and {cpu:.1f} ms without: take --provider openvino"
 
 
 def _check_graph(bundle: Bundle, engines: Engines, name: str) -> GraphCheck:
