@@ -63,7 +63,7 @@ def find_voice_package(name: str | None = None) -> VoicePackage:
         asked = "" if name is None else f", but {name!r} was asked for"
         raise OptionError(f"no voice package is installed{asked}; {_INSTALL}")
     if not found:
-        raise OptionError(f"voice package {name!r} was asked for, but {names} is installed; {_INSTALL}")
+        raise OptionError(f"there is no voice package {name!r}, installed: {names}; take one, or {_INSTALL}")
     if len(found) > 1 and name is None:
         raise OptionError(
             f"several voice packages are installed: {names}; name one with --voice-pack, or in the "

@@ -90,7 +90,7 @@ def test_one_of_several_is_named(install, call, monkeypatch):
     monkeypatch.setenv(VARIABLE, "otto")
     assert find_voice_package().path == second
     assert call("voices").stdout.splitlines()[1].endswith(f"{second}, the default")
-    with pytest.raises(OptionError, match="voice package 'mia' was asked for, but anna, otto is installed"):
+    with pytest.raises(OptionError, match="there is no voice package 'mia', installed: anna, otto; take one"):
         find_voice_package("mia")
 
 

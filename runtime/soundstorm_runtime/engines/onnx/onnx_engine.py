@@ -16,7 +16,7 @@ from ...support.interrupt import uninterrupted
 from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
 from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
-from .openvino_plugin import OPENVINO, has_plugin, plugin_device
+from .openvino_plugin import OPENVINO, add_plugin, has_plugin
 from .tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
 
 Device = Literal["cpu", "cuda", "onnx-tensorrt", "openvino", "coreml", "directml", "xnnpack"]
@@ -154,10 +154,8 @@ class OnnxEngine(Engine):
         options.log_severity_level = 3  # errors alone; what matters reaches the user as an exception
         chain: list[Any] | None = self._providers()
         if self.provider == "openvino" and has_plugin(library):
-            device = plugin_device(library)
-            if device is None:
+            if not add_plugin(library, options, self.threads):
                 raise EngineError(f"OpenVINO sees no device; check {_NEEDS[self.provider]}")
-            options.add_provider_for_devices([device], {})
             chain = None
         # Without enable_fallback=0 the library prints to stdout and takes another provider.
         return library.InferenceSession(
