@@ -1,0 +1,1 @@
+"""The voice flite-multi: see the folder `bundle`."""
