@@ -105,10 +105,11 @@ $(REFERENCES): $(INSTALLED)
 	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps onnxruntime-ep-openvino==1.8.1
 	@touch $@
 
-# flite speaks the corpus of the training tests; where it is absent these are skipped, by name.
+# flite speaks the corpus of the training tests, and aplay plays; where they are absent tests are skipped, by name.
 flite:
-	@{ command -v flite && ls /usr/share/games/fortunes; } >/dev/null 2>&1 || { $(APT) flite fortunes; } \
-		|| echo "flite and fortunes are absent: tests that need them are skipped; apt-get install flite fortunes" >&2
+	@{ command -v flite && command -v aplay && ls /usr/share/games/fortunes; } >/dev/null 2>&1 \
+		|| { $(APT) flite fortunes alsa-utils; } \
+		|| echo "tests are skipped that need: apt-get install flite fortunes alsa-utils" >&2
 
 # The web page's tests run in it, and the documentation calls the server with curl.
 chromium:
