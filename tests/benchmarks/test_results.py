@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cluster_growth import Growth
 from benchmarks.dial import Dial, Setting
 from benchmarks.dial import show as show_dial
 from benchmarks.inverse_stft import InverseStft
@@ -20,6 +21,7 @@ from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
 from benchmarks.seams import Streamed
 from benchmarks.server_load import Load
+from benchmarks.server_soak import Soak
 from benchmarks.step import StepResult
 from soundstorm_runtime.support.serde import from_dict
 from soundstorm_runtime.tools.benchmark import Bench
@@ -33,6 +35,8 @@ KINDS = {
     "dial": Dial,
     "speed": Bench,
     "server_load": Load,
+    "server_soak": Soak,
+    "cluster_growth": Growth,
     "latency": Latency,
     "seams": Streamed,
 }

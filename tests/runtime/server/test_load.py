@@ -7,17 +7,17 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.server_load import Load, main, measure
+from benchmarks.server_load import Load, Server, main, measure
 from soundstorm_runtime.errors import EngineError
 from soundstorm_runtime.support.serde import from_dict
 
 
-def host(served) -> str:
-    return served.url.removeprefix("http://")
+def server(served) -> Server:
+    return Server(served.url.removeprefix("http://"), served.process.pid)
 
 
 def test_all_requests_are_answered(served):
-    run = measure(host(served), 4, 0.5, ["Hello there.", "Good morning."], served.process.pid)
+    run = measure(server(served), 4, 0.5, ["Hello there.", "Good morning."])
     assert run.spoken >= 4
     assert run.refused == run.errors == 0
     assert 0 < run.first_audio.median <= run.whole.median
@@ -27,21 +27,21 @@ def test_all_requests_are_answered(served):
 
 def test_refusals_are_no_errors(slow_bundle, start):
     with start(slow_bundle, "--at-once", 1, "--queue", 0) as served:
-        run = measure(host(served), 2, 0.5, ["Hello there."], served.process.pid)
+        run = measure(server(served), 2, 0.5, ["Hello there."])
     assert run.spoken >= 1
     assert run.refused >= 1
     assert run.errors == 0
 
 
 def test_errors_are_counted_and_told(served, capsys):
-    run = measure(host(served), 1, 0.2, ["Hello there.", "?!"], served.process.pid)
+    run = measure(server(served), 1, 0.2, ["Hello there.", "?!"])
     assert run.errors >= 1
     assert "400: " in capsys.readouterr().err
 
 
 def test_a_server_that_answers_nothing_is_told(served):
     with pytest.raises(EngineError, match="no request was answered"):
-        measure(host(served), 1, 0.2, ["?!"], served.process.pid)
+        measure(server(served), 1, 0.2, ["?!"])
 
 
 def test_the_result_is_kept(bundle, tmp_path, environment, monkeypatch):
