@@ -112,10 +112,10 @@ class Dispatcher:
 
     def _gather(self, waiting: list[_Call]) -> bool:
         """Add the calls that have arrived, and wait shortly for further ones; return False at the end."""
-        most = max(call.engine.most for call in waiting)
+        room = max(self._room(call) for call in waiting)
         patience_ends = waiting[0].arrived + self._patience
         while True:
-            lonely = most > 1 and len(waiting) < min(most, self._company())
+            lonely = room > 1 and len(waiting) < min(room, self._company())
             timeout = max(0.0, patience_ends - time.perf_counter()) if lonely else 0.0
             try:
                 call = self._calls.get(timeout=timeout)
@@ -124,6 +124,11 @@ class Dispatcher:
             if call is None:
                 return False
             waiting.append(call)
+
+    def _room(self, call: _Call) -> int:
+        """Return how many samples like those of a call fit into a batch."""
+        most = call.engine.most
+        return 1 if most == 1 else max(1, min(most, self.most_frames // call.frames))
 
     def _batch(self, waiting: Sequence[_Call]) -> list[_Call]:
         """Return the most urgent call, and those that can share its batch."""

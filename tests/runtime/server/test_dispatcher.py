@@ -94,6 +94,15 @@ def test_an_engine_that_takes_one_at_a_time_does_not_wait(batched):
     assert sizes == [1, 1, 1]
 
 
+def test_a_call_that_fills_a_batch_waits_for_nobody(batched):
+    together, sizes = batched(3)
+    together._dispatcher.most_frames = 79  # less than two of 40
+    begun = time.perf_counter()
+    run_together(together, [feeds(40, seed=seed) for seed in range(3)])
+    assert time.perf_counter() - begun < PATIENCE
+    assert sizes == [1, 1, 1]
+
+
 def test_a_caller_by_itself_waits_for_nobody(batched):
     together, sizes = batched(1)
     together.run(feeds(40))
