@@ -76,7 +76,7 @@ def test_like_sentences_go_through_the_network_together(make_bundle):
     assert counter.batches == [5] * 4
 
 
-def test_int8_takes_one_at_a_time(make_bundle):
+def test_an_int8_of_earlier_versions_takes_one_at_a_time(make_bundle):
     """It scales activations by the largest of a batch: neighbours would be heard."""
     voice = Voice.load(make_bundle(variants=["int8"]), threads=1, precision="int8")
     counter = voice._acoustics._step = Counter(voice._acoustics._step)

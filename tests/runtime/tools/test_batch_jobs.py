@@ -183,7 +183,7 @@ def workers_of(pid):
 
 
 def test_the_voice_is_loaded_once_in_a_process(voice, tmp_path, monkeypatch):
-    batch._voice.cache_clear()
+    batch.load_voice.cache_clear()
     loads = []
     load = Voice.load
     monkeypatch.setattr(batch.Voice, "load", lambda *a, **o: loads.append(a) or load(*a, **o))
