@@ -4,6 +4,8 @@
 #   make demo-export       install everything, and export the shipped voice to build/voice
 #   make test              both, then lint, types and all tests
 #   make test ROOM=text    the tests of one room alone: every tests/**/text
+#   make fuzz              an hour of damaged and hostile input
+#   make kill              every command killed at 100 moments
 #   make lint              ruff and mypy
 #   make docs              the documentation as a site, in build/site
 #   make samples           the sound files in docs/samples
@@ -39,7 +41,7 @@ APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q 
 # The folders of tests that `make test ROOM=...` runs.
 ROOMS = $(wildcard tests/$(ROOM) tests/*/$(ROOM))
 
-.PHONY: demo demo-export test lint docs samples voice-wheel dist flite chromium clean
+.PHONY: demo demo-export test fuzz kill lint docs samples voice-wheel dist flite chromium clean
 .DELETE_ON_ERROR:
 
 demo: $(LEAN)/installed
@@ -59,6 +61,12 @@ else
 test: demo demo-export lint flite chromium $(REFERENCES)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 endif
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --cases 100000 --log tests/fuzz/log.txt
+
+kill: $(INSTALLED) flite
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m sweep tests/test_killed.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

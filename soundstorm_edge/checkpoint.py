@@ -161,6 +161,7 @@ def voice_from_content(content: Any, path: Path) -> VoiceModels:
     content = check_content(content, path, KIND, ("config", *PARTS, "lexicon"))
     try:
         config = from_dict(VoiceConfig, content["config"], "config")
+        _check_shapes(config, content, path)
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
         voice = build_voice(config, lexicon, _prompts(content.get("prompts", {})))
     except (ConfigError, BundleError, CheckpointError, RuntimeError) as error:
@@ -169,6 +170,34 @@ def voice_from_content(content: Any, path: Path) -> VoiceModels:
     for part in PARTS:
         _load_weights(getattr(voice, part), content[part], f"{path}: the weights of {part!r}")
     return voice
+
+
+def _check_shapes(config: VoiceConfig, content: Mapping[str, Any], path: Path) -> None:
+    """Raise `CheckpointError` where weights do not have the shapes of the configuration.
+
+    The networks for that are built without memory: a configuration may ask for any size.
+    """
+    with torch.device("meta"):
+        networks = {
+            "codec": build_codec(config.codec),
+            "units": build_units(config.units),
+            "soundstorm": SoundStorm.from_config(config.soundstorm),
+            "text": build_text(config.text),
+        }
+    for part, network in networks.items():
+        found, expected = unwrap_weights(content[part]), network.state_dict()
+        if not isinstance(found, Mapping):
+            continue  # which is reported where they are loaded
+        for name in [*found, *expected]:
+            if _shape(found.get(name)) != _shape(expected.get(name)):
+                raise CheckpointError(
+                    f"{path}: the weights of {part!r} do not fit its configuration ({name} has shape "
+                    f"{_shape(found.get(name))}, expected {_shape(expected.get(name))})"
+                )
+
+
+def _shape(weight: object) -> list[int] | None:
+    return list(weight.shape) if isinstance(weight, Tensor) else None
 
 
 def _lexicon(content: object, symbols: tuple[str, ...]) -> Lexicon:

@@ -67,6 +67,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("cluster") and "cluster" not in config.option.markexpr:
             item.add_marker(pytest.mark.skip(reason="starts nodes of Ray: pytest -m cluster"))
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    for item in items:
+        if item.get_closest_marker("sweep") and "sweep" not in config.option.markexpr:
+            file = item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.skip(reason=f"takes long: pytest -m sweep {file}"))
     if shutil.which("flite") and FORTUNES.is_dir():
         return
     for item in items:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,15 +19,11 @@ from soundstorm_edge.support.config import from_dict
 from soundstorm_edge.support.tensor_files import FORMAT, read_tensors
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.compat.clip_tokenizer import clip_tokenizer
+from soundstorm_runtime.support.files import parse_toml, read_text
 from soundstorm_runtime.text.spelling import Tokens
 
 from .errors import ExportError
 from .voice_parts import Parts
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -216,11 +211,11 @@ def read_config(config: Path | None) -> ThirdPartyConfig:
     if config is None:
         return ThirdPartyConfig()
     try:
-        table = tomllib.loads(config.read_text(encoding="utf-8"))
+        table = parse_toml(read_text(config))
         return from_dict(ThirdPartyConfig, table, str(config))
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"cannot read {config} ({error}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ExportError(f"{config} is not TOML: {error}") from error
     except ConfigError as error:
         raise ExportError(str(error)) from error
+    except ValueError as error:
+        raise ExportError(f"{config} is not TOML: {error}") from error

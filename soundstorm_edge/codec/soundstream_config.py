@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import ConfigError
-from ..support.config import check_positive
+from ..support.config import LONGEST_WINDOW, MOST_LAYERS, check_positive
 from .discriminators import StftDiscriminatorConfig
 
 PadMode = Literal["reflect", "constant", "replicate", "circular"]
@@ -104,8 +104,11 @@ class SoundStreamConfig:
         return (self.channels, *(self.channels * multiple for multiple in self.channel_mults))
 
     def _check_sizes(self) -> None:
-        check_positive(self, "channels", "codebook_dim", "rq_num_quantizers", "rq_groups", "target_sample_hz")
-        check_positive(self, "attn_window_size", "attn_dim_head", "attn_heads")
+        check_positive(self, "channels", "codebook_dim", "target_sample_hz", "attn_dim_head", "attn_heads")
+        check_positive(self, "attn_window_size", most=LONGEST_WINDOW)
+        check_positive(self, "rq_num_quantizers", "rq_groups", most=MOST_LAYERS)
+        if not 0 <= self.attn_depth <= MOST_LAYERS:
+            raise ConfigError(f"attn_depth is {self.attn_depth}, expected 0 to {MOST_LAYERS}")
         check_positive(self, "rq_quantize_dropout_multiple_of")
         for name in ("strides", "channel_mults", "enc_cycle_dilations", "dec_cycle_dilations"):
             values = getattr(self, name)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..nn.mel import LogMel
-from ..support.config import check_positive
+from ..support.config import LONGEST_WINDOW, MOST_LAYERS, check_positive
 from .interface import Codec, CodecOutput
 from .quantizer import Quantizer
 
@@ -57,8 +57,11 @@ class SpectralCodecConfig:
     codebook_size: int = 512
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "spectra", "transforms", "mels", "dim", "encoder_blocks")
-        check_positive(self, "decoder_blocks", "decoder_ff_mult", "latent_dim", "levels", "codebook_size")
+        check_positive(self, "sample_rate", "hop", "mels", "dim", "decoder_ff_mult", "latent_dim")
+        check_positive(self, "codebook_size")
+        check_positive(self, "window", most=LONGEST_WINDOW)
+        check_positive(self, "spectra", "transforms", "levels", most=MOST_LAYERS)
+        check_positive(self, "encoder_blocks", "decoder_blocks", most=MOST_LAYERS)
         if self.window % self.hop or self.window < 2 * self.hop:
             raise ConfigError(f"window {self.window} must be a multiple of hop {self.hop}, at least twice it")
         for name in ("spectra", "transforms"):

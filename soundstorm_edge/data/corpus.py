@@ -24,6 +24,7 @@ import soundfile
 import soxr
 
 from soundstorm_runtime.support.atomic import write_file
+from soundstorm_runtime.support.files import parse_json
 from soundstorm_runtime.text.lexicon import Lexicon
 
 from ..errors import ConfigError, CorpusError, UnusableRecordingError
@@ -165,7 +166,7 @@ def make_corpus(
 def _is_of(config: CorpusConfig, settings: Path) -> bool:
     """Whether a corpus has the settings `config`, whatever is done with unusable recordings."""
     try:
-        kept = from_dict(CorpusConfig, json.loads(settings.read_bytes()), str(settings))
+        kept = from_dict(CorpusConfig, parse_json(settings.read_bytes()), str(settings))
     except (ConfigError, ValueError):
         return False
     return dataclasses.replace(kept, unusable=config.unusable) == config
@@ -260,9 +261,12 @@ def _keep_valid_rows(partial: Path, texts: Mapping[str, str]) -> set[str]:
     if not partial.exists():
         return set()
     rows = {}
-    for row in partial.read_text().split("\n")[:-1]:
-        fields = json.loads(row)
-        if texts.get(fields["id"]) == fields["text"]:
-            rows[fields["id"]] = row
+    for row in partial.read_bytes().split(b"\n")[:-1]:
+        try:
+            found = from_dict(Utterance, parse_json(row), str(partial))
+        except ValueError:  # cut or damaged: the recording is read again
+            continue
+        if texts.get(found.id) == found.text:
+            rows[found.id] = row.decode()
     write_file(partial, "".join(f"{row}\n" for row in rows.values()))
     return set(rows)

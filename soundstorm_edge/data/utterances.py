@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 import numpy as np
+
+from soundstorm_runtime.support.files import parse_json
 
 from ..errors import CorpusError
 from ..support.config import from_dict
@@ -117,7 +118,7 @@ def _scan(listing: Path) -> Iterator[tuple[int, int, float, bool, str]]:
     with listing.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 is_whole = needed <= row.keys() <= known
                 values = float(row["seconds"]), bool(row["held_out"]), str(row["speaker"])
             except (ValueError, TypeError, AttributeError, KeyError):
@@ -131,7 +132,7 @@ def _scan(listing: Path) -> Iterator[tuple[int, int, float, bool, str]]:
 
 def _read_row(line: bytes, where: str) -> Utterance:
     try:
-        return from_dict(Utterance, json.loads(line), where)
+        return from_dict(Utterance, parse_json(line), where)
     except ValueError as error:
         raise CorpusError(f"{where} is not an utterance ({error}); make the corpus again") from error
 

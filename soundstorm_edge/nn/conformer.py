@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from soundstorm_runtime.errors import OptionError
 
 from ..errors import ConfigError
-from ..support.config import check_positive, from_fields
+from ..support.config import MOST_LAYERS, check_positive, from_fields
 from .conformer_attention import Attention, CrossAttention
 from .relative_bias import RelativeBias
 from .rotary import rotary_table
@@ -78,8 +78,9 @@ class ConformerConfig:
     block_causal: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(self, "dim", "depth", "dim_head", "heads", "ff_mult", "conv_expansion_factor")
-        check_positive(self, "conv_kernel_size", "num_residual_streams")
+        check_positive(self, "dim", "dim_head", "heads", "ff_mult", "conv_expansion_factor")
+        check_positive(self, "conv_kernel_size")
+        check_positive(self, "depth", "num_residual_streams", most=MOST_LAYERS)
         for name in ("attn_dropout", "ff_dropout", "conv_dropout"):
             if not 0 <= (share := getattr(self, name)) < 1:
                 raise ConfigError(f"{name} is {share}, expected 0 or more and less than 1")

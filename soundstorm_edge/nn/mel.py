@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,8 +45,8 @@ def mel_filters(sample_rate: int, window: int, mels: int) -> Tensor:
 
 def mel_triangles(sample_rate: int, window: int, mels: int) -> tuple[Tensor, Tensor]:
     """Return triangles with a peak of 1, float64 `[window // 2 + 1, mels]`, and their widths in Hz."""
-    top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
-    corners = 700 * (10 ** (torch.linspace(0, float(top), mels + 2, dtype=torch.float64) / 2595) - 1)
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    corners = 700 * (10 ** (torch.linspace(0, top, mels + 2, dtype=torch.float64) / 2595) - 1)
     bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
     low, middle, high = corners[:-2], corners[1:-1], corners[2:]
     rising, falling = (bins - low) / (middle - low), (high - bins) / (high - middle)

@@ -8,7 +8,7 @@ from soundstorm_runtime.decoding.maskgit import Schedule
 
 from ..errors import ConfigError
 from ..nn.conformer import ConformerConfig
-from ..support.config import check_positive
+from ..support.config import MOST_LAYERS, check_positive
 from .conformer_wrapper import ConformerWrapperConfig
 
 # The rates of tokens and frames: samples a second, and samples of one.
@@ -55,7 +55,8 @@ class SoundStormConfig:
     token_critic: ConformerConfig | None = None
 
     def __post_init__(self) -> None:
-        check_positive(self, "levels", "codebook_size", "groups")
+        check_positive(self, "codebook_size")
+        check_positive(self, "levels", "groups", most=MOST_LAYERS)
         if self.vocabulary is not None:
             check_positive(self, "vocabulary")
         if self.levels % self.groups:

@@ -10,7 +10,10 @@ from soundstorm_runtime.support.serde import to_dict
 
 from ..errors import ConfigError
 
-__all__ = ["check_positive", "from_dict", "from_fields", "to_dict"]
+__all__ = ["LONGEST_WINDOW", "MOST_LAYERS", "check_positive", "from_dict", "from_fields", "to_dict"]
+
+MOST_LAYERS = 256  # of any network: each one takes time to build, whatever its size
+LONGEST_WINDOW = 1 << 16  # samples of a spectrum; its filters take memory, and are in no file
 
 T = TypeVar("T")
 
@@ -58,9 +61,9 @@ def from_fields(cls: type[T], config: T | None, fields: Mapping[str, object]) ->
     return config
 
 
-def check_positive(config: object, *names: str) -> None:
-    """Raise `ConfigError` unless each of these fields of `config` is 1 or more."""
+def check_positive(config: object, *names: str, most: int = serde.LARGEST) -> None:
+    """Raise `ConfigError` unless each of these fields of `config` is 1 or more, and `most` at most."""
     try:
-        serde.check_positive(config, *names)
+        serde.check_positive(config, *names, most=most)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from soundstorm_runtime.support.atomic import atomic_file
+from soundstorm_runtime.support.files import check_file, reason
 
 from ..errors import CheckpointError
 
@@ -87,18 +89,34 @@ def unwrap_weights(content: Any) -> Any:
 def read_tensors(path: Path, kind: str) -> Any:
     """Read a file of tensors and plain data that anybody wrote with PyTorch, on the CPU; `kind` names it.
 
-    Raises `CheckpointError` where the file is missing, truncated, or holds anything else.
+    Raises `CheckpointError` where the file is missing, truncated, damaged, or holds anything else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no file at {path}, expected a {kind}; check the path")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        check_file(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"no file at {path} ({reason(error)}), expected a {kind}; check the path"
+        ) from error
+    try:
+        _check_records(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"cannot read {path} as a {kind}: it holds more than tensors and plain data, or was not written "
             "by PyTorch"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(f"cannot read {path} as a {kind} ({reason}); it may be truncated") from error
-    return content
+    except Exception as error:  # a damaged file raises nearly anything
+        short = reason(error)[:120]
+        raise CheckpointError(f"cannot read {path} as a {kind} ({short}); it may be truncated") from error
+
+
+def _check_records(path: Path) -> None:
+    """Raise `ValueError` for a file whose records would take more memory than they have bytes in it."""
+    if not zipfile.is_zipfile(path):
+        return  # the form of before PyTorch 1.6, which is read in order
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise ValueError("its records are compressed, expected them as PyTorch writes them")
+    if sum(record.file_size for record in records) > path.stat().st_size:
+        raise ValueError("its records overlap")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
+from ..support.config import MOST_LAYERS, check_positive
 from .alphabet import Alphabet, Modality
 from .compat.clip_tokenizer import CLIP_TOKENS
 
@@ -70,6 +71,7 @@ class TextToSemanticConfig:
         for name in _SIZES:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is {value}, expected at least 1")
+        check_positive(self, "source_depth", "target_depth", most=MOST_LAYERS)
         if self.dim_head % 2:
             raise ConfigError(f"dim_head is {self.dim_head}, expected an even number: rotations turn pairs")
         for name in ("attn_dropout", "ff_dropout", "cond_drop_prob"):

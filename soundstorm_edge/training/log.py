@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from accelerate import Accelerator
+
+from soundstorm_runtime.support.atomic import write_file
 
 from ..support.config import to_dict
 from .optimization import Optimization
@@ -23,15 +26,17 @@ class Log:
         folder: of the stage; gets `log.jsonl` and `samples/`.
         options: shown by the trackers.
         accelerator: with its trackers.
+        step: where training starts or resumes; lines of later steps, which a killed run left, are removed.
     """
 
-    def __init__(self, folder: Path, options: Optimization, accelerator: Accelerator) -> None:
+    def __init__(self, folder: Path, options: Optimization, accelerator: Accelerator, step: int = 0) -> None:
         self.path, self.samples = folder / "log.jsonl", folder / "samples"
         self.accelerator = accelerator
         self.start = time.monotonic()
         settings = {name: v for name, v in to_dict(options).items() if isinstance(v, int | float | str)}
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
+            _keep_lines_before(self.path, step)
         accelerator.init_trackers("soundstorm", config=settings)
 
     def write(self, step: int, values: dict[str, float]) -> None:
@@ -57,3 +62,20 @@ class Log:
         """Close the trackers; `end_training` of Accelerate would also end the process group."""
         for tracker in self.accelerator.trackers:
             tracker.finish()
+
+
+def _keep_lines_before(path: Path, step: int) -> None:
+    """Remove the lines of a step and of those after it, and a line that was cut."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if _step(line) < step]
+    if kept != lines:
+        write_file(path, "".join(kept))
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf

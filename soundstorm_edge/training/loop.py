@@ -212,7 +212,7 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
     state = folder / "state.pt"
     if state.exists():
         loop.load(state)
-    log = Log(folder, options, loop.accelerator)
+    log = Log(folder, options, loop.accelerator, loop.step)
     bar = progress_bar(
         range(loop.step, options.last), initial=loop.step, total=options.last, desc=stage.name, unit="step",
         shown=loop.accelerator.is_main_process,

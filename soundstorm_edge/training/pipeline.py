@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.support.command import needs_extra
+from soundstorm_runtime.support.files import parse_json, read_text, reason
 from soundstorm_runtime.text.lexicon import Lexicon
 
 from ..checkpoint import VoiceConfig, build_codec, build_voice, save_voice
@@ -291,10 +292,10 @@ class TrainingRun:
     def _check_sources(self, stage: str, **models: nn.Module) -> None:
         """Raise `CheckpointError` where a stage was trained on other weights than the run has now."""
         folder = self.stage_folder(stage)
-        recorded = json.loads((folder / SOURCES).read_text()) if (folder / SOURCES).is_file() else {}
+        recorded = _recorded_sources(folder / SOURCES)
         now = self._fingerprints(models)
         for name, value in recorded.items():
-            if value != now[name]:
+            if value != now.get(name):
                 raise CheckpointError(
                     f"{folder} was trained with another {name} than the run has now; remove "
                     f"{folder} and run 'soundstorm-train {_command(stage)}' again"
@@ -302,6 +303,18 @@ class TrainingRun:
 
     def _fingerprints(self, models: Mapping[str, nn.Module]) -> dict[str, str]:
         return {name: fingerprint(model, self.corpus) for name, model in models.items()}
+
+
+def _recorded_sources(path: Path) -> dict[str, str]:
+    """Read which models a stage was trained on; nothing where an older version has trained it."""
+    if not path.exists():
+        return {}
+    try:
+        return dict(parse_json(read_text(path)))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({reason(error)}); remove {path.parent} and train that stage again"
+        ) from error
 
 
 def _command(stage: str) -> str:

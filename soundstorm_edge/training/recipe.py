@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
+from soundstorm_runtime.support.files import parse_toml, read_text
 
 from ..codec.soundstream import SoundStreamConfig
 from ..data.corpus_config import CorpusConfig
@@ -23,11 +23,6 @@ from .stages.codec_stage import CodecRecipe
 from .stages.text_stage import TextRecipe, with_alphabets
 from .stages.unit_distillation import UnitDistillationRecipe
 from .stages.units_stage import UnitsRecipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FORMER_NAMES = {"hearing": "unit_distillation"}  # of stages: recipes and runs of older versions have these
 
@@ -120,15 +115,15 @@ def load_recipe(name: str) -> Recipe:
         text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     else:
         try:
-            text = Path(name).read_text(encoding="utf-8-sig")
+            text = read_text(Path(name))
         except (OSError, UnicodeDecodeError) as error:
             shipped = ", ".join(shipped_recipes())
             raise ConfigError(
                 f"no recipe {name!r} ({error}); give a TOML file or one of: {shipped}"
             ) from error
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = parse_toml(text)
+    except ValueError as error:
         raise ConfigError(f"recipe {name} is not TOML: {error}") from error
     where = f"recipe {name}"
     table = _with_sample_rate(_with_current_names(table))

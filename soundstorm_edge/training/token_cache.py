@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from soundstorm_runtime.support.atomic import atomic_file, write_file
+from soundstorm_runtime.support.files import reason
 
 from ..data.corpus import Corpus
 from ..errors import CorpusError
@@ -32,7 +33,7 @@ class Tokens(Sequence[np.ndarray]):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        ends = [np.load(path) for path in sorted(folder.glob("*.ends.npy"))]
+        ends = [_load(path) for path in sorted(folder.glob("*.ends.npy"))]
         self._ends = [np.concatenate([[0], shard]) for shard in ends]
         self._shards: dict[int, np.ndarray] = {}
         self.lengths = np.concatenate([np.diff(shard) for shard in self._ends])
@@ -53,7 +54,7 @@ class Tokens(Sequence[np.ndarray]):
             raise IndexError(f"utterance {number} of {len(self)}")
         shard, row = divmod(int(number), PER_SHARD)
         if shard not in self._shards:
-            self._shards[shard] = np.load(_shard_path(self.folder, shard), mmap_mode="r", allow_pickle=False)
+            self._shards[shard] = _load(_shard_path(self.folder, shard), mmap_mode="r")
         start, end = self._ends[shard][row : row + 2]
         return self._shards[shard][start:end]
 
@@ -126,12 +127,25 @@ def tokens_of_utterances(
 def _prepare(folder: Path, digest: str) -> None:
     """Create the folder of a cache; delete the tokens of other weights or another corpus."""
     settings = folder / "settings.json"
-    if settings.is_file() and json.loads(settings.read_text()) == {"fingerprint": digest}:
+    if settings.is_file() and settings.read_bytes() == _settings(digest).encode():
         return
     folder.mkdir(parents=True, exist_ok=True)
     for path in (settings, *folder.glob("*.npy")):
         path.unlink(missing_ok=True)
-    write_file(settings, json.dumps({"fingerprint": digest}))
+    write_file(settings, _settings(digest))
+
+
+def _settings(digest: str) -> str:
+    return json.dumps({"fingerprint": digest})
+
+
+def _load(path: Path, **options: Any) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False, **options)
+    except (OSError, ValueError, EOFError) as error:
+        raise CorpusError(
+            f"cannot read {path} ({reason(error)}); remove {path.parent} and run again"
+        ) from error
 
 
 def _write_shard(folder: Path, shard: int, found: Sequence[np.ndarray]) -> None:

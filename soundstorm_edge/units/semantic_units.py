@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..errors import CheckpointError, ConfigError
 from ..nn.mel import LogMel
-from ..support.config import check_positive
+from ..support.config import LONGEST_WINDOW, MOST_LAYERS, check_positive
 
 
 class SemanticTokenizer(nn.Module, ABC):
@@ -65,8 +65,9 @@ class SpectralUnitsConfig:
     context: int = 1
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "rate", "vocabulary", "mels", "window")
-        if self.context < 0:
+        check_positive(self, "sample_rate", "rate", "vocabulary", "mels")
+        check_positive(self, "window", most=LONGEST_WINDOW)
+        if not 0 <= self.context <= LONGEST_WINDOW:
             raise ConfigError(f"context is {self.context}, expected 0 or more frames on either side")
 
 
@@ -119,9 +120,9 @@ class PhoneticUnitsConfig:
     pooled: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(
-            self, "sample_rate", "rate", "vocabulary", "mels", "window", "dim", "depth", "kernel", "width"
-        )
+        check_positive(self, "sample_rate", "rate", "vocabulary", "mels", "dim", "kernel", "width")
+        check_positive(self, "window", most=LONGEST_WINDOW)
+        check_positive(self, "depth", most=MOST_LAYERS)
         if self.kernel % 2 == 0:
             raise ConfigError(f"kernel {self.kernel} is even, expected an odd number of frames")
 

@@ -124,12 +124,13 @@ def test_an_unknown_phone_names_the_voice_and_the_phone(make_bundle):
     folder = make_bundle()
     file = folder / "bundle.json"
     data = json.loads(file.read_text())
+    del data["digest"]
     data["text"]["symbols"][data["text"]["symbols"].index("eh")] = "xx"
     file.write_text(json.dumps(data))
     with pytest.raises(
         BundleError, match="the lexicon of voice 'tiny' has the phone 'eh', expected one of pau"
     ):
-        Voice.load(folder).speak("We see three bees.")
+        Voice.load(folder)
 
 
 class Decoder(Engine):

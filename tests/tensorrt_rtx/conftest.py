@@ -18,15 +18,6 @@ from .voices import project_profiles, soundstream_voice, spectral_voice, traced,
 Build = Callable[..., Built]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what takes long, unless it is asked for."""
-    if "sweep" in config.option.markexpr:
-        return
-    for item in items:
-        if item.get_closest_marker("sweep"):
-            item.add_marker(pytest.mark.skip(reason="takes long: pytest -m sweep tests/tensorrt_rtx"))
-
-
 @pytest.fixture(scope="session")
 def library() -> Rtx:
     """NVIDIA's builder and parser; the test is skipped, with the reason, where they are not at hand."""

@@ -13,14 +13,18 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError, OptionError
+from ..support.files import open_file
 from ..support.interrupt import uninterrupted
 
 SHORTEST = 1.0  # seconds of speech; less does not identify a voice
+LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # Hz; a telephone has 8000
 LONGEST = 5.0  # seconds; each one costs time in every sentence that is spoken with the prompt
 LOOKED_AT = 120.0  # seconds of a long recording that are examined
 QUIETEST = -50.0  # dB, full scale being 0: below, noise would be raised to the level of speech
 CLIPPED = 1e-3  # share of samples in flat tops
 
+_MOST_SAMPLES = 1 << 25  # of all channels, 128 MB
+_LEAST_CHANGE = 4.0  # dB between quiet and loud frames; syllables have 10 or more, steady noise 2
 _MARGIN = 0.1  # seconds of silence that stay at both ends
 _PAUSE = 0.12  # seconds; shorter gaps are those within words
 _FRAME = 0.02  # seconds
@@ -71,6 +75,12 @@ def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
             f"the speech in {recording.name} is at {found:.0f} dB of full scale, expected {QUIETEST:.0f} or "
             "more; record it louder, or nearer to the microphone"
         )
+    quiet, loud = np.percentile(_decibels(_powers(audio, sample_rate)), [5, 95])
+    if loud - quiet < _LEAST_CHANGE:
+        raise AudioError(
+            f"{recording.name} has no speech: its level changes by {loud - quiet:.1f} dB, as that of steady "
+            f"noise or a tone does, expected {_LEAST_CHANGE:.0f} or more; record somebody who speaks"
+        )
     speech = _speech(audio, sample_rate)
     _check_length(recording.name, _FRAME * speech.sum())
     start, end = _stretch(speech)
@@ -83,13 +93,13 @@ def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
 def read_recording(path: Path) -> Recording:
     """Read a sound file. Raises `AudioError` where it cannot be read, or is not audio."""
     try:
-        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
-            frames = round(LOOKED_AT * file.samplerate)
+        with open_file(path) as opened, soundfile.SoundFile(opened) as file:
+            frames = min(round(LOOKED_AT * file.samplerate), _MOST_SAMPLES // file.channels)
             if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
                 file.seekable = lambda: False
             elif file.frames > frames:
                 _log.info("%s is long; only its first %.0f s are used", path, LOOKED_AT)
-            samples = file.read(min(frames, file.frames), dtype="float32", always_2d=True)
+            samples = file.read(min(frames, max(file.frames, 0)), dtype="float32", always_2d=True)
             return Recording(samples, file.samplerate, str(path))
     except OSError as error:
         raise AudioError(f"cannot read {path} ({error.strerror}); check the path") from error
@@ -127,6 +137,11 @@ def speech_level(audio: np.ndarray, sample_rate: int) -> float:
 
 def _check(recording: Recording) -> None:
     samples, name = recording.samples, recording.name
+    if not LOWEST_RATE <= recording.sample_rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"{name} has {recording.sample_rate} samples a second, expected {LOWEST_RATE} to {HIGHEST_RATE}; "
+            "record it again, or repair its header"
+        )
     _check_length(name, len(samples) / recording.sample_rate)
     if not np.isfinite(samples).all():
         raise AudioError(f"{name} has samples that are not finite numbers, expected -1 to 1; repair it")

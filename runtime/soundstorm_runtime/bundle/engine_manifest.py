@@ -7,6 +7,7 @@ those for several machines may lie side by side. `soundstorm-export BUNDLE --ten
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from typing import Literal
 from ..engines.cuda_runtime import Gpu
 from ..engines.graphs import Axis
 from ..errors import EngineError
+from ..support.files import TEXT, parse_json, read_file, reason
 from ..support.serde import from_dict, to_dict
 from .manifest import FileRecord, Precision
 from .reader import ENGINES_FOLDER, Bundle
@@ -96,15 +98,17 @@ def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
     """
     file = folder / MANIFEST_FILE
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(read_file(file, TEXT, links=False))
         if isinstance(data, dict) and (data.get("format"), data.get("version")) != (FORMAT, VERSION):
             raise ValueError(
                 f"format and version are {data.get('format')!r} and {data.get('version')!r}, "
                 f"expected {FORMAT!r} and {VERSION}"
             )
         manifest = from_dict(EnginesManifest, data, "engines")
-    except (ValueError, RecursionError, OSError) as error:
-        raise EngineError(f"{file}: {error}; build them again: {rebuild_command(bundle.path)}") from error
+    except (ValueError, OSError) as error:
+        raise EngineError(
+            f"{file}: {reason(error)}; build them again: {rebuild_command(bundle.path)}"
+        ) from error
     again = f"build them again: {rebuild_command(bundle.path, manifest.precision)}"
     expected = bundle.manifest.expected_graphs()
     if manifest.engines.keys() != expected.keys():
@@ -181,13 +185,17 @@ def _other_board(manifest: EnginesManifest, gpu: Gpu) -> list[str]:
 def read_plan(folder: Path, engine: EngineRecord, bundle: Path) -> bytes:
     """Read an engine's file once its size and SHA-256 are right. Raises `EngineError`."""
     path, again = folder / engine.file, f"build it again: {rebuild_command(bundle)}"
-    if path.is_symlink() or not path.is_file():
-        raise EngineError(f"{path} is missing, expected {engine.facts.size} bytes; {again}")
-    if (size := path.stat().st_size) != engine.facts.size:
-        raise EngineError(f"{path} has {size} bytes, expected {engine.facts.size}; {again}")
-    if (found := FileRecord.of(path)) != engine.facts:
-        raise EngineError(f"{path} has SHA-256 {found.sha256}, expected {engine.facts.sha256}; {again}")
-    return path.read_bytes()
+    try:
+        content = read_file(path, engine.facts.size, links=False)
+    except FileNotFoundError as error:
+        raise EngineError(f"{path} is missing, expected {engine.facts.size} bytes; {again}") from error
+    except OSError as error:
+        raise EngineError(f"{path} cannot be used: {reason(error)}; {again}") from error
+    if len(content) != engine.facts.size:
+        raise EngineError(f"{path} has {len(content)} bytes, expected {engine.facts.size}; {again}")
+    if (found := hashlib.sha256(content).hexdigest()) != engine.facts.sha256:
+        raise EngineError(f"{path} has SHA-256 {found}, expected {engine.facts.sha256}; {again}")
+    return content
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from ..engines.graphs import (
     step_graph,
     units_graph,
 )
-from ..support.serde import to_dict
+from ..support.serde import check_printable, to_dict
 from .manifest_schema import (
     LEXICON_FILE,
     TOKENIZER_FILE,
@@ -69,6 +70,9 @@ __all__ = [
 
 FORMAT = "soundstorm-bundle"
 VERSION = 1
+DIGEST = "digest"  # key of the manifest's own digest; a manifest of before there was one has none
+
+_LONGER = 100  # times that an axis may be longer than in the table of graphs
 
 
 def voice_graphs(audio: AudioSchema, semantic: SemanticSchema, text: TextSchema | None) -> dict[str, Graph]:
@@ -149,6 +153,7 @@ class Manifest:
                 "semantic tokens a second, expected a whole number of frames per token"
             )
         self.decode.check_levels(self.audio.levels)
+        self._check_names()
         speaking = self.expected_graphs()
         expected = speaking | self.prompt_graphs()
         _check_keys("graphs", self.graphs, expected)
@@ -170,6 +175,17 @@ class Manifest:
         for file in self._named_files():
             if file not in self.files:
                 raise ValueError(f"files has {_listed(self.files)}, expected also {file}")
+
+    def _check_names(self) -> None:
+        """Raise `ValueError` for a text that a terminal would not show as it is."""
+        symbols = () if self.text is None else self.text.symbols
+        for what, texts in (
+            ("producer", [self.producer]), ("name", [self.name]), ("notice", [self.notice]),
+            ("fingerprint", [self.fingerprint]), ("prompts", self.prompts), ("files", self.files),
+            ("symbols", symbols),
+        ):  # fmt: skip
+            for text in texts:
+                check_printable(what, text)
 
     def _named_files(self) -> tuple[str, ...]:
         others = (*self.variants.values(), *([] if self.cpu is None else [self.cpu]))
@@ -208,8 +224,15 @@ class Manifest:
         )
 
     def to_json(self) -> str:
-        """Return the manifest as the text of `bundle.json`."""
-        return json.dumps(to_dict(self), indent=2, allow_nan=False) + "\n"
+        """Return the manifest as the text of `bundle.json`, with its own digest."""
+        data = to_dict(self)
+        return json.dumps({**data, DIGEST: digest(data)}, indent=2, allow_nan=False) + "\n"
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest's content, however it is laid out as JSON."""
+    text = json.dumps({key: value for key, value in data.items() if key != DIGEST}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -247,6 +270,8 @@ def _check_axes(axes: Mapping[str, Axis], graphs: Mapping[str, Graph]) -> None:
             raise ValueError(
                 f"axis {name} is {axis.min}, {axis.opt}, {axis.max}, expected 0 <= min <= opt <= max"
             )
+        if axis.max > _LONGER * AXES[name].max:
+            raise ValueError(f"axis {name} goes to {axis.max}, expected at most {_LONGER * AXES[name].max}")
 
 
 def _check_inside(name: str) -> None:

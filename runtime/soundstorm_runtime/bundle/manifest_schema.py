@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..engines.graphs import Tensor
+from ..support.files import open_file
 from ..support.serde import check_positive
 
 LEXICON_FILE = "lexicon.txt.gz"
 TOKENIZER_FILE = "tokenizer.json"
+
+LONGEST_WINDOW = 1 << 16  # samples
+LARGEST_STATE = 1 << 24  # numbers of one tensor
+LARGEST_FILE = 4 << 30  # bytes, which take some seconds to compare with their hash
 
 Variant = Literal["int8", "fp16", "bf16", "int8-qdq", "fp8-qdq"]
 Precision = Literal["fp32", Variant]
@@ -49,6 +55,10 @@ class AudioSchema:
 
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups", "transforms")
+        if self.window > LONGEST_WINDOW:
+            raise ValueError(f"window is {self.window}, expected at most {LONGEST_WINDOW}")
+        if max((math.prod(shape) for shape in self.state), default=0) > LARGEST_STATE:
+            raise ValueError(f"state is {self.state}, expected at most {LARGEST_STATE} numbers each")
         if self.levels % self.groups:
             raise ValueError(f"levels is {self.levels}, expected a multiple of groups {self.groups}")
         spectral = self.codec == "spectral"
@@ -176,14 +186,19 @@ class FileRecord:
     sha256: str
     size: int
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.size <= LARGEST_FILE:
+            raise ValueError(f"size is {self.size}, expected 0 to {LARGEST_FILE}")
+
     @classmethod
     def of(cls, path: Path) -> FileRecord:
         """Return the record of a file."""
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
+        digest, size = hashlib.sha256(), 0
+        with open_file(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-        return cls(digest.hexdigest(), path.stat().st_size)
+                size += len(block)
+        return cls(digest.hexdigest(), size)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ in the smallest unsigned type that holds it, and the `fingerprint` of the voice 
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..errors import BundleError
 from ..support.atomic import atomic_file
+from ..support.files import read_file, reason
 from .manifest import Manifest
 
 SUFFIX = ".npz"
@@ -24,7 +26,7 @@ _ARRAYS = {"codes": 2, "semantic_tokens": 1}  # and how many axes each has
 _FINGERPRINT = "fingerprint"
 _LARGEST = 16 << 20  # bytes, unpacked: hours of speech
 _DAMAGES = (
-    OSError, ValueError, EOFError, MemoryError, RuntimeError,
+    OSError, ValueError, EOFError, MemoryError, RuntimeError, KeyError,
     zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile,
 )  # fmt: skip
 
@@ -57,6 +59,10 @@ class Prompts(Mapping[str, Prompt]):
 
     def __getitem__(self, name: str) -> Prompt:
         """Return a prompt. Raises `BundleError` for one that is damaged or was made for another voice."""
+        if not name.isprintable():
+            raise BundleError(
+                f"a voice is named {name!r}; rename its file to a name without control characters"
+            )
         if name not in self._read:
             self._read[name] = read_prompt(self._files[name], self._manifest)
         return self._read[name]
@@ -87,8 +93,7 @@ def read_prompt(path: Path, manifest: Manifest) -> Prompt:
     try:
         prompt = _read(path)
     except _DAMAGES as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError(f"{path} cannot be read as a prompt ({reason}); make it again") from error
+        raise BundleError(f"{path} cannot be read as a prompt ({reason(error)}); make it again") from error
     check_prompt(prompt, manifest, str(path))
     return prompt
 
@@ -124,11 +129,12 @@ def _smallest(array: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path) -> Prompt:
-    with zipfile.ZipFile(path) as archive:
+    content = io.BytesIO(read_file(path, _LARGEST))
+    with zipfile.ZipFile(content) as archive:
         size = sum(info.file_size for info in archive.infolist())
     if size > _LARGEST:
         raise ValueError(f"it unpacks to {size} bytes, expected {_LARGEST} at most")
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(content, allow_pickle=False) as file:
         if set(file.files) - {_FINGERPRINT} != set(_ARRAYS):
             raise ValueError(f"it has the arrays {sorted(file.files)}, expected {sorted(_ARRAYS)}")
         arrays = {name: file[name] for name in _ARRAYS}

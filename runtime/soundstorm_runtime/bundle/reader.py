@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..engines.onnx.graph_limits import check_graph
 from ..errors import BundleError, OptionError
+from ..support.files import TEXT, check_file, parse_json, read_file, reason
 from ..support.serde import from_dict
 from ..text.spelling import Phones, Spelling, Tokens
 from ..text.stressed_lexicon import load_lexicon
 from ..text.user_lexicon import Pronunciations, UserLexicon
 from .manifest import (
+    DIGEST,
     FORMAT,
     VERSION,
     AutoregressiveTextSchema,
     FileRecord,
     Manifest,
     Precision,
+    digest,
     spelling_file,
 )
 from .prompts import SUFFIX, Prompts
@@ -73,7 +76,7 @@ class Bundle:
                 raise BundleError(f"{path} is not listed in {MANIFEST_FILE}; move it out of the bundle")
 
     def graph_file(self, name: str, precision: Precision = "fp32", *, on_cpu: bool = False) -> Path:
-        """Return the ONNX file of a graph, checked together with its weights.
+        """Return the ONNX file of a graph, checked together with its weights and for what it holds.
 
         Args:
             name: The graph.
@@ -81,16 +84,22 @@ class Bundle:
             on_cpu: Whether to prefer the form made for ONNX Runtime on CPUs.
 
         Raises:
-            BundleError: A file differs from the manifest.
+            BundleError: A file differs from the manifest, or the graph exceeds `engines.onnx.graph_limits`.
         """
         graph = self.manifest.graphs[name]
         variant = self.manifest.variants.get(precision) if precision != "fp32" else None
-        if variant is not None and name in variant.graphs:
-            return self.file(variant.graphs[name])
-        if graph.weights is not None:
-            self.file(graph.weights)
         own = self.manifest.cpu.graphs if on_cpu and self.manifest.cpu is not None else {}
-        return self.file(own.get(name, graph.file))
+        weights = None
+        if variant is not None and name in variant.graphs:
+            file, for_cpu = self.file(variant.graphs[name]), precision == "int8"
+        else:
+            file, for_cpu = self.file(own.get(name, graph.file)), name in own
+            weights = None if graph.weights is None else self.file(graph.weights)
+        try:
+            check_graph(file, weights, branches=for_cpu)  # which has `If`, for ONNX Runtime alone
+        except (ValueError, OSError) as error:
+            raise BundleError(f"{file} is not a graph of a voice: {reason(error)}; {_AGAIN}") from error
+        return file
 
     def prompts(self) -> Prompts:
         """Return the prompts of the named voices: those of the manifest, and those that a user added.
@@ -150,7 +159,7 @@ def read_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     file = folder / MANIFEST_FILE
-    if not file.is_file():
+    if not file.exists():
         raise BundleError(
             f"{folder} is not a bundle: expected a folder with {MANIFEST_FILE}, found "
             f"{'none in it' if folder.is_dir() else 'a file' if folder.exists() else 'nothing'}; "
@@ -164,10 +173,10 @@ def read_bundle(path: str | Path) -> Bundle:
 
 def _read_manifest(file: Path) -> Manifest:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+        data = parse_json(read_file(file, TEXT, links=False))
+    except (ValueError, OSError) as error:
         raise BundleError(
-            f"{file} cannot be read as JSON ({error}): truncated or edited; {_AGAIN}"
+            f"{file} cannot be read as JSON ({reason(error)}): truncated or edited; {_AGAIN}"
         ) from error
     head = data if isinstance(data, dict) else {}
     if head.get("format") != FORMAT:
@@ -177,21 +186,29 @@ def _read_manifest(file: Path) -> Manifest:
             f"{file}: version is {head.get('version')!r}, this runtime reads {VERSION}; "
             f"install the soundstorm-edge that made it, or {_AGAIN}"
         )
+    stated = head.pop(DIGEST, None)
     try:
-        return from_dict(Manifest, data, "bundle")
+        manifest = from_dict(Manifest, head, "bundle")
     except ValueError as error:
         raise BundleError(f"{file}: {error}; {_AGAIN}") from error
+    if stated is not None and stated != (found := digest(head)):
+        raise BundleError(f"{file} has the digest {found}, expected {stated}: it was edited; {_AGAIN}")
+    return manifest
 
 
 def _check_place(folder: Path, name: str, record: FileRecord) -> None:
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(
             f"{path} is a link to {path.resolve()}, expected a file inside the bundle; {_AGAIN}"
         )
-    if not path.is_file():
-        raise BundleError(f"{path} is missing, expected {record.size} bytes; {_AGAIN}")
-    if (size := path.stat().st_size) != record.size:
+    try:
+        size = check_file(path).st_size
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is missing, expected {record.size} bytes; {_AGAIN}") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be used: {reason(error)}; {_AGAIN}") from error
+    if size != record.size:
         raise BundleError(f"{path} has {size} bytes, expected {record.size}; {_AGAIN}")
 
 

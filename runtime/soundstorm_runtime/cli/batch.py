@@ -16,7 +16,7 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.prompts import SUFFIX, read_prompt
 from ..bundle.reader import read_bundle
 from ..errors import OptionError, TextError
-from ..support.command import Command, needs_extra, report, shows_progress
+from ..support.command import Command, needs_extra, printable, report, shows_progress
 from ..support.interrupt import uninterrupted
 from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
 from ..tools.shards import Form
@@ -35,6 +35,8 @@ from .shared_options import (
 
 if TYPE_CHECKING:
     from ..tools.ray_batch import Shard
+
+MOST_BYTES = 1 << 30  # of the lines, which are all in memory
 
 
 @click.command(cls=Command, example="soundstorm batch build/voice lines.jsonl -o speech --workers 2")
@@ -107,7 +109,7 @@ def batch(
 
 
 def _read(lines: BinaryIO) -> list[Line]:
-    return read_lines(read_utf8(lines), getattr(lines, "name", "the lines"))
+    return read_lines(read_utf8(lines, MOST_BYTES), getattr(lines, "name", "the lines"))
 
 
 def _check_voices(bundle: Path, lines: Iterable[Line], usual: str | None) -> None:
@@ -129,7 +131,7 @@ def _with_progress(spoken: Iterator[Spoken], count: int) -> Iterator[Spoken]:
     with bar as shown:
         for each in spoken:
             if each.problem:
-                click.echo(f"{each.id}: {each.problem}", err=True)
+                click.echo(printable(f"{each.id}: {each.problem}"), err=True)
             if shown:
                 shown.update(1)
             yield each

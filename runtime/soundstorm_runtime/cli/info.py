@@ -9,7 +9,7 @@ import click
 
 from ..bundle.manifest import GraphSchema, Manifest, ParityReport, SpeechReport
 from ..bundle.reader import Bundle, read_bundle
-from ..support.command import Command, json_option
+from ..support.command import Command, json_option, printable
 from .shared_options import bundle_argument
 
 
@@ -34,7 +34,7 @@ def _describe(bundle: Bundle) -> Iterator[str]:
     if manifest.notice:
         yield f"notice    {manifest.notice}"
     if prompts := bundle.prompts():
-        yield f"voices    {', '.join(prompts)}"
+        yield f"voices    {printable(', '.join(prompts))}"
     yield (
         f"audio     {audio.sample_rate} Hz, {audio.codec} codec, hop {audio.hop}, "
         f"{audio.levels} levels of {audio.codebook_size} codes"

@@ -13,6 +13,9 @@ from click.shell_completion import CompletionItem
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.voice_packages import VARIABLE, find_voice_package
 from ..errors import TextError
+from ..text.sentences import MAX_CHARACTERS
+
+MOST_BYTES = 4 * MAX_CHARACTERS + 3  # of a text: four for a character, and a byte-order mark
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -158,12 +161,15 @@ def engine_options(command: F) -> F:
     return threads_option(provider(precision(command)))
 
 
-def read_utf8(file: BinaryIO) -> str:
-    """Read a whole file as UTF-8 text. Raises `TextError` for bytes that are not UTF-8."""
+def read_utf8(file: BinaryIO, most: int = MOST_BYTES) -> str:
+    """Read a whole file as UTF-8 text. Raises `TextError` for other bytes, and for more than `most`."""
+    name = getattr(file, "name", "the input")
+    content = file.read(most + 1)  # standard input may be endless
+    if len(content) > most:
+        raise TextError(f"{name} has more than {most} bytes; divide it into several parts")
     try:
-        return file.read().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        name = getattr(file, "name", "the input")
         raise TextError(
             f"{name} is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
         ) from error

@@ -10,7 +10,7 @@ import click
 from ..bundle.reader import read_bundle
 from ..bundle.voice_packages import find_voice_package, installed_voice_packages
 from ..errors import BundleError, SoundStormError
-from ..support.command import Command, json_option, report
+from ..support.command import Command, json_option, printable, report
 from .shared_options import bundle_of, voice_pack_option
 
 Row = dict[str, object]
@@ -43,7 +43,7 @@ def voices(bundle: Path | None, voice_pack: str | None, as_json: bool) -> None:
     if not rows:
         report(nothing)
     for row, line in zip(rows, lines, strict=True):
-        click.echo(line, err="problem" in row)
+        click.echo(printable(line), err="problem" in row)
 
 
 def _packages() -> tuple[list[Row], list[str]]:

@@ -21,6 +21,7 @@ Schedule = Literal["cosine", "linear"] | Callable[[float], float]
 T = TypeVar("T")
 Ticks = Generator[None, None, T]  # a computation that yields after each step, and returns its result
 
+MOST_STEPS = 1000  # of a level, which has hardly ever more frames
 COLDEST = 0.01  # the lowest temperature: the most likely code is as good as certain
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -59,6 +60,8 @@ class DecodeOptions:
                 f"steps is {list(self.steps)}, expected one number of 1 or more per level, or 0 for the "
                 "finest, to leave them out"
             )
+        if max(self.steps) > MOST_STEPS:
+            raise OptionError(f"steps is {list(self.steps)}, expected at most {MOST_STEPS} for a level")
         if not callable(self.schedule) and self.schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
             raise OptionError(f"schedule is {self.schedule!r}, expected one of {names}, or a function")

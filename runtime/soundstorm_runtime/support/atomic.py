@@ -1,8 +1,8 @@
 """Files and folders that are written whole or not at all, even if the process is killed or the power fails.
 
-They are written under a hidden name in the same folder (`.NAME.part`), flushed to disk and renamed. The
-hidden name is locked while it is in use: what a killed process left under it is overwritten by the next one,
-and two processes cannot write the same target at once.
+They are written under a hidden name in the same folder (`.NAME.soundstorm-part`), flushed to disk and
+renamed. The hidden name is locked while it is in use, so that two processes cannot write the same target at
+once. What is not locked was left by a killed process: the next one that writes to the folder removes it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
+PART, OLD = ".soundstorm-part", ".soundstorm-old"  # how hidden names end
+
+_PATIENCE = 0.1  # seconds to wait for a lock
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's renameat2(2)
 
 
@@ -34,7 +38,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path = path.resolve()
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    work = path.with_name(f".{path.name}.part")
+    if path.parent not in _swept:
+        _sweep(path.parent)
+    work = path.with_name(f".{path.name}{PART}")
     try:
         with _locked(work, os.O_RDWR | os.O_CREAT):
             os.truncate(work, 0)
@@ -67,12 +73,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     if folder == Path.cwd():
         raise OSError(errno.EBUSY, "it is the current folder", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    _sweep(folder.parent)
+    work, old = folder.with_name(f".{folder.name}{PART}"), folder.with_name(f".{folder.name}{OLD}")
     try:
         work.mkdir(exist_ok=True)
         with _locked(work, os.O_RDONLY):
-            if old.exists() and not folder.exists():  # a process was killed between the two renames below
-                old.rename(folder)
             _empty(work)
             yield work
             for path in work.rglob("*"):
@@ -104,6 +109,36 @@ def _exchange(one: Path, other: Path) -> bool:
     if rename is None:
         return False
     return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+
+
+_swept: set[Path] = set()  # where this process need not look again before it writes a file
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder, and nothing that a process is writing."""
+    if sys.platform == "win32" or not folder.is_dir():
+        return
+    _swept.add(folder)
+    with suppress(OSError):  # a folder that cannot be listed
+        for name in sorted(
+            os.listdir(folder)
+        ):  # the old folder, which may be needed, before its half-written successor
+            if name.startswith(".") and name.endswith((PART, OLD)):
+                with suppress(OSError):  # another process writes it, or has just removed it
+                    _sweep_one(folder / name)
+
+
+def _sweep_one(path: Path) -> None:
+    """Remove one of them, or put it back in its place."""
+    if path.name.endswith(OLD) and not (whole := path.with_name(path.name[1 : -len(OLD)])).exists():
+        with _locked(path.with_name(f".{whole.name}{PART}"), os.O_RDONLY | os.O_NOFOLLOW):
+            path.rename(whole)  # killed between the two renames of `_replace_folder`
+        return
+    with _locked(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _empty(folder: Path) -> None:
@@ -141,6 +176,7 @@ def _locked(path: Path, flags: int) -> Iterator[None]:
 
 
 def _open_locked(path: Path, flags: int) -> int:
+    patience = time.monotonic() + _PATIENCE
     while True:
         handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
         try:
@@ -149,7 +185,10 @@ def _open_locked(path: Path, flags: int) -> int:
                 return handle
         except BlockingIOError:
             os.close(handle)
-            raise BlockingIOError(errno.EAGAIN, "another process is writing it", str(path)) from None
+            if time.monotonic() > patience:
+                raise BlockingIOError(errno.EAGAIN, "another process is writing it", str(path)) from None
+            time.sleep(_PATIENCE / 10)  # or looking whether it may be removed
+            continue
         except FileNotFoundError:
             pass
         except OSError:  # a network file system without locks

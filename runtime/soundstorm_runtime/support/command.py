@@ -106,10 +106,22 @@ version_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters a terminal shows, as `\\x1b`, and does not obey."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def report(line: str) -> None:
     """Print a line of progress on standard error, unless --quiet was given."""
     if shows_progress():
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
 
 
 def shows_progress() -> bool:
@@ -134,7 +146,9 @@ def run(command: click.Command | Callable[[], click.Command]) -> NoReturn:
     Args:
         command: the command, or a function that imports and returns it.
     """
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     try:
         with ended_by_ctrl_c():
             code = _exit_code(command)
@@ -160,12 +174,14 @@ def _exit_code(command: click.Command | Callable[[], click.Command]) -> int:
         return 1
     except SoundStormError as error:
         _log.debug("where the error was raised:", exc_info=error)
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"error: {printable(' '.join(str(error).split()))}", err=True)
         return 1
     except OSError as error:  # a full disk, a folder that cannot be written
         _log.debug("where the error was raised:", exc_info=error)
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {where}{error.strerror or error}; check the path and the disk", err=True)
+        click.echo(
+            f"error: {printable(where)}{error.strerror or error}; check the path and the disk", err=True
+        )
         return 1
     return code if isinstance(code, int) else 0
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from ..errors import SoundStormError
 
+LARGEST = 1 << 28  # of any size: more elements than one tensor of a voice has
+
 T = TypeVar("T")
 
 
@@ -46,11 +48,20 @@ def to_dict(value: Any) -> Any:
     return value
 
 
-def check_positive(record: object, *names: str) -> None:
-    """Raise `ValueError` unless each of these attributes of `record` is 1 or more."""
+def check_positive(record: object, *names: str, most: int = LARGEST) -> None:
+    """Raise `ValueError` unless each of these attributes of `record` is 1 or more, and `most` at most."""
     for name in names:
-        if (value := getattr(record, name)) < 1:
+        value = getattr(record, name)
+        if value < 1:
             raise ValueError(f"{name} is {value}, expected 1 or more")
+        if value > most:
+            raise ValueError(f"{name} is {value}, expected at most {most}")
+
+
+def check_printable(what: str, text: str) -> None:
+    """Raise `ValueError` for a text with characters that control a terminal or change its direction."""
+    if not text.isprintable():
+        raise ValueError(f"{what} has {text[:100]!r}, expected no control characters")
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +15,14 @@ from typing import ClassVar
 
 from ..errors import BundleError, TextError
 from ..support.atomic import write_file
+from ..support.files import gunzip, read_file, reason
 from .letter_to_sound import LETTERS, LetterToSound
 from .markup import MarkedText
 from .sentences import OnDropped, log_dropped, split_sentences
 from .user_lexicon import UserLexicon, as_symbol
 from .words import Sentence, Word
 
+LARGEST = 16 << 20  # bytes of a lexicon, unpacked; the largest dictionary of English has 4 million
 PAUSE = "pau"
 VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())
 _SIBILANT = frozenset("s z sh zh ch jh".split())
@@ -209,16 +210,18 @@ class Lexicon:
     def read(path: Path) -> bytes:
         """Read the file's content. Raises `BundleError` where it cannot be read."""
         try:
-            return Path(path).read_bytes()
+            return read_file(Path(path), LARGEST)
         except OSError as error:
-            raise BundleError(f"cannot read lexicon {path} ({error}); export the bundle again") from error
+            raise BundleError(
+                f"cannot read lexicon {path} ({reason(error)}); export the bundle again"
+            ) from error
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> Lexicon:
         """Read what `to_bytes` gave; `name` is how messages call it."""
         try:
-            lines = gzip.decompress(content).decode("utf-8").split("\n")
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            lines = gunzip(content, LARGEST).decode("utf-8").split("\n")
+        except ValueError as error:
             raise BundleError(f"cannot read lexicon {name} ({error}); export the bundle again") from error
         if lines[0] != cls.FORMAT:
             raise BundleError(

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import BundleError, EngineError, TextError
+from ..support.files import read_file, reason
 from .lexicon import Lexicon
 from .markup import MarkedText
 from .sentences import OnDropped, check_length, log_dropped, sentences_as_written
 from .words import Sentence
 
+LARGEST_TOKENIZER = 64 << 20  # bytes
 PAUSE = "pau"  # what phones of silence begin with: at both ends of a sentence and at its phrase breaks
 
 
@@ -61,14 +63,21 @@ class Spelling(ABC):
 
 
 class Phones(Spelling):
-    """Spells by a lexicon; a phone's id is its place in `symbols`. name: of the voice."""
+    """Spells by a lexicon; a phone's id is its place in `symbols`. name: of the voice.
+
+    Raises `BundleError` for a lexicon with a phone that the text stage does not know.
+    """
 
     longest_unit = 0.4  # speech is some five times faster
 
     def __init__(self, lexicon: Lexicon, symbols: tuple[str, ...], name: str) -> None:
         self._lexicon = lexicon
         self._ids = {symbol: place for place, symbol in enumerate(symbols)}
-        self._name = name
+        if unknown := [symbol for symbol in lexicon.symbols if symbol not in self._ids]:
+            raise BundleError(
+                f"the lexicon of voice '{name}' has the phone {unknown[0]!r}, "
+                f"expected one of {', '.join(self._ids)}; export it again with soundstorm-export"
+            )
 
     def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
         """Split a text, and read it as English."""
@@ -93,14 +102,8 @@ class Phones(Spelling):
         return [units[: middle + 1], [Unit(PAUSE), *units[middle + 1 :]]]
 
     def ids(self, units: list[Unit]) -> np.ndarray:
-        """Look phones up. Raises `BundleError` for one that the text stage does not know."""
-        try:
-            return np.array([self._ids[unit.text] for unit in units], np.int64)
-        except KeyError as error:
-            raise BundleError(
-                f"the lexicon of voice '{self._name}' has the phone {error.args[0]!r}, "
-                f"expected one of {', '.join(self._ids)}; export it again with soundstorm-export"
-            ) from error
+        """Look phones up."""
+        return np.array([self._ids[unit.text] for unit in units], np.int64)
 
 
 class Tokens(Spelling):
@@ -162,9 +165,8 @@ def _read_tokenizer(file: Path) -> Any:
             "pip install 'soundstorm-edge[tokenizer]'"
         ) from error
     try:
-        return Tokenizer.from_file(str(file))
+        return Tokenizer.from_str(read_file(file, LARGEST_TOKENIZER).decode("utf-8"))
     except Exception as error:  # the library raises nothing narrower
-        reason = " ".join(str(error).split())[:200]
         raise BundleError(
-            f"{file} is no file of the library tokenizers ({reason}); export the bundle again"
+            f"{file} is no file of the library tokenizers ({reason(error)[:200]}); export the bundle again"
         ) from error

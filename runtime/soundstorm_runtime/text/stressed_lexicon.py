@@ -173,7 +173,7 @@ def lexicon_from_bytes(content: bytes, name: str) -> Lexicon:
     try:
         with gzip.open(io.BytesIO(content)) as file:
             form = file.readline(len(StressedLexicon.FORMAT) + 1).decode("utf-8").rstrip("\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+    except (OSError, EOFError, zlib.error, ValueError):
         form = ""  # the reader says what is wrong
     kind = StressedLexicon if form == StressedLexicon.FORMAT else Lexicon
     return kind.from_bytes(content, name)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import string
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OptionError, TextError
+from ..support.files import parse_toml, read_text
 from .normalisation.cleaning import clean
 from .normalisation.source_text import SourceText
 
@@ -23,11 +23,18 @@ Pronunciations = str | Path | Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Entry:
-    """where: names it in messages."""
+    """path, text: the file it is from, if any."""
 
     word: str
     sound: object
-    where: str
+    path: Path | None = None
+    text: str = ""
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        place = "lexicon" if self.path is None else f"{self.path}:{_line(self.text, self.word)}"
+        return f"{place}: {self.word!r}"
 
 
 class UserLexicon:
@@ -80,16 +87,14 @@ def _placeholder(number: int) -> str:
 
 def _entries(source: Pronunciations) -> list[_Entry]:
     if isinstance(source, Mapping):
-        return [_Entry(word, sound, f"lexicon: {word!r}") for word, sound in source.items()]
+        return [_Entry(word, sound) for word, sound in source.items()]
     text, path = _read(Path(source)), Path(source)
-    return [
-        _Entry(word, sound, f"{path}:{_line(text, word)}: {word!r}") for word, sound in _parse(text, path)
-    ]
+    return [_Entry(word, sound, path, text) for word, sound in _parse(text, path)]
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except OSError as error:
         raise OptionError(f"cannot read lexicon {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
@@ -99,13 +104,9 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> list[tuple[str, object]]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        return list(tomllib.loads(text).items())
-    except tomllib.TOMLDecodeError as error:
+        return list(parse_toml(text).items())
+    except ValueError as error:
         raise OptionError(
             f"lexicon {path} is not TOML: {error}; expected lines such as nginx = 'engine ex', with quotes "
             "around a word that has other signs than a to z and digits: 'C++' = 'see plus plus'"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from ..audio.writers import audio_file
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import TextError
+from ..support.files import parse_json
 from ..support.hardware import default_threads
 from ..support.interrupt import follow_parent, starting_processes
 from ..support.serde import from_dict
@@ -88,8 +88,8 @@ def read_lines(text: str, name: str) -> list[Line]:
         if not row.strip():
             continue
         try:
-            line = from_dict(Line, json.loads(row), "the line")
-        except (ValueError, RecursionError) as error:
+            line = from_dict(Line, parse_json(row), "the line")
+        except ValueError as error:
             raise TextError(f"{name}:{number}: {error}; correct the line") from error
         if line.id in seen:
             raise TextError(f"{name}:{number}: id {line.id!r} is that of line {seen[line.id]}; give another")

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import soundfile
 
@@ -43,21 +42,24 @@ def flite_recordings(config: CorpusConfig) -> Iterator[Recording]:
 
 def speak(text: str, voice: str) -> Sound:
     """Synthesize `text`; the sound has phones and their end times."""
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder) / "speech.wav"
-        printed = run_flite("-voice", voice, "-psdur", "-t", text, "-o", str(wav))
-        if not wav.is_file():
+    with tempfile.TemporaryFile() as wav:  # without a name, so that nothing is left if this process is killed
+        name = f"/dev/fd/{wav.fileno()}"
+        printed = run_flite("-voice", voice, "-psdur", "-t", text, "-o", name, inherited=wav.fileno())
+        wav.seek(0)
+        content = wav.read()
+        if not content:
             raise CorpusError(f"flite wrote no audio for {text[:60]!r}; remove that text")
-        audio, rate = soundfile.read(io.BytesIO(wav.read_bytes()), dtype="float32")
+        audio, rate = soundfile.read(io.BytesIO(content), dtype="float32")
     pairs = [segment.rpartition(":") for segment in printed.split()]
     return Sound(audio, rate, tuple(phone for phone, _, _ in pairs), tuple(float(end) for _, _, end in pairs))
 
 
-def run_flite(*arguments: str) -> str:
-    """Run flite and return what it printed."""
+def run_flite(*arguments: str, inherited: int | None = None) -> str:
+    """Run flite and return what it printed; `inherited` is the number of a file that it may use."""
     if shutil.which("flite") is None:
         raise CorpusError("flite is not installed; install it with 'apt-get install flite'")
-    result = subprocess.run(["flite", *arguments], capture_output=True, text=True)
+    files = () if inherited is None else (inherited,)
+    result = subprocess.run(["flite", *arguments], capture_output=True, text=True, pass_fds=files)
     if result.returncode:
         raise CorpusError(f"flite failed ({result.stderr.strip()[:200]})")
     return result.stdout

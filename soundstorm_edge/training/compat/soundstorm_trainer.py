@@ -242,7 +242,7 @@ class SoundStormTrainer:
                     "would write over it; load it, choose another results_folder, or set "
                     "force_clear_prev_results"
                 )
-            self._log = Log(self.results_folder, self.loop.options, self.accelerator)
+            self._log = Log(self.results_folder, self.loop.options, self.accelerator, self.steps)
         return self._log
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -24,6 +25,12 @@ def speech(seconds: float, rate: int = RATE, level: float = 0.1) -> np.ndarray:
 
 def silence(seconds: float, rate: int = RATE) -> np.ndarray:
     return 1e-5 * np.random.default_rng(0).normal(size=round(seconds * rate))
+
+
+def dither(seconds: float, bits: int) -> np.ndarray:
+    """Silence as it is written with so many bits: the last of them is at random."""
+    triangular = np.random.default_rng(0).triangular(-1, 0, 1, size=round(seconds * RATE))
+    return np.rint(triangular) / 2 ** (bits - 1)
 
 
 def prepared(*parts: np.ndarray, rate: int = RATE, level: float = -20.0) -> np.ndarray:
@@ -109,6 +116,8 @@ def test_a_flac_that_does_not_tell_its_length_is_read(tmp_path, caplog):
         (0.002 * speech(3.0), r"is at -7\d dB of full scale, expected -50 or more; record it louder"),
         (np.clip(9 * speech(3.0), -1, 1), r"is clipped: \d+\.\d% of .* at 1\.00, expected at most 0\.1%"),
         (np.clip(9 * speech(3.0), -1, 1) / 2, r"lie in flat tops at 0\.50, .*; record it with less gain"),
+        (dither(3.0, bits=8), r"has no speech: its level changes by \d\.\d dB, as that of steady noise"),
+        (dither(3.0, bits=16), r"is at -9\d dB of full scale, expected -50 or more"),
         (np.full(3 * RATE, np.nan), "has samples that are not finite numbers, expected -1 to 1"),
     ],
 )
@@ -116,6 +125,26 @@ def test_what_makes_no_prompt_is_refused(samples, message):
     with pytest.raises(AudioError, match=message) as caught:
         prepared(samples)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 768_001, 2**31 - 1])
+def test_rates_that_no_speech_has_are_refused(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", speech(1.0), rate)
+    with pytest.raises(AudioError, match=rf"a\.wav has {rate} samples a second, expected 4000 to 768000"):
+        prepare(read_recording(tmp_path / "a.wav"), RATE, -20.0)
+
+
+def test_many_channels_do_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_SAMPLES", 1 << 15)
+    soundfile.write(tmp_path / "a.wav", np.zeros((RATE, 32)), RATE)
+    assert read_recording(tmp_path / "a.wav").samples.shape == (1024, 32)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match=r"cannot read .*a\.wav \(it is a (FIFO|device), expected a file\)"):
+        read_recording(tmp_path / "a.wav")
 
 
 def test_loud_speech_that_is_whole_is_not_taken_for_clipped():
@@ -143,5 +172,5 @@ def test_what_is_no_sound_file_is_refused(tmp_path):
         read_recording(tmp_path / "bare.raw")
     with pytest.raises(AudioError, match=r"cannot read .*none\.wav \(No such file or directory\); check"):
         read_recording(tmp_path / "none.wav")
-    with pytest.raises(AudioError, match=r"cannot read .*\(Is a directory\)"):
+    with pytest.raises(AudioError, match=r"cannot read .*\(it is a folder, expected a file\)"):
         read_recording(tmp_path)

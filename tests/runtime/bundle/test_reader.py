@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 from pathlib import Path
 
+import onnx
 import pytest
 
 from soundstorm_runtime.bundle.manifest import FileRecord
@@ -18,6 +21,7 @@ def edit(folder: Path, *keys: str | int, value: object) -> None:
     """Set what `keys` lead to in `bundle.json`; a value of None removes it."""
     file = folder / "bundle.json"
     data = json.loads(file.read_text())
+    data.pop("digest", None)
     place = data
     for key in keys[:-1]:
         place = place[key]
@@ -202,7 +206,7 @@ def test_files_must_be_what_the_manifest_says(make_bundle):
 
 def test_files_that_the_manifest_does_not_list_are_refused(make_bundle):
     folder = make_bundle(voices={"slt": 6})
-    for allowed in ("prompts/mine.npz", "engines/gpu/step.engine", ".cache/x", ".step.onnx.part"):
+    for allowed in ("prompts/mine.npz", "engines/gpu/step.engine", ".cache/x", ".step.onnx.soundstorm-part"):
         (folder / allowed).parent.mkdir(parents=True, exist_ok=True)
         (folder / allowed).write_bytes(b"")
     bundle = read_bundle(folder)
@@ -243,3 +247,114 @@ def test_file_facts_are_the_known_digest(tmp_path):
     file.write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert FileRecord.of(file) == FileRecord(digest, 3)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("decoder.onnx")])
+@pytest.mark.parametrize("name", ["step.onnx", "bundle.json", "lexicon.txt.gz"])
+def test_what_is_no_file_is_refused(make_bundle, make, name):
+    folder = make_bundle()
+    (folder / name).unlink()
+    make(folder / name)
+    refuses(folder, name, "expected a file")
+
+
+def test_sizes_are_limited_before_anything_is_read(make_bundle):
+    folder = make_bundle()
+    with (folder / "bundle.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    refuses(folder, "bundle.json", "it has 1099511627776 bytes, expected at most")
+    folder = make_bundle("autoregressive")
+    edit(folder, "files", "step.onnx", "size", value=1 << 50)
+    refuses(folder, "step.onnx: size is 1125899906842624, expected 0 to")
+
+
+def relist(folder: Path, name: str, content: bytes) -> None:
+    """Exchange a file and state its hash in the manifest, as a stranger can."""
+    (folder / name).write_bytes(content)
+    record = FileRecord.of(folder / name)
+    edit(folder, "files", name, value={"sha256": record.sha256, "size": record.size})
+
+
+def test_a_lexicon_that_unpacks_to_gigabytes_is_refused(make_bundle):
+    folder = make_bundle()
+    relist(folder, "lexicon.txt.gz", gzip.compress(bytes(64 << 20)))
+    with pytest.raises(BundleError, match=r"cannot read lexicon .* \(it unpacks to more than \d+ bytes\)"):
+        read_bundle(folder).spelling()
+
+
+def test_a_graph_that_no_voice_has_is_refused_before_it_is_opened(make_bundle):
+    folder = make_bundle()
+    model = onnx.load(folder / "step.onnx")
+    model.graph.node[0].domain = "shell"
+    relist(folder, "step.onnx", model.SerializeToString())
+    with pytest.raises(
+        BundleError, match=r"step\.onnx is not a graph of a voice: .*'shell::Gather'.*; export"
+    ):
+        read_bundle(folder).graph_file("step")
+
+
+def test_external_data_that_the_manifest_does_not_list_are_refused(make_bundle):
+    folder = make_bundle()
+    onnx.save(
+        onnx.load(folder / "step.onnx"),
+        folder / "step.onnx",
+        save_as_external_data=True,
+        size_threshold=0,
+        location="more.weights",
+    )
+    relist(folder, "step.onnx", (folder / "step.onnx").read_bytes())
+    with pytest.raises(BundleError, match=r"has its data in 'more\.weights', expected no other file"):
+        read_bundle(folder).graph_file("step")
+    relist(folder, "more.weights", (folder / "more.weights").read_bytes())
+    edit(folder, "graphs", "step", "weights", value="more.weights")
+    assert read_bundle(folder).graph_file("step") == folder / "step.onnx"
+
+
+def test_a_manifest_edited_by_accident_is_noticed(make_bundle):
+    """Whatever is edited so that it still makes sense."""
+    folder = make_bundle()
+    file = folder / "bundle.json"
+    text = file.read_text()
+    for old, new in (
+        ('"temperature": 1.0', '"temperature": 1.5'),
+        ('"aa",', '"zz",'),
+        ("by hand", "by foot"),
+    ):
+        assert old in text
+        file.write_text(text.replace(old, new))
+        refuses(folder, "bundle.json has the digest", "it was edited; export it again")
+    file.write_text(json.dumps(json.loads(text)))  # another layout
+    read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (["name"], "a\x1b]0;title\x07", r"name has 'a\x1b]0;title\x07', expected no control characters"),
+        (["notice"], "a\u202eb", "notice has"),
+        (["producer"], "a\nb", "producer has"),
+        (["prompts", "a\x1b[2J"], "lexicon.txt.gz", "prompts has"),
+        (["files", "a\x07"], {"sha256": "", "size": 1}, "files has"),
+        (["text", "symbols"], ["pau\x00"], "symbols has"),
+    ],
+)
+def test_control_characters_in_names_are_refused(make_bundle, keys, value, message):
+    folder = make_bundle()
+    edit(folder, *keys, value=value)
+    refuses(folder, message)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (["audio", "window"], 10**12, "window is 1000000000000, expected at most"),
+        (["audio", "levels"], 10**12, "levels is 1000000000000, expected at most"),
+        (["semantic", "vocabulary"], 10**18, "vocabulary is 1000000000000000000, expected at most"),
+        (["decode", "steps"], [10**9, 1, 1], "expected at most 1000 for a level"),
+        (["axes", "frames"], {"min": 1, "opt": 9, "max": 10**9}, "axis frames goes to 1000000000, expected"),
+    ],
+)
+def test_absurd_sizes_are_refused(make_bundle, keys, value, message):
+    folder = make_bundle()
+    edit(folder, *keys, value=value)
+    refuses(folder, message)

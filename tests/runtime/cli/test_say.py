@@ -154,7 +154,7 @@ def test_ctrl_c_ends_with_130_and_leaves_what_was_there(voice, tmp_path):
         process.stdin.close()
         process.stdin = None
         deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("*.part")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob("*-part")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         errors = process.stderr.read().decode()

@@ -81,7 +81,8 @@ def test_a_folder_is_replaced_where_the_system_cannot_exchange_two(tmp_path, mon
         with atomic_folder(tmp_path / "folder") as work:
             (work / name).touch()
     assert names(tmp_path / "folder") == ["second"]
-    (tmp_path / "folder").rename(tmp_path / ".folder.old")  # killed between the two renames
+    (tmp_path / "folder").rename(tmp_path / f".folder{atomic.OLD}")  # killed between the two renames
+    (tmp_path / f".folder{atomic.PART}").mkdir()
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder"):
         raise RuntimeError
     assert names(tmp_path / "folder") == ["second"]
@@ -100,13 +101,30 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path, kind):
     )
     ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert names(tmp_path) == [".target.part"]
+    assert names(tmp_path) == [f".target{atomic.PART}"]
     with getattr(atomic, kind)(target) as work:
         if work.is_dir():
             assert names(work) == []
         else:
             assert work.read_bytes() == b""
     assert names(tmp_path) == ["target"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_swept", set())
+    (tmp_path / f".a.wav{atomic.PART}").write_text("half")
+    (tmp_path / f".b{atomic.PART}").mkdir()
+    (tmp_path / f".b{atomic.PART}" / "half").touch()
+    (tmp_path / f".c{atomic.OLD}").mkdir()
+    (tmp_path / "c").mkdir()
+    (tmp_path / ".mine.part").touch()
+    with atomic_file(tmp_path / "d") as work:
+        monkeypatch.setattr(atomic, "_swept", set())
+        write_file(tmp_path / "e", "")
+        assert work.exists()
+        assert not [name for name in names(tmp_path) if name.startswith((".a", ".b", ".c"))]
+    assert {".mine.part", "c", "d"} <= set(names(tmp_path))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
