@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.errors import BundleError
+from soundstorm_runtime.support.files import reason
+from soundstorm_runtime.support.serde import check_name, check_printable
 from soundstorm_runtime.text.lexicon import Lexicon
 from soundstorm_runtime.text.stressed_lexicon import lexicon_from_bytes
 
@@ -77,6 +79,8 @@ class VoiceConfig:
                 "expected a whole number of frames per token"
             )
         self.decode.check_levels(codec.levels)
+        for what in ("name", "notice"):
+            check_printable(what, getattr(self, what))
 
 
 @dataclass(frozen=True)
@@ -211,14 +215,21 @@ def _lexicon(content: object, symbols: tuple[str, ...]) -> Lexicon:
 
 def _prompts(content: object) -> dict[str, Prompt]:
     try:
-        return {
+        prompts = {
             str(name): Prompt(
                 arrays["codes"].to(torch.int64).numpy(), arrays["semantic_tokens"].to(torch.int64).numpy()
             )
             for name, arrays in dict(content).items()  # type: ignore[call-overload]
         }
+        for name, prompt in prompts.items():
+            check_name("a prompt", name)  # it becomes that of a file
+            if prompt.codes.ndim != 2 or prompt.semantic_tokens.ndim != 1 or not prompt.codes.size:
+                raise ValueError(f"prompt {name!r} has codes of shape {list(prompt.codes.shape)}")
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError("the prompts are not codes and tokens by name; the file was edited") from error
+        raise CheckpointError(
+            f"the prompts are not codes and tokens by name ({reason(error)}); the file was edited"
+        ) from error
+    return prompts
 
 
 def _load_weights(model: nn.Module, weights: object, where: str) -> None:

@@ -20,6 +20,7 @@ from soundstorm_edge.support.tensor_files import FORMAT, read_tensors
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.compat.clip_tokenizer import clip_tokenizer
 from soundstorm_runtime.support.files import parse_toml, read_text
+from soundstorm_runtime.support.serde import check_printable
 from soundstorm_runtime.text.spelling import Tokens
 
 from .errors import ExportError
@@ -56,6 +57,9 @@ class ThirdPartyConfig:
     text: dict[str, Any] = field(default_factory=dict)
     tokenizer: str | None = None
     decode: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_printable("name", self.name)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.support.files import parse_toml, read_text
+from soundstorm_runtime.support.serde import check_name, check_printable
 
 from ..codec.soundstream import SoundStreamConfig
 from ..data.corpus_config import CorpusConfig
@@ -59,6 +60,8 @@ class Recipe:
     notice: str = ""
 
     def __post_init__(self) -> None:
+        check_name("name", self.name)  # of the folder of the run
+        check_printable("notice", self.notice)
         rate, codec = self.units.model.rate, self.codec.model
         if codec.sample_rate != self.corpus.sample_rate or codec.sample_rate != self.units.model.sample_rate:
             raise ConfigError("corpus, codec and units have different sample rates; give them the same one")

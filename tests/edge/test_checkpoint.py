@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,42 @@ def edit(path: Path, **changes: Any) -> None:
     torch.save(torch.load(path, weights_only=True) | changes, path)
 
 
+def configure(path: Path, *keys: str, **changes: Any) -> None:
+    """Change the configuration, at the place that `keys` lead to."""
+    content = torch.load(path, weights_only=True)
+    place = content["config"]
+    for key in keys:
+        place = place[key]
+    place |= changes
+    torch.save(content, path)
+
+
+def with_a_nan(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    next(iter(content["text"].values()))[0] = torch.nan
+    torch.save(content, path)
+
+
+def rewrite(path: Path, change: Callable[[str, bytes], bytes], **options: Any) -> None:
+    """Write a checkpoint's records again."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in records.items():
+            archive.writestr(name, change(name, content))
+
+
+def compress(path: Path) -> None:
+    rewrite(path, lambda _, content: content, compression=zipfile.ZIP_DEFLATED)
+
+
+def shorten_a_record(path: Path) -> None:
+    rewrite(path, lambda name, content: content[:4] if name.endswith("data/0") else content)
+
+
+PROMPT = {"codes": torch.zeros(4, 2, dtype=torch.int32), "semantic_tokens": torch.zeros(4, dtype=torch.int32)}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -130,7 +168,29 @@ def edit(path: Path, **changes: Any) -> None:
         (lambda p: edit(p, config={"name": "x"}), "lacks the key 'codec'"),
         (lambda p: edit(p, soundstorm={}), "the weights of 'soundstorm' do not fit its configuration"),
         (lambda p: edit(p, soundstorm=3), "the weights of 'soundstorm' are not tensors by name"),
-        (lambda p: edit(p, text={"a": torch.tensor(torch.nan)}), "the weights of 'text' are not finite"),
+        (lambda p: with_a_nan(p), "the weights of 'text' are not finite"),
+        (
+            lambda p: configure(p, "soundstorm", "conformer", depth=10**9),
+            "depth is 1000000000, expected at most",
+        ),
+        (
+            lambda p: configure(p, "soundstorm", "conformer", dim=2**24),
+            "soundstorm' do not fit its configuration",
+        ),
+        (lambda p: configure(p, "codec", mels=2**27), "'codec' do not fit its configuration .* has shape"),
+        (lambda p: configure(p, "codec", window=2**40), "window is 1099511627776, expected at most 65536"),
+        (lambda p: configure(p, "units", window=2**40), "window is 1099511627776, expected at most 65536"),
+        (lambda p: configure(p, name="a\x1b[2J"), "name has .* expected no control characters"),
+        (
+            lambda p: edit(p, prompts={"../a": PROMPT}),
+            r"a prompt is '\.\./a', expected a name that a file can",
+        ),
+        (
+            lambda p: edit(p, prompts={"a": PROMPT | {"codes": torch.zeros(3)}}),
+            "prompt 'a' has codes of shape",
+        ),
+        (compress, "cannot read .* its records are compressed"),
+        (shorten_a_record, "cannot read .* as a voice"),
         (lambda p: edit(p, lexicon=torch.zeros(9, dtype=torch.uint8)), "lexicon"),
     ],
 )

@@ -64,6 +64,13 @@ def check_printable(what: str, text: str) -> None:
         raise ValueError(f"{what} has {text[:100]!r}, expected no control characters")
 
 
+def check_name(what: str, text: str) -> None:
+    """Raise `ValueError` for a name that is no name of a file in one folder, as a path is not."""
+    check_printable(what, text)
+    if not text or text.startswith(".") or set(text) & set("/\\:") or len(text) > 200:
+        raise ValueError(f"{what} is {text[:100]!r}, expected a name that a file can have, such as 'anna'")
+
+
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -129,5 +136,8 @@ def _describe(hint: Any) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that is nested too deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."

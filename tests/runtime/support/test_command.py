@@ -164,3 +164,22 @@ def test_the_shell_completes(environment, typed, expected, tmp_path):
         check=False,
     )
     assert f"plain,{expected}" in done.stdout.splitlines(), done.stderr
+
+
+def test_control_characters_are_shown_and_not_obeyed(tmp_path):
+    """In errors, in logs and in what is reported: a name may be from a stranger."""
+    script = (
+        "import logging, sys, click\n"
+        "from soundstorm_runtime.errors import OptionError\n"
+        "from soundstorm_runtime.support.command import report, run\n"
+        "@click.command()\n"
+        "def main():\n"
+        "    logging.getLogger('soundstorm_runtime').warning('log \\x1b[2J')\n"
+        "    report('said \\x07 \\udcff')\n"
+        "    raise OptionError('no \\x1b]0;title\\x07 here')\n"
+        "run(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines() == [
+        "log \\x1b[2J", "said \\x07 \\udcff", "error: no \\x1b]0;title\\x07 here",
+    ]  # fmt: skip
