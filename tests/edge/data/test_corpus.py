@@ -107,7 +107,8 @@ def test_a_killed_run_goes_on(ljspeech: Path, tmp_path: Path) -> None:
     whole = (make_corpus(config, folder).folder / "utterances.jsonl").read_text()
     rows = whole.splitlines(keepends=True)
     (folder / "utterances.jsonl").unlink()
-    (folder / "utterances.partial.jsonl").write_text(rows[0] + rows[1][:20])
+    damage = "[" * 9999 + '\n{"id": 3}\nnull\n\x00\n'
+    (folder / "utterances.partial.jsonl").write_text(damage + rows[0] + rows[1][:20])
     (ljspeech / "wavs" / "LJ001-0001.wav").unlink()  # done before the kill, so not needed again
     make_corpus(config, folder)
     assert (folder / "utterances.jsonl").read_text() == whole

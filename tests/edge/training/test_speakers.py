@@ -177,6 +177,15 @@ def test_a_stage_goes_on_with_what_it_learned_from_alone(
     run._record_sources("acoustic", **models)
     (tmp_path / "acoustic" / "state.pt").touch()
     run._record_sources("acoustic", **models)
+    sources = tmp_path / "acoustic" / "sources.json"
+    whole = sources.read_text()
+    for damaged in ("[" * 9999, "3", whole[:20]):
+        sources.write_text(damaged)
+        with pytest.raises(
+            CheckpointError, match=r"sources\.json cannot be read .*; remove .*acoustic and train"
+        ):
+            run._check_sources("acoustic", **models)
+    sources.write_text(whole)
     weight = next(tiny_voice.codec.parameters())
     with torch.no_grad():
         weight += 1

@@ -75,6 +75,20 @@ def test_a_killed_run_goes_on_at_its_shard(corpus: Corpus, tmp_path: Path) -> No
     assert model.asked == 7, "the first shard of four was whole"
 
 
+def test_a_damaged_cache_is_made_again_or_named(corpus: Corpus, tmp_path: Path) -> None:
+    model, folder = Counter(), tmp_path / "codes"
+    corpus_tokens(folder, corpus, model, model.tokenize)
+    (folder / "settings.json").write_text("[" * 9999)
+    check(corpus_tokens(folder, corpus, model, model.tokenize))
+    assert model.asked == 22
+    for name in ("00000.npy", "00000.ends.npy"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:20])
+        with pytest.raises(CorpusError, match=rf"cannot read .*{name} .*; remove .*codes and run again"):
+            corpus_tokens(folder, corpus, model, model.tokenize)[0]
+        (folder / name).write_bytes(whole)
+
+
 def test_processes_share_the_work(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     for index in range(2):
