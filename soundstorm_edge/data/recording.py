@@ -18,6 +18,9 @@ from ..errors import CorpusError, UnusableRecordingError
 BYTE_ORDER_MARK = "\ufeff"
 LEAST_SECONDS = 0.1  # shorter than any word
 LEAST_PEAK = 0.001  # of full scale: -60 dB
+QUIET_PEAK = 0.02  # silence in 8 bits has 0.01 with dither, which is steady
+LEAST_CHANGE = 4.0  # dB between quiet and loud frames of speech
+LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # Hz; a telephone has 8000
 LEAST_SUM = 0.1  # level of the mean of all channels, relative to the loudest of them
 STREAMED_SIZE = 0xFFFFFFFF  # the size that the header of a streamed WAV file states
 
@@ -90,13 +93,20 @@ def mono(sound: Sound) -> np.ndarray:
     """Return the mean of the channels, float32 `[samples]`.
 
     Raises:
-        UnusableRecordingError: the audio is too short for a word, silent, or its channels cancel.
+        UnusableRecordingError: the audio is too short for a word, silent, of a rate that speech does not
+            have, or its channels cancel.
     """
+    if not LOWEST_RATE <= sound.rate <= HIGHEST_RATE:
+        raise UnusableRecordingError(
+            f"the audio has {sound.rate} samples a second, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+        )
     seconds, peak = len(sound.audio) / sound.rate, float(np.abs(sound.audio).max(initial=0))
     if seconds < LEAST_SECONDS:
         raise UnusableRecordingError(f"the audio lasts {seconds:.3f} s, expected at least {LEAST_SECONDS} s")
     if peak < LEAST_PEAK:
         raise UnusableRecordingError(f"the audio is silent: peak {peak:.5f}, expected at least {LEAST_PEAK}")
+    if peak < QUIET_PEAK and _level_change(sound) < LEAST_CHANGE:
+        raise UnusableRecordingError(f"the audio is silent: steady noise with a peak of {peak:.5f}")
     if sound.audio.ndim == 1:
         return sound.audio
     audio: np.ndarray = sound.audio.mean(axis=1)
@@ -104,6 +114,14 @@ def mono(sound: Sound) -> np.ndarray:
     if np.sqrt((audio**2).mean()) < LEAST_SUM * loudest:
         raise UnusableRecordingError("the channels have opposite phase and cancel; keep one of them")
     return audio
+
+
+def _level_change(sound: Sound) -> float:
+    """Return the difference in dB between the levels of quiet and loud frames of 20 ms."""
+    size = round(0.02 * sound.rate)
+    frames = sound.audio[: len(sound.audio) // size * size].reshape(-1, size * (sound.audio[:1].size))
+    quiet, loud = np.percentile((frames.astype(np.float64) ** 2).mean(axis=1) + 1e-12, [5, 95])
+    return float(10 * np.log10(loud / quiet))
 
 
 def check_transcript(text: str) -> None:

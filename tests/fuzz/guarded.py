@@ -82,6 +82,7 @@ def _work(name: str, cases: int, number: int, folder: Path, parent: Connection) 
 
 def _run(target: Target, cases: int, number: int, report: Report, parent: Connection) -> None:
     started = time.process_time
+    assert target.check(target.valid) == "accepted", "the input was refused before it was damaged"
 
     @seed(number)
     @settings(

@@ -21,7 +21,7 @@ import tomllib
 import torch
 from hypothesis import strategies as st
 
-from soundstorm_edge.checkpoint import load_voice
+from soundstorm_edge.checkpoint import PARTS, load_voice
 from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_runtime import Voice
 from soundstorm_runtime.audio.recording import prepare, read_recording
@@ -47,10 +47,11 @@ Check = Callable[[Any], Outcome]
 
 @dataclass(frozen=True)
 class Target:
-    """An input: `strategy` makes cases of it, and `check` tries one."""
+    """An input: `strategy` makes cases of it, and `check` tries one; `valid` is one that is accepted."""
 
     strategy: st.SearchStrategy[Any]
     check: Check
+    valid: Any
 
 
 def _try(work: Callable[[], object]) -> Outcome:
@@ -121,9 +122,9 @@ def _bundles(folder: Path) -> dict[str, Target]:
         )
     )
     return {
-        "manifest, edited": Target(damaged_tree(kept.manifest), kept.edited),
-        "manifest, damaged": Target(damaged_bytes(kept.text), kept.damaged),
-        "files of a bundle": Target(files, kept.file),
+        "manifest, edited": Target(damaged_tree(kept.manifest), kept.edited, kept.manifest),
+        "manifest, damaged": Target(damaged_bytes(kept.text), kept.damaged, kept.text),
+        "files of a bundle": Target(files, kept.file, (names[0], (BUNDLE / names[0]).read_bytes(), True)),
     }
 
 
@@ -148,7 +149,7 @@ def _prompts(folder: Path) -> Target:
         path.write_bytes(content)
         return _try(lambda: read_prompt(path, manifest))
 
-    return Target(damaged_bytes(whole) | exchanged(), check)
+    return Target(damaged_bytes(whole) | exchanged(), check, whole)
 
 
 def _recordings(folder: Path) -> Target:
@@ -195,24 +196,37 @@ def _recordings(folder: Path) -> Target:
 
         return _try(work)
 
-    return Target(st.one_of(*(damaged_bytes(base) for base in bases), written()), check)
+    return Target(st.one_of(*(damaged_bytes(base) for base in bases), written()), check, bases[0])
 
 
 def _checkpoints(folder: Path) -> dict[str, Target]:
     path, content = folder / "voice.pt", torch.load(CHECKPOINT, weights_only=True)
-    config = content["config"]
+    config, whole = content["config"], load_voice(CHECKPOINT)
+
+    def unchanged() -> None:
+        voice = load_voice(path)
+        assert voice.config == whole.config
+        assert voice.lexicon.to_bytes() == whole.lexicon.to_bytes()
+        for part in PARTS:
+            weights = getattr(voice, part).state_dict()
+            for name, expected in getattr(whole, part).state_dict().items():
+                assert torch.equal(weights[name], expected), (
+                    f"{part}.{name} changed, and nothing was reported"
+                )
 
     def damaged(data: bytes) -> Outcome:
         path.write_bytes(data)
-        return _try(lambda: load_voice(path))
+        return _try(unchanged)
 
     def edited(tree: object) -> Outcome:
         torch.save({**content, "config": tree}, path)
         return _try(lambda: load_voice(path))
 
     return {
-        "checkpoint, damaged": Target(damaged_bytes(CHECKPOINT.read_bytes()), damaged),
-        "checkpoint, edited": Target(damaged_tree(config), edited),
+        "checkpoint, damaged": Target(
+            damaged_bytes(CHECKPOINT.read_bytes()), damaged, CHECKPOINT.read_bytes()
+        ),
+        "checkpoint, edited": Target(damaged_tree(config), edited, config),
     }
 
 
@@ -253,6 +267,7 @@ def _texts(folder: Path) -> dict[str, Target]:
     )
     lines = ('{"id": "a", "text": "Hello."}\n', '{"id": "b", "text": "x", "voice": "anna", "seed": 3}\n')
     recipes = (RECIPE.read_text(),)
+    table = tomllib.loads(recipes[0])
     path = folder / "text.toml"
 
     def lexicon(text: str) -> Outcome:
@@ -267,14 +282,19 @@ def _texts(folder: Path) -> dict[str, Target]:
         "text": Target(
             damaged_text(plain) | st.text(max_size=200),
             lambda text: _try(lambda: voice.sentences(text, ignore_dropped)),
+            plain[2],
         ),
         "SSML": Target(
-            damaged_text(marked), lambda text: _try(lambda: voice.sentences(read_ssml(text), ignore_dropped))
+            damaged_text(marked),
+            lambda text: _try(lambda: voice.sentences(read_ssml(text), ignore_dropped)),
+            marked[0],
         ),
-        "lexicon of the user": Target(damaged_text(words), lexicon),
-        "lines of a batch": Target(damaged_text(lines), lambda text: _try(lambda: read_lines(text, "lines"))),
-        "recipe, damaged": Target(damaged_text(recipes), recipe),
-        "recipe, edited": Target(damaged_tree(tomllib.loads(recipes[0])).map(_toml), recipe),
+        "lexicon of the user": Target(damaged_text(words), lexicon, words[1]),
+        "lines of a batch": Target(
+            damaged_text(lines), lambda text: _try(lambda: read_lines(text, "lines")), lines[1]
+        ),
+        "recipe, damaged": Target(damaged_text(recipes), recipe, recipes[0]),
+        "recipe, edited": Target(damaged_tree(table).map(_toml), recipe, _toml(table)),
     }
 
 
@@ -299,7 +319,8 @@ def _requests(folder: Path) -> Target:
         return "accepted" if found.status_code == 200 else "refused"
 
     edited = damaged_tree(body).map(lambda tree: json.dumps(tree).encode())
-    return Target(edited | damaged_bytes(json.dumps(body).encode()), check)
+    whole = json.dumps(body).encode()
+    return Target(edited | damaged_bytes(whole), check, whole)
 
 
 NAMES = (

@@ -68,7 +68,8 @@ class Bundle:
             self.file(name)
         for path in sorted(self.path.rglob("*")):
             place = path.relative_to(self.path)
-            if not path.is_file() or any(part.startswith(".") for part in place.parts):
+            folder = path.is_dir() and not path.is_symlink()
+            if folder or any(part.startswith(".") for part in place.parts):
                 continue
             added = place.parent.as_posix() == "prompts" and path.suffix == SUFFIX
             listed = place.as_posix() in {MANIFEST_FILE, *self.manifest.files}

@@ -16,6 +16,7 @@ from soundstorm_edge.training.recipe import load_recipe
 
 RATE = 16_000
 TONE = 0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+DITHER = np.rint(np.random.default_rng(0).triangular(-1, 0, 1, RATE)) / 128  # silence in 8 bits
 
 
 def write(path: Path, audio: np.ndarray = TONE) -> None:
@@ -92,6 +93,7 @@ UNUSABLE = [
     ("\u4f60\u597d", TONE, "has no word that can be spoken"),
     ("Hello.", TONE * 0, "the audio is silent: peak 0.00000"),
     ("Hello.", TONE * 1e-3, "the audio is silent: peak 0.000"),
+    ("Hello.", DITHER, "the audio is silent: steady noise with a peak of 0.0078"),
     ("Hello.", TONE[:800], r"the audio lasts 0\.050 s, expected at least 0\.1 s"),
     ("Hello.", TONE[:0], r"c\.wav has no samples"),
     ("Hello.", np.stack([TONE, -TONE], axis=1), "the channels have opposite phase and cancel"),

@@ -219,6 +219,11 @@ def test_files_that_the_manifest_does_not_list_are_refused(make_bundle):
         with pytest.raises(BundleError, match=rf"{stray} is not listed in bundle\.json"):
             bundle.file(stray)
         (folder / stray).unlink()
+    for make in (os.mkfifo, lambda path: path.symlink_to("int8")):
+        make(folder / "stray")
+        with pytest.raises(BundleError, match=r"stray is not listed in bundle\.json; move it out"):
+            bundle.check()
+        (folder / "stray").unlink()
 
 
 def test_what_is_not_used_is_not_waited_for(make_bundle):
