@@ -42,6 +42,8 @@ LONGEST = (
     "tests/export/",
     "tests/interop/test_export",
     "tests/test_bad_input",
+    "tests/test_killed",
+    "tests/fuzz/",
 )
 
 RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -111,12 +111,17 @@ def read_tensors(path: Path, kind: str) -> Any:
 
 
 def _check_records(path: Path) -> None:
-    """Raise `ValueError` for a file whose records would take more memory than they have bytes in it."""
+    """Raise `ValueError` for records that are damaged, or would take more memory than they have bytes.
+
+    PyTorch checks neither: it reads damaged weights as they are.
+    """
     if not zipfile.is_zipfile(path):
         return  # the form of before PyTorch 1.6, which is read in order
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
-    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-        raise ValueError("its records are compressed, expected them as PyTorch writes them")
-    if sum(record.file_size for record in records) > path.stat().st_size:
-        raise ValueError("its records overlap")
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise ValueError("its records are compressed, expected them as PyTorch writes them")
+        if sum(record.file_size for record in records) > path.stat().st_size:
+            raise ValueError("its records overlap")
+        if damaged := archive.testzip():
+            raise ValueError(f"its record {damaged!r} is damaged")

@@ -225,8 +225,8 @@ def train(stage: Stage, options: Optimization, folder: Path) -> None:
                 bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
                 log.write(step, values)
             if loop.step % options.save_every == 0 or loop.step == options.last:
+                log_evaluation(loop, log, step)  # first: a run that is killed between them has neither
                 loop.save(state)
-                log_evaluation(loop, log, step)
             if interrupted():
                 loop.save(state)
                 bar.close()

@@ -152,6 +152,14 @@ def shorten_a_record(path: Path) -> None:
     rewrite(path, lambda name, content: content[:4] if name.endswith("data/0") else content)
 
 
+def change_a_byte(path: Path) -> None:
+    """Damage a weight, which PyTorch does not notice."""
+    content = bytearray(path.read_bytes())
+    place = content.index(next(iter(torch.load(path, weights_only=True)["text"].values())).numpy().tobytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
 PROMPT = {"codes": torch.zeros(4, 2, dtype=torch.int32), "semantic_tokens": torch.zeros(4, dtype=torch.int32)}
 
 
@@ -191,6 +199,7 @@ PROMPT = {"codes": torch.zeros(4, 2, dtype=torch.int32), "semantic_tokens": torc
         ),
         (compress, "cannot read .* its records are compressed"),
         (shorten_a_record, "cannot read .* as a voice"),
+        (change_a_byte, "cannot read .* as a voice .*its record '.*' is damaged"),
         (lambda p: edit(p, lexicon=torch.zeros(9, dtype=torch.uint8)), "lexicon"),
     ],
 )
