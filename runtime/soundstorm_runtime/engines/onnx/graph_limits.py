@@ -21,6 +21,7 @@ from ...support.files import check_file, open_file
 MOST_NODES = 50_000
 MOST_TENSORS = 50_000
 MOST_NODES_OF_A_BRANCH = 100
+MOST_AXES = 8
 LARGEST_ARRAY = 1 << 28  # elements that constants may ask for; 1 GiB of floats
 
 # Those of ONNX Runtime's own operators that compute on tensors alone. Others of its domain load engines from
@@ -42,6 +43,8 @@ _SIZES: dict[str, tuple[int, Callable[[Iterable[int]], int]]] = {
     "Pad": (1, sum), "OneHot": (1, sum), "Resize": (3, math.prod),
 }  # fmt: skip
 _RANGE = "Range"
+_SHORT = 8  # integers of a constant that may be a shape
+_LONGEST_VARINT = 10  # bytes
 
 # Bytes of an element by TensorProto.DataType; strings (8) are not among them.
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8, 15: 16, 16: 2,
@@ -128,6 +131,9 @@ class _Walk:
         self.sizes(operator, [_text([value]) for value in values.get(_NODE_INPUT, [])])
 
     def attribute(self, operator: str, data: memoryview, depth: int, outputs: list[str]) -> None:
+        singular = [number for number, _ in _messages(data) if number in (5, 6)]
+        if len(singular) > len(set(singular)):  # which parsers would merge
+            raise ValueError("it is damaged: an attribute has two values")
         for number, value in _messages(data):
             if number in _ATTRIBUTE_TENSORS:
                 found = self.tensor(value)
@@ -179,9 +185,9 @@ class _Walk:
                 external[pair.get(1, "")] = pair.get(2, "")
             elif number in _TENSOR_DATA:
                 typed += len(value) if isinstance(value, memoryview) else 1
-                if number == _TENSOR_INT64 and len(integers) <= 8:
-                    integers += _varints(value)[:9]
-        if kind not in _BYTES or any(dim < 0 for dim in dims):
+                if number == _TENSOR_INT64 and typed <= _SHORT * _LONGEST_VARINT:
+                    integers += _varints(value)
+        if kind not in _BYTES or len(dims) > MOST_AXES or any(dim < 0 for dim in dims):
             raise ValueError(f"tensor {name!r} has type {kind} and shape {dims}, expected numbers")
         elements = math.prod(dims)
         size = math.ceil(elements * _BYTES[kind]) if elements < 1 << 60 else elements
@@ -191,7 +197,7 @@ class _Walk:
         if (raw is not None and len(raw) != size) or (raw is None and elements > typed):
             found = typed if raw is None else len(raw)
             raise ValueError(f"tensor {name!r} has {found} bytes for shape {dims}, expected {size}")
-        if kind != _INT64 or elements > 8:
+        if kind != _INT64 or elements > _SHORT:
             return None
         values = struct.unpack(f"<{elements}q", raw) if raw is not None else tuple(map(_signed, integers))
         self.constants[name] = values
@@ -256,7 +262,7 @@ def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 def _varint(data: memoryview, place: int) -> tuple[int, int]:
     """Return an integer of seven bits a byte, and the place after it."""
     value = shift = 0
-    while place < len(data) and shift < 70:
+    while place < len(data) and shift < 7 * _LONGEST_VARINT:
         byte = data[place]
         value |= (byte & 127) << shift
         place += 1
