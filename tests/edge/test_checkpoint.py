@@ -197,7 +197,7 @@ PROMPT = {"codes": torch.zeros(4, 2, dtype=torch.int32), "semantic_tokens": torc
             lambda p: edit(p, prompts={"a": PROMPT | {"codes": torch.zeros(3)}}),
             "prompt 'a' has codes of shape",
         ),
-        (compress, "cannot read .* its records are compressed"),
+        (compress, "cannot read .*its records are compressed"),
         (shorten_a_record, "cannot read .* as a voice"),
         (change_a_byte, "cannot read .* as a voice .*its record '.*' is damaged"),
         (lambda p: edit(p, lexicon=torch.zeros(9, dtype=torch.uint8)), "lexicon"),

@@ -69,7 +69,7 @@ def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
     Raises:
         AudioError: The recording is empty, too quiet, clipped, or too short.
     """
-    _check(recording)
+    _check(recording, sample_rate)
     audio = _resampled(recording.samples.mean(axis=1), recording.sample_rate, sample_rate)
     if (found := speech_level(audio, sample_rate)) < QUIETEST:
         raise AudioError(
@@ -136,11 +136,12 @@ def speech_level(audio: np.ndarray, sample_rate: int) -> float:
     return float(_decibels(powers[levels > levels.max() - 20].mean()))
 
 
-def _check(recording: Recording) -> None:
+def _check(recording: Recording, sample_rate: int) -> None:
     samples, name = recording.samples, recording.name
-    if not LOWEST_RATE <= recording.sample_rate <= HIGHEST_RATE:
+    lowest = min(LOWEST_RATE, sample_rate)
+    if not lowest <= recording.sample_rate <= HIGHEST_RATE:
         raise AudioError(
-            f"{name} has {recording.sample_rate} samples a second, expected {LOWEST_RATE} to {HIGHEST_RATE}; "
+            f"{name} has {recording.sample_rate} samples a second, expected {lowest} to {HIGHEST_RATE}; "
             "record it again, or repair its header"
         )
     _check_length(name, len(samples) / recording.sample_rate)
