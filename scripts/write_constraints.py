@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "constraints.txt"
 OWN = "soundstorm-edge"
+LEFT_OUT = (OWN, "setuptools")  # of the latter, the packages of the extra `peers` need an old version
 EXTRAS = ("cpu", "dev")  # dev has train, export, serve and ssml
 
 
@@ -39,7 +40,7 @@ def closure(name: str, extras: Iterable[str]) -> dict[str, str]:
         for requirement in requirements(*item):
             needed = canonicalize_name(requirement.name)
             left.append((needed, frozenset(requirement.extras)))
-            if needed != OWN:
+            if needed not in LEFT_OUT:
                 versions[needed] = distribution(needed).version.partition("+")[0]
     return versions
 
