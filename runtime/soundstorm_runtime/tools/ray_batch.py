@@ -34,6 +34,7 @@ class Shard:
     """What became of the lines of a shard.
 
     Attributes:
+        name: Name of its file.
         node: Name of the node that spoke them.
         lines: Lines that were spoken.
         seconds: Seconds of audio.
@@ -41,6 +42,7 @@ class Shard:
         problems: Why lines could not be spoken, by id.
     """
 
+    name: str
     node: str
     lines: int
     seconds: float
@@ -52,7 +54,7 @@ def speak_on_cluster(job: Job, lines: Sequence[Line], form: Form, size: int) -> 
     """Speak lines into shards of `job.folder`, and yield what became of each shard.
 
     Lines that are in a shard of the folder already are left out. Shards that are lost with a node are spoken
-    again by the nodes that are left.
+    again by the nodes that are left: into the same files, should the lost node have written them after all.
 
     Args:
         job: The bundle, folder and options. All nodes must have both under the same paths.
@@ -66,31 +68,28 @@ def speak_on_cluster(job: Job, lines: Sequence[Line], form: Form, size: int) -> 
     """
     read_bundle(job.bundle)  # a damaged one is reported here, once
     check_ids(lines, form)
-    left = _unspoken(job, lines)
-    failed: set[str] = set()
+    done = set(ids_in_shards(job.folder))
+    left = [line for line in lines if line.id not in done]
+    shards = {
+        shard_file(job.folder, part, form).name: part
+        for part in (left[start : start + size] for start in range(0, len(left), size))
+    }
     pause = _FIRST_PAUSE
-    while left:
-        shards = [left[start : start + size] for start in range(0, len(left), size)]
+    while shards:
         reason = "see the logs of the cluster (ray logs)"
         try:
-            for shard in _map(job, shards, form):
-                failed.update(shard.problems)
+            for shard in _map(job, list(shards.values()), form):
+                del shards[shard.name]
                 pause = _FIRST_PAUSE
                 yield shard
         except ray.exceptions.RayError as error:
             reason = str(error).splitlines()[-1]
-        left = [line for line in _unspoken(job, left) if line.id not in failed]
-        if left and pause > _LONGEST_PAUSE:
+        if shards and pause > _LONGEST_PAUSE:
             raise EngineError(f"no node of the cluster can speak: {reason}")
-        if left:
-            _log.warning("%d lines are spoken again: their nodes were lost (%s)", len(left), reason)
+        if shards:
+            _log.warning("%d shards are spoken again: their nodes were lost (%s)", len(shards), reason)
             time.sleep(pause)  # a cluster takes a while to notice that a node is gone
             pause *= 2
-
-
-def _unspoken(job: Job, lines: Sequence[Line]) -> list[Line]:
-    done = set(ids_in_shards(job.folder))
-    return [line for line in lines if line.id not in done]
 
 
 def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Shard]:
@@ -131,9 +130,11 @@ class _Actor:
                 spoken.append(Utterance(line, audio, self._voice.sample_rate))
             else:
                 problems[line.id] = audio
+        file = shard_file(self._job.folder, lines, self._form)
         if spoken:
-            write_shard(shard_file(self._job.folder, [each.line for each in spoken], self._form), spoken)
+            write_shard(file, spoken)
         return {
+            "name": file.name,
             "node": ray.get_runtime_context().get_node_id()[:8],
             "lines": len(spoken),
             "seconds": sum(len(each.audio) / each.sample_rate for each in spoken),

@@ -49,7 +49,7 @@ class Utterance:
 
 
 def shard_file(folder: Path, lines: Sequence[Line], form: Form) -> Path:
-    """Return the file of a shard."""
+    """Return the file of a shard that so many lines are asked for; some of them may turn out unspeakable."""
     ids = "\n".join(line.id for line in lines)
     return folder / f"shard-{hashlib.sha256(ids.encode()).hexdigest()[:16]}.{form}"
 
