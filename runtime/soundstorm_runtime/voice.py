@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from .engines.base import Engine
 from .errors import OptionError
 from .synthesis.acoustic_stage import AcousticStage
 from .synthesis.calibration import Calibration, Costs, steps_within
+from .synthesis.incremental_speech import IncrementalSpeech
 from .synthesis.options import (
     BatchKeywords,
     Keywords,
@@ -308,6 +310,30 @@ class Voice:
         async for sentence in sentences_to_come(text, split):
             async for chunk in chunks_in_thread(stream.sentence(sentence)):
                 yield chunk.audio
+
+    def incremental(
+        self,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        *,
+        times: bool = False,
+        on_dropped: OnDropped = log_dropped,
+        **keywords: Unpack[Keywords],
+    ) -> IncrementalSpeech:
+        """Begin a text that is appended while it is spoken; the caller decides when to compute.
+
+        Args:
+            options: How it is spoken.
+            times: Whether to return the times of the words, as `stream_timed` does.
+            on_dropped: As in `sentences`. Called for what is appended, so more than once.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
+
+        Raises:
+            OptionError: As in `stream` and, with `times`, in `stream_timed`.
+        """
+        if times:
+            self._check_durations()
+        stream = self._begin_stream(self._resolve(merge(options, keywords)), times=times)
+        return IncrementalSpeech(stream, partial(self._reader.sentences, on_dropped=on_dropped))
 
     def speak_tokens(
         self,

@@ -13,6 +13,7 @@ FIRST_PEAK = 0.9  # of the highest peak: the shortest period that comes so near 
 LOUD = 0.01  # of the loudest frame's power; quieter ones do not count
 FEWEST = 10  # voiced frames that a median is taken of
 TOLERANCE = 2.0  # semitones
+ONE_SPEAKER = 8.0  # semitones that the seconds of one speaker's recording lie apart at most
 
 
 def pitch_contour(audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -71,4 +72,23 @@ def pitch_warning(recorded: float | None, spoken: float | None) -> str | None:
         f"the voice speaks at {spoken:.0f} Hz, {abs(apart):.0f} semitones "
         f"{'above' if apart > 0 else 'below'} the recording ({recorded:.0f} Hz); "
         "record again in a quiet room, close to the microphone"
+    )
+
+
+def speakers_warning(audio: np.ndarray, sample_rate: int) -> str | None:
+    """Return a warning that a recording may have several speakers: its seconds differ much in pitch.
+
+    Two speakers of similar pitch are not told apart.
+
+    Args:
+        audio: float32 `[samples]`.
+        sample_rate: in Hz.
+    """
+    seconds = [audio[start : start + sample_rate] for start in range(0, len(audio), sample_rate)]
+    pitches = [pitch for second in seconds if (pitch := median_pitch(second, sample_rate)) is not None]
+    if not pitches or 12 * math.log2(max(pitches) / min(pitches)) <= ONE_SPEAKER:
+        return None
+    return (
+        f"the recording may have several speakers: its pitch changes from {min(pitches):.0f} to "
+        f"{max(pitches):.0f} Hz; use a recording of one"
     )

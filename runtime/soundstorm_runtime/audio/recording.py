@@ -91,23 +91,36 @@ def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
     return (audio * min(gain, 1 / np.abs(audio).max())).astype(np.float32)
 
 
-def read_recording(path: Path) -> Recording:
-    """Read a sound file. Raises `AudioError` where it cannot be read, or is not audio."""
+def read_recording(path: Path, name: str | None = None, *, longest: float | None = None) -> Recording:
+    """Read a sound file.
+
+    Args:
+        path: The file.
+        name: Its name in messages, if not the path.
+        longest: Seconds from which it is refused; by default, the first of them are used.
+
+    Raises:
+        AudioError: It cannot be read, is not audio, or is too long.
+    """
+    name = name or str(path)
     try:
         with open_file(path) as opened, soundfile.SoundFile(opened) as file:
             frames = min(round(LOOKED_AT * file.samplerate), _MOST_SAMPLES // file.channels)
+            if longest is not None and _UNKNOWN > file.frames > longest * file.samplerate:
+                seconds = file.frames / file.samplerate
+                raise AudioError(f"{name} has {seconds:.0f} s, expected {longest:.0f} s at most; cut it")
             if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
                 file.seekable = lambda: False
             elif file.frames > frames:
-                _log.info("%s is long; only its first %.0f s are used", path, LOOKED_AT)
+                _log.info("%s is long; only its first %.0f s are used", name, LOOKED_AT)
             samples = file.read(min(frames, max(file.frames, 0)), dtype="float32", always_2d=True)
-            return Recording(samples, file.samplerate, str(path))
+            return Recording(samples, file.samplerate, name)
     except OSError as error:
-        raise AudioError(f"cannot read {path} ({error.strerror}); check the path") from error
+        raise AudioError(f"cannot read {name} ({error.strerror}); check the path") from error
     except (soundfile.SoundFileError, TypeError) as error:  # the latter for bare samples, by their name
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise AudioError(
-            f"{path} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"
+            f"{name} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"
         ) from error
 
 

@@ -7,18 +7,17 @@ import time
 from pathlib import Path
 
 import click
+import numpy as np
 
-from ..audio.pitch import median_pitch, pitch_warning
 from ..audio.recording import Recording, read_recording
 from ..bundle.prompts import SUFFIX, Prompt, write_prompt
 from ..bundle.reader import Bundle, read_bundle
 from ..errors import OptionError
 from ..support.command import Command, report
+from ..synthesis.prompt_check import prompt_warnings
 from ..synthesis.prompt_encoder import PromptEncoder
 from ..voice import Voice
 from .shared_options import bundle_and_file, threads_option
-
-SENTENCE = "This is how the new voice sounds."
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +37,8 @@ def prompt(bundle: Path, recording: Path, output: Path, threads: int | None) -> 
 
     RECORDING is best three to five seconds of one speaker in a quiet room, beginning and ending with a pause.
     The voice in the folder BUNDLE, or an installed one, then speaks like it: soundstorm say BUNDLE TEXT
-    --voice OUTPUT. It speaks a sentence, and a warning says where that is not as high as the recording.
+    --voice OUTPUT. It speaks a sentence, and warnings say where that is not as high as the recording, or
+    where the recording may have several speakers.
     """
     checked = read_bundle(bundle)
     _check_output(checked, output)
@@ -48,17 +48,16 @@ def prompt(bundle: Path, recording: Path, output: Path, threads: int | None) -> 
     write_prompt(output, made)
     took, seconds = time.perf_counter() - started, made.seconds(checked.manifest)
     report(f"{output}: {seconds:.1f} s of speech, made in {took:.2f} s")
-    if checked.manifest.text is not None and (warning := _compare_pitch(bundle, audio, made, threads)):
+    for warning in _warnings(checked, audio, made, threads):
         _log.warning("warning: %s", warning)
 
 
-def _compare_pitch(bundle: Path, recording: Recording, made: Prompt, threads: int | None) -> str | None:
-    """Speak a sentence with a prompt, and return a warning where it is not as high as the recording."""
-    recorded = median_pitch(recording.samples.mean(axis=1), recording.sample_rate)
-    if recorded is None:
-        return None
-    voice = Voice.load(bundle, threads=threads, provider="cpu")
-    return pitch_warning(recorded, median_pitch(voice.speak(SENTENCE, voice=made), voice.sample_rate))
+def _warnings(bundle: Bundle, recording: Recording, made: Prompt, threads: int | None) -> list[str]:
+    def speak(text: str) -> np.ndarray:
+        return Voice.load(bundle.path, threads=threads, provider="cpu").speak(text, voice=made)
+
+    manifest = bundle.manifest
+    return prompt_warnings(recording, speak if manifest.text else None, manifest.audio.sample_rate)
 
 
 def _check_output(bundle: Bundle, output: Path) -> None:

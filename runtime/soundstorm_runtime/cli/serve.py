@@ -81,6 +81,12 @@ from .shared_options import bundle_argument, engine_options, lexicon_option, wor
     help="Allow a --host that other machines can reach without a token.",
 )
 @click.option(
+    "--voice-uploads",
+    type=click.Path(file_okay=False, path_type=Path),
+    show_default="clients cannot make voices",
+    help="Folder in which voices are kept that clients make of recordings (POST /v1/voices). Needs a token.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(get_args(LogLevel)),
     show_default="info",
@@ -110,6 +116,7 @@ def serve(
     origins: tuple[str, ...],
     allowed_hosts: tuple[str, ...],
     insecure: bool,
+    voice_uploads: Path | None,
     log_level: LogLevel | None,
     log_format: LogFormat,
     otel: bool,
@@ -143,6 +150,7 @@ def serve(
             origins=origins,
             allowed_hosts=allowed_hosts,
             insecure=insecure,
+            voice_uploads=voice_uploads,
             log_level=log_level or _level(),
             log_format=log_format,
             otel=otel,

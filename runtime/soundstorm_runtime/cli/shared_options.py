@@ -78,7 +78,7 @@ temperature_option = click.option(
     help="Sampling temperature of the codes; lower values vary less.",
 )
 speed_option = click.option(
-    "--speed", type=float, default=1.0, help="Speaking rate, 0.5 to 2; the pitch does not change."
+    "--speed", type=float, default=1.0, help="Speaking rate, 0.25 to 4; the pitch does not change."
 )
 workers_option = click.option(
     "--workers",

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ..errors import OptionError, SoundStormError, TextError
+from ..errors import AudioError, OptionError, SoundStormError, TextError
 from .api_schema import ErrorBody, ErrorDetail
 from .request_queue import Busy, TooSlow
 
@@ -49,6 +49,8 @@ def refusal(error: Exception) -> Refusal:
         return Refusal(503, "the speech was not ready in time; try again, or send less text", code="timeout")
     if isinstance(error, TextError | OptionError):
         return Refusal(400, str(error), param="input" if isinstance(error, TextError) else None)
+    if isinstance(error, AudioError):
+        return Refusal(400, str(error), param="audio_sample")
     if isinstance(error, SoundStormError):
         _log.error("%s", error)
     return Refusal(500, "the speech could not be made; the server's log says why")
@@ -62,8 +64,12 @@ def error_response(found: Refusal) -> JSONResponse:
 def add_handlers(app: FastAPI) -> None:
     """Answer every error of the application in this form."""
 
-    async def answer(_: Request, error: Exception) -> JSONResponse:
-        return error_response(refusal(error))
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        found = refusal(error)
+        if isinstance(error, RequestValidationError) and not _says_json(request):
+            message = "the body is not said to be JSON; send the header 'Content-Type: application/json'"
+            found = Refusal(415, message, code="unsupported_media_type")
+        return error_response(found)
 
     kinds = (Refusal, RequestValidationError, HTTPException, Busy, TooSlow, SoundStormError)
     for kind in kinds:
@@ -76,6 +82,13 @@ def _invalid(error: RequestValidationError) -> Refusal:
     place = [str(part) for part in first["loc"] if part != "body"]
     param = place[0] if place and first["type"] != "json_invalid" else None
     return Refusal(400, f"{param}: {first['msg']}" if param else f"the body: {first['msg']}", param)
+
+
+def _says_json(request: Request) -> bool:
+    """Return whether a request's header says that its body is JSON, if it has a body."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    return not has_body or kind == "application/json" or kind.endswith("+json")
 
 
 def _type(status: int) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..synthesis.options import LONGEST_PAUSE, PAUSE_SECONDS
+from ..synthesis.options import LONGEST_PAUSE, PAUSE_SECONDS, SPEEDS
 from .encoding import PCM_RATE, Format
 from .settings import MOST_CHARACTERS
 
 # Names in programs written for the OpenAI API. They stand for the default voice and the one model.
 OPENAI_VOICES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
-OPENAI_MODELS = "tts-1 tts-1-hd gpt-4o-mini-tts gpt-4o-mini-tts-2025-12-15".split()
+OPENAI_MODELS = re.compile(
+    r"(tts-1|tts-1-hd|gpt-4o-mini-tts)(-\d{4}(-\d{2}-\d{2})?)?"
+)  # with or without a date
 USUAL_VOICE = "default"
 
 
@@ -24,28 +27,27 @@ class VoiceId(BaseModel):
     id: str = Field(min_length=1, max_length=200)
 
 
-class SpeechRequest(BaseModel):
-    """A text, and how to speak it: the fields and defaults of the OpenAI API, with a few extensions."""
+def _allow_null(schema: dict[str, Any]) -> None:
+    """Say in the description of a model that null stands for the default of a field."""
+    for name, field in schema["properties"].items():
+        if name in schema.get("required", ()):
+            continue
+        if "anyOf" in field:
+            field["anyOf"] = [kind for kind in field["anyOf"] if kind != {"type": "null"}] + [
+                {"type": "null"}
+            ]
+        else:
+            field["type"] = [field["type"], "null"]
+            if "enum" in field:
+                field["enum"] = [*field["enum"], None]
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"examples": [{"input": "Good morning.", "voice": "default"}]},
-    )
 
-    input: str = Field(
-        min_length=1,
-        max_length=MOST_CHARACTERS,
-        description="The text. It needs a letter or a digit that can be spoken.",
-    )
-    input_type: Literal["text", "ssml"] = Field(
-        "text", description="What `input` is: plain text, or an SSML document, whose root is `speak`."
-    )
-    strict: bool = Field(
-        False,
-        description="Refuse text with characters that cannot be spoken; otherwise they are left out, and the "
-        "header X-Dropped-Characters names them.",
-    )
+class SpeechFields(BaseModel):
+    """How to speak, in a request of either form. A field that is null has its default."""
+
+    # Clients of other servers send fields that are not known here: they are named in the response.
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra=_allow_null)
+
     model: str | None = Field(
         None, max_length=200, description="Name of the model, or one of OpenAI's: there is one here."
     )
@@ -53,13 +55,12 @@ class SpeechRequest(BaseModel):
         USUAL_VOICE,
         description="One of /voices. OpenAI's names (alloy, nova, ...) stand for the default voice.",
     )
-    response_format: Format = Field(
-        "mp3",
-        description=f"pcm is 16-bit little-endian mono at {PCM_RATE} Hz. The others state their rate, "
-        "which is the voice's own, or the next higher one that the format has.",
-    )
     speed: float = Field(
-        1.0, ge=0.5, le=2.0, allow_inf_nan=False, description="Speaking rate; the pitch does not change."
+        1.0,
+        ge=SPEEDS[0],
+        le=SPEEDS[1],
+        allow_inf_nan=False,
+        description="Speaking rate; the pitch does not change.",
     )
     sentence_pause: float = Field(
         PAUSE_SECONDS,
@@ -75,24 +76,68 @@ class SpeechRequest(BaseModel):
         allow_inf_nan=False,
         description="The same where a blank line separates two sentences; by default like sentence_pause.",
     )
-    stream_format: Literal["audio", "sse"] = Field(
-        "audio", description="The bytes of the audio, or server-sent events that carry them in base64."
-    )
     timestamp_granularities: list[Literal["word", "phone"]] = Field(
         default_factory=list,
         max_length=2,
-        description="With stream_format 'sse', also send when each word (and each phone of it) is spoken, in "
-        "events of type speech.words.delta. The span counts characters of the input.",
+        description="Also send when each word (and each phone of it) is spoken, in events of type "
+        "speech.words.delta; a request over HTTP needs stream_format 'sse' for that. The span counts "
+        "characters of the input.",
     )
     instructions: str | None = Field(
         None, max_length=MOST_CHARACTERS, description="Accepted without effect, as by OpenAI's tts-1."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="The same text, voice and seed give the same audio.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """Clients send null for what their user has not set."""
+        if not isinstance(data, dict):
+            return data
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in data.items() if value is not None or name not in optional}
+
+    @property
+    def voice_name(self) -> str:
+        """The name of the voice."""
+        return self.voice if isinstance(self.voice, str) else self.voice.id
+
+    @property
+    def ignored(self) -> list[str]:
+        """The names of what the client sent that is not a field."""
+        return sorted(self.model_extra or ())
+
+
+class SpeechRequest(SpeechFields):
+    """A text, and how to speak it: the fields and defaults of the OpenAI API, with a few extensions."""
+
+    input: str = Field(
+        min_length=1,
+        max_length=MOST_CHARACTERS,
+        description="The text. It needs a letter or a digit that can be spoken.",
+        examples=["Good morning."],
+    )
+    input_type: Literal["text", "ssml"] = Field(
+        "text", description="What `input` is: plain text, or an SSML document, whose root is `speak`."
+    )
+    strict: bool = Field(
+        False,
+        description="Refuse text with characters that cannot be spoken; otherwise they are left out, and the "
+        "header X-Dropped-Characters names them.",
+    )
+    response_format: Format = Field(
+        "mp3",
+        description=f"pcm is 16-bit little-endian mono at {PCM_RATE} Hz. The others state their rate, which "
+        "is the voice's own, or the next higher one that the format has. aac needs ffmpeg on the server.",
+    )
+    stream_format: Literal["audio", "sse"] = Field(
+        "audio", description="The bytes of the audio, or server-sent events that carry them in base64."
     )
     stream: bool = Field(
         True,
         description="Whether the audio is sent while it is made; false sends it when it is complete, with "
         "its length in the header of WAV and FLAC.",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="The same text, voice and seed give the same audio.")
 
 
 class Model(BaseModel):
@@ -116,6 +161,41 @@ class Voices(BaseModel):
 
     default: str
     voices: list[str]
+
+
+class VoiceInfo(BaseModel):
+    """A voice, as the OpenAI API describes one that was made of a recording, with a few extensions."""
+
+    id: str
+    object: Literal["audio.voice"] = "audio.voice"
+    name: str
+    type: Literal["audio_sample"] = "audio_sample"
+    created_at: int
+    uploaded: bool = Field(description="Whether a client made it, so that it can be deleted.")
+    description: str
+
+
+class VoiceMade(VoiceInfo):
+    """A voice that has just been made."""
+
+    warnings: list[str] = Field(description="What speaks against the recording.")
+
+
+class VoiceList(BaseModel):
+    """The voices of a server."""
+
+    object: Literal["list"] = "list"
+    default: str
+    uploads: bool = Field(description="Whether clients may make voices of recordings.")
+    voices: list[VoiceInfo]
+
+
+class VoiceDeleted(BaseModel):
+    """A voice that has been deleted."""
+
+    id: str
+    object: Literal["audio.voice.deleted"] = "audio.voice.deleted"
+    deleted: Literal[True] = True
 
 
 class Health(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from starlette.types import Receive, Scope, Send
 
 from ..support.version import package_version
 from .api_errors import Refusal, add_handlers, refusal
-from .api_schema import ErrorBody, Health, Model, ModelList, SpeechRequest, Voices
+from .api_schema import USUAL_VOICE, ErrorBody, Health, Model, ModelList, SpeechRequest, Voices
 from .connections import Connections, connection_limit
-from .encoding import MEDIA_TYPES, error_event
+from .encoding import MEDIA_TYPES, PCM_MEDIA_TYPE, error_event
 from .middleware import CutOff, Guard, token_check
 from .request_queue import Job, TooSlow
+from .routes.speech_socket import speech_socket
+from .routes.voice_routes import PATHS, voice_routes
 from .settings import BODY_SECONDS, MOST_CONNECTIONS, BearerToken, Settings
 from .telemetry.metrics import Metrics
 from .telemetry.tracing import Tracing, otlp_provider
@@ -37,7 +39,8 @@ _AUDIO: dict[str, Any] = {
 }
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 _DROPPED = "X-Dropped-Characters"
-_MOST_DROPPED = 100  # that the header names; clients limit the length of a header
+_IGNORED = "X-Ignored-Fields"
+_MOST_NAMED = 100  # characters that a header names; clients limit the length of a header
 _SPEECH: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The speech, sent while it is made.",
@@ -46,8 +49,13 @@ _SPEECH: dict[int | str, dict[str, Any]] = {
             _DROPPED: {
                 "schema": {"type": "string"},
                 "description": "Characters of the text that are not spoken, each once, percent-encoded; "
-                f"the first {_MOST_DROPPED}. Absent if there are none.",
-            }
+                f"the first {_MOST_NAMED}. Absent if there are none.",
+            },
+            _IGNORED: {
+                "schema": {"type": "string"},
+                "description": "Fields of the request that this server does not know and has ignored, with "
+                "commas between them, each percent-encoded; the first ten. Absent if there are none.",
+            },
         },
     },
     429: {
@@ -67,10 +75,12 @@ class SpeechResponse(StreamingResponse):
     their end, so that the client does not mistake them for complete.
     """
 
-    def __init__(self, job: Job, media_type: str, dropped: str) -> None:
+    def __init__(self, job: Job, media_type: str, dropped: str, ignored: Sequence[str] = ()) -> None:
         headers = {"Cache-Control": "no-store"}
         if dropped:
-            headers[_DROPPED] = quote(dropped[:_MOST_DROPPED], safe="")
+            headers[_DROPPED] = quote(dropped[:_MOST_NAMED], safe="")
+        if ignored:
+            headers[_IGNORED] = ",".join(quote(name[:_MOST_NAMED], safe="") for name in ignored[:10])
         super().__init__(job, media_type=media_type, headers=headers)
         self._job = job
 
@@ -137,6 +147,8 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     app.state.token = token = BearerToken(settings.token, settings.token_file)
     guards = [] if token.value is None else [Depends(token_check(token))]
     app.include_router(_api(speaker), dependencies=guards)
+    app.include_router(voice_routes(speaker), dependencies=guards)
+    app.include_router(speech_socket(speaker))  # the middleware checks its token
     app.include_router(_pages(speaker))
     app.mount("/static", StaticFiles(directory=_STATIC))
     if settings.origins:
@@ -145,9 +157,18 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
             allow_origins=settings.origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=[_DROPPED],
+            expose_headers=[_DROPPED, _IGNORED],
         )
-    app.add_middleware(Guard, metrics=metrics, connections=connections, hosts=settings.hosts, tracing=tracing)
+    app.add_middleware(
+        Guard,
+        metrics=metrics,
+        connections=connections,
+        hosts=settings.hosts,
+        origins=settings.origins,
+        token=token,
+        uploads=PATHS if settings.voice_uploads else (),
+        tracing=tracing,
+    )
     return app
 
 
@@ -158,9 +179,11 @@ def _api(speaker: Speaker) -> APIRouter:
     @router.post("/v1/audio/speech", response_class=Response, responses=_SPEECH, tags=["speech"])
     async def speak(request: SpeechRequest) -> SpeechResponse:
         """Speak a text. The audio is sent while it is made."""
-        kind = _EVENT_STREAM if request.stream_format == "sse" else MEDIA_TYPES[request.response_format]
+        kind = PCM_MEDIA_TYPE if request.response_format == "pcm" else MEDIA_TYPES[request.response_format]
+        if request.stream_format == "sse":
+            kind = _EVENT_STREAM
         text, dropped = await asyncio.to_thread(speaker.read, request)
-        return SpeechResponse(speaker.begin(request, text), kind, dropped)
+        return SpeechResponse(speaker.begin(request, text), kind, dropped, request.ignored)
 
     @router.get("/v1/models", tags=["names"])
     async def models() -> ModelList:
@@ -177,7 +200,7 @@ def _api(speaker: Speaker) -> APIRouter:
     @router.get("/voices", tags=["names"])
     async def voices() -> Voices:
         """List the names that `voice` may have."""
-        return Voices(default=speaker.voices[0], voices=speaker.voices)
+        return Voices(default=USUAL_VOICE, voices=speaker.voices)
 
     @router.get("/metrics", response_class=Response, tags=["state"])
     async def metrics() -> Response:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import soundfile
 import soxr
 
 from ..audio.writers import wav_stream
+from ..errors import EngineError, OptionError
 
-Format = Literal["mp3", "opus", "flac", "wav", "pcm"]
+Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
+NO_FFMPEG = "AAC needs the program ffmpeg, which the server does not have; take mp3, or install ffmpeg"
+_FED = 8192  # samples that ffmpeg is fed at once
 PCM_RATE = 24_000  # Hz: what clients of the OpenAI API assume for `pcm`, which does not state its rate
 
 
@@ -31,16 +37,23 @@ class _Codec:
 
 
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
-_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _FORMATS: dict[Format, _Codec] = {
-    "mp3": _Codec("audio/mpeg", _MP3_RATES, "MP3", "MPEG_LAYER_III"),
+    "mp3": _Codec("audio/mpeg", _MPEG_RATES, "MP3", "MPEG_LAYER_III"),
     "opus": _Codec("audio/ogg", _OPUS_RATES, "OGG", "OPUS"),
+    "aac": _Codec("audio/aac", _MPEG_RATES),
     "flac": _Codec("audio/flac", (), "FLAC", "PCM_16"),
     "wav": _Codec("audio/wav"),
     "pcm": _Codec("audio/pcm", (PCM_RATE,)),
 }
 
 MEDIA_TYPES: dict[Format, str] = {name: codec.media_type for name, codec in _FORMATS.items()}
+PCM_MEDIA_TYPE = f"{MEDIA_TYPES['pcm']};rate={PCM_RATE};channels=1"  # what else a client cannot know
+
+
+def ffmpeg() -> str | None:
+    """Return the program ffmpeg, which encodes AAC; None where it is not installed."""
+    return shutil.which("ffmpeg")
 
 
 def encode(
@@ -63,8 +76,10 @@ def encode(
     rate = next((r for r in codec.rates if r >= sample_rate), codec.rates[-1] if codec.rates else sample_rate)
     if rate != sample_rate:
         chunks = _resampled(chunks, sample_rate, rate)
-    if whole and format != "pcm":
-        pieces: Iterator[bytes] = iter([_complete(chunks, codec, rate)])
+    if format == "aac":  # each frame has its own header, and nothing states the length
+        pieces: Iterator[bytes] = _by_ffmpeg(chunks, rate)
+    elif whole and format != "pcm":
+        pieces = iter([_complete(chunks, codec, rate)])
     else:
         pieces = _samples(chunks, format, rate) if codec.container is None else _packed(chunks, codec, rate)
     return (piece for piece in pieces if piece)
@@ -197,3 +212,32 @@ def _packed(chunks: Iterable[np.ndarray], codec: _Codec, rate: int) -> Iterator[
             file.write(chunk.clip(-1, 1))
             yield outlet.take()
     yield outlet.take()
+
+
+def _by_ffmpeg(chunks: Iterable[np.ndarray], rate: int) -> Iterator[bytes]:
+    """AAC in ADTS frames, as soon as ffmpeg writes them; ffmpeg ends with the generator."""
+    program = ffmpeg()
+    if program is None:
+        raise OptionError(NO_FFMPEG)
+    options = f"-v error -f s16le -ar {rate} -ac 1 -i pipe:0 -c:a aac -f adts -flush_packets 1 pipe:1"
+    with subprocess.Popen(
+        [program, *options.split()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        feed, made = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+        try:
+            os.set_blocking(made.fileno(), False)
+            for chunk in chunks:
+                samples = np.rint(chunk.clip(-1, 1) * 32767).astype("<i2")
+                for start in range(0, len(samples), _FED):  # less than a pipe holds: neither side waits
+                    feed.write(samples[start : start + _FED].tobytes())
+                    feed.flush()
+                    yield made.read() or b""
+            feed.close()
+            os.set_blocking(made.fileno(), True)
+            yield made.read()
+            if process.wait():
+                raise EngineError("ffmpeg failed to encode AAC; the server's log has its message")
+        except BrokenPipeError as error:
+            raise EngineError("ffmpeg ended while it encoded; the server's log has its message") from error
+        finally:
+            process.kill()  # without effect on one that has ended

@@ -14,10 +14,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from .api_errors import Refusal, error_response, refusal
 from .connections import Client, Connections
-from .settings import BODY_SECONDS, MOST_BODY, STALL_SECONDS, BearerToken
+from .settings import BODY_SECONDS, MOST_BODY, MOST_UPLOAD, STALL_SECONDS, UPLOAD_SECONDS, BearerToken
 from .telemetry.logs import new_request_id, request_id
 from .telemetry.metrics import Metrics
 from .telemetry.tracing import Tracing
@@ -49,6 +50,9 @@ class Guard:
     Args:
         hosts: Names by which the server may be addressed; None allows every name.
         tracing: Makes a span of each request.
+        origins: Origins of other web pages that may open WebSockets, which browsers leave to the server.
+        token: Bearer token that a WebSocket needs; routes check it for requests.
+        uploads: Paths to which recordings are posted, which are larger than a text.
     """
 
     def __init__(
@@ -58,18 +62,68 @@ class Guard:
         connections: Connections,
         hosts: Sequence[str] | None,
         tracing: Tracing,
+        token: BearerToken,
+        origins: Sequence[str] = (),
+        uploads: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._connections = connections
         self._hosts = hosts
         self._tracing = tracing
+        self._token = token
+        self._origins = origins
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
+        """Answer one request, or serve one WebSocket."""
+        if scope["type"] == "websocket":
+            await self._serve_socket(WebSocket(scope, receive, send))
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
+
+    async def _serve_socket(self, socket: WebSocket) -> None:
+        """Serve a WebSocket; what is refused gets a response in place of one."""
+        client: Client | None = tuple(socket.client) if socket.client else None  # type: ignore[assignment]
+        token = request_id.set(new_request_id(socket.headers.get("x-request-id", "")))
+        started, status = time.perf_counter(), 101
+        try:
+            with self._connections.busy(client):
+                self._check_socket(socket)
+                await self._app(socket.scope, socket.receive, socket.send)
+        except Refusal as error:
+            status = error.status
+            await socket.send_denial_response(error_response(error))
+        finally:
+            path = getattr(socket.scope.get("route"), "path", "other")
+            self._metrics.requests.labels(path, str(status)).inc()
+            fields = {
+                "client": client[0] if client else "",
+                "path": socket.scope["path"],
+                "status": status,
+                "seconds": round(time.perf_counter() - started, 4),
+            }
+            line = "%(client)s WebSocket %(path)r %(status)d, %(seconds).3f s"
+            _access.info(line, fields, extra={"fields": fields})
+            request_id.reset(token)
+
+    def _check_socket(self, socket: WebSocket) -> None:
+        """Raise `Refusal` for a WebSocket of another host or origin, or without the token."""
+        host, origin = socket.headers.get("host"), socket.headers.get("origin")
+        if not self._is_allowed(host, socket.scope["path"]):
+            raise Refusal(400, _HOST_REFUSED, code="host_not_allowed")
+        own = host is not None and origin is not None and origin.partition("://")[2] == host
+        if origin is not None and not own and not {origin, "*"} & set(self._origins):
+            message = f"pages of {origin} may not use this server; start it with --origin {origin}"
+            raise Refusal(403, message, code="origin_not_allowed")
+        if self._token.value is not None:
+            scheme, _, given = socket.headers.get("authorization", "").partition(" ")
+            check_token(given if scheme.lower() == "bearer" else "", self._token.value)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         headers = Headers(scope=scope)
         token = request_id.set(new_request_id(headers.get("x-request-id", "")))
         exchange = _Exchange(scope, send, self._metrics)
@@ -80,7 +134,7 @@ class Guard:
         try:
             with self._connections.busy(client):
                 if self._is_allowed(headers.get("host"), scope["path"]):
-                    await self._app(inner, _limited(receive), exchange.send)
+                    await self._app(inner, _limited(receive, scope["path"] in self._uploads), exchange.send)
                 else:
                     refused = Refusal(400, _HOST_REFUSED, code="host_not_allowed")
                     await error_response(refused)(inner, receive, exchange.send)
@@ -180,9 +234,10 @@ class _Exchange:
         return path
 
 
-def _limited(receive: Receive) -> Receive:
-    """Receive a body of at most `MOST_BODY` bytes, within `BODY_SECONDS`."""
-    size, ends, complete = 0, time.monotonic() + BODY_SECONDS, False
+def _limited(receive: Receive, is_upload: bool) -> Receive:
+    """Receive a body of a bounded size within a bounded time; a recording may be larger than a text."""
+    most, seconds = (MOST_UPLOAD + MOST_BODY, UPLOAD_SECONDS) if is_upload else (MOST_BODY, BODY_SECONDS)
+    size, ends, complete = 0, time.monotonic() + seconds, False
 
     async def limited() -> Message:
         nonlocal size, complete
@@ -191,11 +246,12 @@ def _limited(receive: Receive) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), max(0.001, ends - time.monotonic()))
         except asyncio.TimeoutError as error:
-            raise HTTPException(408, f"the body took more than {BODY_SECONDS:g} s to arrive") from error
+            raise HTTPException(408, f"the body took more than {seconds:g} s to arrive") from error
         size += len(message.get("body", b""))
         complete = not message.get("more_body", False)
-        if size > MOST_BODY:
-            raise HTTPException(413, f"the body has more than {MOST_BODY} bytes; send less text")
+        if size > most:
+            what = "a shorter recording" if is_upload else "less text"
+            raise HTTPException(413, f"the body has more than {most} bytes; send {what}")
         return message
 
     return limited
@@ -205,9 +261,13 @@ def token_check(token: BearerToken) -> Callable[..., Awaitable[None]]:
     """Return a dependency that refuses requests without the bearer token."""
 
     async def check(shown: HTTPAuthorizationCredentials | None = _BEARER) -> None:
-        given = shown.credentials if shown else ""
-        if not hmac.compare_digest(given.encode(), str(token.value).encode()):  # in constant time
-            message = "the token is absent or wrong; send the header 'Authorization: Bearer TOKEN'"
-            raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+        check_token(shown.credentials if shown else "", str(token.value))
 
     return check
+
+
+def check_token(given: str, token: str) -> None:
+    """Raise `Refusal` unless a client's token is the right one."""
+    if not hmac.compare_digest(given.encode(), token.encode()):  # in constant time
+        message = "the token is absent or wrong; send the header 'Authorization: Bearer TOKEN'"
+        raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})

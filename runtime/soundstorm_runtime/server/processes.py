@@ -43,6 +43,11 @@ def serve(settings: Settings) -> None:
     configure_logs(settings.log_level, settings.log_format)
     if not settings.is_local and settings.token is None:
         _check_open_address(settings)
+    if settings.voice_uploads is not None and settings.token is None:
+        raise OptionError(
+            f"--voice-uploads lets clients make voices, which needs a token; set {TOKEN_VARIABLE} or give "
+            "--token-file"
+        )
     with _bind(settings) as listener:
         if settings.workers == 1:
             serve_here(

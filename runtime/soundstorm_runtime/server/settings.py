@@ -15,6 +15,8 @@ TOKEN_VARIABLE = "SOUNDSTORM_TOKEN"
 
 MOST_CHARACTERS = 4096  # of one text, as in the OpenAI API
 MOST_BODY = 64 * 1024  # bytes of a request: the text, escaped, and the rest
+MOST_UPLOAD = 10 << 20  # bytes of a recording of which a voice is made, as in the OpenAI API
+UPLOAD_SECONDS = 60.0  # in which it must arrive
 BODY_SECONDS = 10.0  # in which a request's header, and then its body, must arrive
 STALL_SECONDS = 60.0  # in which a client must read what it was sent
 MOST_CONNECTIONS = 1000  # of one process
@@ -42,6 +44,7 @@ class Settings:
         origins: Origins of other web pages that may use the server (CORS).
         threads, provider, precision: As for `Voice.load`.
         lexicon: File of pronunciations (`text.user_lexicon`).
+        voice_uploads: Folder of the voices that clients make of recordings; None allows none.
         metrics: Folder in which several processes share their metrics.
         is_restart: Whether this process replaces one that has ended by itself.
         log_level, log_format: As for `configure_logs`.
@@ -66,6 +69,7 @@ class Settings:
     provider: Provider = "auto"
     precision: PrecisionChoice = "auto"
     lexicon: Path | None = None
+    voice_uploads: Path | None = None
     metrics: Path | None = None
     is_restart: bool = False
     log_level: LogLevel = "info"

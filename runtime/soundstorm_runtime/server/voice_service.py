@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from typing import IO
 
 import numpy as np
 
 from ..bundle.manifest import Manifest
 from ..bundle.open_engines import open_engines
+from ..bundle.prompts import Prompt
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..decoding.length_batching import MOST_FRAMES
 from ..errors import OptionError
 from ..synthesis.calibration import Costs
+from ..synthesis.incremental_speech import IncrementalSpeech
 from ..synthesis.options import SynthesisOptions
+from ..synthesis.prompt_check import SENTENCE, prompt_warnings
 from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.markup import MarkedText
-from ..text.sentences import refuse_dropped
+from ..text.sentences import OnDropped, refuse_dropped
 from ..text.ssml import read_ssml
+from ..text.words import Sentence
 from ..voice import Voice
 from .api_errors import Refusal
-from .api_schema import OPENAI_MODELS, OPENAI_VOICES, USUAL_VOICE, Model, SpeechRequest
+from .api_schema import (
+    OPENAI_MODELS,
+    OPENAI_VOICES,
+    USUAL_VOICE,
+    Model,
+    SpeechFields,
+    SpeechRequest,
+    VoiceInfo,
+    VoiceList,
+    VoiceMade,
+)
 from .dispatcher import Dispatcher
-from .encoding import encode, events
-from .request_queue import Job, Jobs
+from .encoding import NO_FFMPEG, encode, events, ffmpeg
+from .request_queue import Job, Jobs, Pieces
 from .settings import Settings
 from .telemetry.metrics import Metrics
 from .telemetry.tracing import Traced, Tracing
+from .uploaded_voices import UploadedVoice, UploadedVoices, read_upload
 
 BATCH_SECONDS = 0.05  # that a batch of steps takes at most: what is more urgent waits for its end
 
@@ -88,8 +104,75 @@ class Speaker:
         self.model = manifest.name
         made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
         self.description = Model(id=self.model, created=made, owned_by="soundstorm-edge")
-        self.voices = [USUAL_VOICE, *self._voice.voices]
+        self._uploads = settings.voice_uploads and UploadedVoices(settings.voice_uploads, manifest)
         self.engine = f"{by_name['step']}, {engines.precision}"
+
+    @property
+    def voices(self) -> list[str]:
+        """The names that a request may give; the default is first."""
+        uploaded = self._uploads.names() if self._uploads else []
+        return list(dict.fromkeys([USUAL_VOICE, *self._voice.voices, *uploaded]))
+
+    def list_voices(self) -> VoiceList:
+        """Describe all voices, the default first."""
+        speaker, made = self._voice.speaker, self.description.created
+        own = {USUAL_VOICE: f"The default voice{f': {speaker}' if speaker else ''}."}
+        own |= {name: f"Part of the model {self.model}." for name in self._voice.voices}
+        voices = [
+            VoiceInfo(id=name, name=name, created_at=made, uploaded=False, description=description)
+            for name, description in own.items()
+        ]
+        for name in self._uploads.names() if self._uploads else []:
+            if name not in own and (voice := self._uploads and self._uploads.get(name)):
+                voices.append(self._described(voice))
+        return VoiceList(default=USUAL_VOICE, uploads=self._uploads is not None, voices=voices)
+
+    def _described(self, voice: UploadedVoice) -> VoiceInfo:
+        seconds = len(voice.prompt.codes) * self._hop / self._voice.sample_rate
+        day = time.strftime("%Y-%m-%d", time.localtime(voice.created))
+        description = f"Made of {seconds:.1f} s of a recording on {day}."
+        return VoiceInfo(
+            id=voice.name, name=voice.name, created_at=voice.created, uploaded=True, description=description
+        )
+
+    def check_uploads(self) -> UploadedVoices:
+        """Return the uploaded voices. Raises `Refusal` where clients may make none."""
+        if self._uploads is None:
+            message = "clients may not make voices here; start the server with --voice-uploads FOLDER"
+            raise Refusal(403, message, code="uploads_off")
+        return self._uploads
+
+    def begin_upload(self, name: object, file: IO[bytes]) -> Job:
+        """Queue a recording of which a voice is made; the one piece of the job is a `VoiceMade` in JSON.
+
+        Raises:
+            Refusal: Clients may make no voices, or the name is taken or cannot be one.
+            Busy: The queue is full.
+        """
+        uploads, voice = self.check_uploads(), self._voice
+        wanted = uploads.check_name(name)
+        if wanted in (USUAL_VOICE, *voice.voices):
+            raise Refusal(409, f"{wanted!r} is a voice of the model; take another name", "name")
+
+        def pieces() -> Generator[bytes, None, None]:
+            recording = read_upload(file)
+            prompt = voice.prompt(recording.samples, recording.sample_rate)
+
+            def speak(text: str) -> np.ndarray:
+                return voice.speak(text, voice=prompt)
+
+            warnings = prompt_warnings(recording, speak, voice.sample_rate)
+            made = self._described(uploads.add(wanted, prompt))
+            yield VoiceMade(**made.model_dump(), warnings=warnings).model_dump_json().encode()
+
+        return self._queue(pieces, len(SENTENCE))
+
+    def delete_voice(self, name: str) -> None:
+        """Delete an uploaded voice. Raises `Refusal` where there is none of that name."""
+        if name in (USUAL_VOICE, *self._voice.voices):
+            raise Refusal(403, f"{name!r} is a voice of the model and stays", "name")
+        if not self.check_uploads().remove(name):
+            raise Refusal(404, f"there is no voice {name!r}", "name", "voice_not_found")
 
     def read(self, request: SpeechRequest) -> tuple[str | MarkedText, str]:
         """Return the text of a request, and its characters that are not spoken, each once.
@@ -114,10 +197,58 @@ class Speaker:
         if request.timestamp_granularities and request.stream_format != "sse":
             message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
             raise Refusal(400, message, "timestamp_granularities")
-        voice = self._voice_name(request.voice if isinstance(request.voice, str) else request.voice.id)
-        arrived, traced = time.perf_counter(), self._tracing.speech()
-        pieces = partial(self._pieces, request, text, voice, arrived, traced)
-        job = self.jobs.begin(pieces, len(request.input))
+        if request.response_format == "aac" and ffmpeg() is None:
+            raise Refusal(400, NO_FFMPEG, "response_format")
+        options = self._options(request)
+        progress, traced = _Progress(self.metrics, self.jobs, self._voice.sample_rate), self._tracing.speech()
+        return self._queue(
+            partial(self._pieces, request, text, options, progress, traced), len(request.input)
+        )
+
+    def begin_incremental(self, fields: SpeechFields, on_dropped: OnDropped) -> IncrementalSpeech:
+        """Begin a text that is appended while it is spoken. `begin_sentences` speaks what is complete of it.
+
+        Raises:
+            Refusal: The model or voice is unknown.
+            OptionError: The voice has no times.
+        """
+        self._check_model(fields.model)
+        times = bool(fields.timestamp_granularities)
+        return self._voice.incremental(self._options(fields), times=times, on_dropped=on_dropped)
+
+    def begin_sentences(
+        self, speech: IncrementalSpeech, sentences: Sequence[Sentence], on_word: Callable[[WordTime], object]
+    ) -> Job:
+        """Queue sentences of an incremental text; the job makes PCM.
+
+        Args:
+            speech: What `begin_incremental` returned.
+            sentences: Sentences that it returned.
+            on_word: Called in the thread of the job with each word, before the audio that it begins in.
+
+        Raises:
+            Busy: The queue is full.
+        """
+        progress = _Progress(self.metrics, self.jobs, self._voice.sample_rate)
+
+        def pieces() -> Generator[bytes, None, None]:
+            progress.begin()
+
+            def audio() -> Iterator[np.ndarray]:
+                for chunk in speech.speak(sentences):
+                    progress.add(chunk.audio)
+                    for word in chunk.words:
+                        on_word(word)
+                    yield chunk.audio
+
+            with self.metrics.speaking.track_inprogress():
+                yield from encode(audio(), "pcm", progress.rate)
+            progress.end()
+
+        return self._queue(pieces, sum(len(sentence.text) for sentence in sentences))
+
+    def _queue(self, pieces: Pieces, characters: int) -> Job:
+        job = self.jobs.begin(pieces, characters)
         self.metrics.texts.inc()
         job.future.add_done_callback(lambda _: self._count_out(job))
         return job
@@ -134,13 +265,25 @@ class Speaker:
             self.metrics.batch.observe(texts)
 
     def _check_model(self, name: str | None) -> None:
-        if name not in (None, self.model, *OPENAI_MODELS):
+        if name not in (None, self.model) and not OPENAI_MODELS.fullmatch(name):
             message = f"model {name!r} was asked for, but there is {self.model!r} alone; leave it out"
             raise Refusal(404, message, "model", "model_not_found")
 
-    def _voice_name(self, name: str) -> str | None:
+    def _options(self, fields: SpeechFields) -> SynthesisOptions:
+        """Return the options of a request. Raises `Refusal` for a voice that is unknown."""
+        return SynthesisOptions(
+            voice=self._named(fields.voice_name),
+            seed=fields.seed,
+            speed=fields.speed,
+            pause=fields.sentence_pause,
+            paragraph_pause=fields.paragraph_pause,
+        )
+
+    def _named(self, name: str) -> str | Prompt | None:
         if name in self._voice.voices:
             return name
+        if self._uploads and (uploaded := self._uploads.get(name)):
+            return uploaded.prompt
         if name == USUAL_VOICE or name in OPENAI_VOICES:
             return None
         message = f"voice {name!r} was asked for, but there are {', '.join(self.voices)}; take one of these"
@@ -150,24 +293,17 @@ class Speaker:
         self,
         request: SpeechRequest,
         text: str | MarkedText,
-        voice: str | None,
-        arrived: float,
+        options: SynthesisOptions,
+        progress: _Progress,
         traced: Traced,
     ) -> Generator[bytes, None, None]:
         """Speak in a thread of the pool; closing the generator stops the synthesis."""
-        samples, first, started, rate = 0, 0.0, time.perf_counter(), self._voice.sample_rate
-        self.metrics.queue_wait.observe(started - arrived)
+        progress.begin()
         words: list[WordTime] = []
 
         def counted(chunks: Iterator[TimedAudio]) -> Iterator[np.ndarray]:
-            nonlocal samples, first
             for chunk in chunks:
-                if not samples:
-                    first = time.perf_counter()
-                    self.metrics.first_audio.observe(first - arrived)
-                samples += len(chunk.audio)
-                self.jobs.add_audio(len(chunk.audio) / rate)
-                self.metrics.audio.inc(len(chunk.audio) / rate)
+                progress.add(chunk.audio)
                 words.extend(chunk.words)
                 yield chunk.audio
 
@@ -177,40 +313,66 @@ class Speaker:
             words.clear()
             return found
 
-        with self.metrics.speaking.track_inprogress(), closing(self._stream(request, text, voice)) as chunks:
-            pieces = encode(counted(chunks), request.response_format, rate, whole=not request.stream)
+        with (
+            self.metrics.speaking.track_inprogress(),
+            closing(self._stream(request, text, options)) as chunks,
+        ):
+            pieces = encode(counted(chunks), request.response_format, progress.rate, whole=not request.stream)
             if request.stream_format == "sse":
-                pieces = events(pieces, lambda: (len(request.input), samples // self._hop), begun)
+                pieces = events(pieces, lambda: (len(request.input), progress.samples // self._hop), begun)
             yield from pieces
         traced(
-            arrived,
-            started,
-            first or time.perf_counter(),
+            progress.arrived,
+            progress.started,
+            progress.first or time.perf_counter(),
             {
                 "soundstorm.characters": len(request.input),
-                "soundstorm.voice": voice or USUAL_VOICE,
-                "soundstorm.audio_seconds": samples / rate,
+                "soundstorm.voice": USUAL_VOICE if options.voice is None else request.voice_name,
+                "soundstorm.audio_seconds": progress.samples / progress.rate,
             },
         )
-        self.metrics.duration.observe(time.perf_counter() - arrived)
-        self.metrics.rtf.observe((time.perf_counter() - started) * rate / max(1, samples))
+        progress.end()
 
     def _stream(
-        self, request: SpeechRequest, text: str | MarkedText, voice: str | None
+        self, request: SpeechRequest, text: str | MarkedText, options: SynthesisOptions
     ) -> Generator[TimedAudio, None, None]:
-        options = SynthesisOptions(
-            voice=voice,
-            seed=request.seed,
-            speed=request.speed,
-            pause=request.sentence_pause,
-            paragraph_pause=request.paragraph_pause,
-        )
         if request.timestamp_granularities:
             yield from self._voice.stream_timed(text, options)
         elif not request.stream:
             yield from map(TimedAudio, self._voice.speak_sentences(text, options))
         else:
             yield from map(TimedAudio, self._voice.stream(text, options))
+
+
+class _Progress:
+    """Counts and times the audio of one text, from its arrival on."""
+
+    def __init__(self, metrics: Metrics, jobs: Jobs, rate: int) -> None:
+        self._metrics, self._jobs = metrics, jobs
+        self.rate = rate  # samples a second
+        self.arrived = time.perf_counter()
+        self.started = self.first = 0.0  # when its computation began, and when its first audio was made
+        self.samples = 0
+
+    def begin(self) -> None:
+        """Note that its computation begins."""
+        self.started = time.perf_counter()
+        self._metrics.queue_wait.observe(self.started - self.arrived)
+
+    def add(self, audio: np.ndarray) -> None:
+        """Count audio, float32 [samples], in the thread that has made it."""
+        if not self.samples:
+            self.first = time.perf_counter()
+            self._metrics.first_audio.observe(self.first - self.arrived)
+        self.samples += len(audio)
+        self._jobs.add_audio(len(audio) / self.rate)
+        self._metrics.audio.inc(len(audio) / self.rate)
+
+    def end(self) -> None:
+        """Note that all of it has been made."""
+        now = time.perf_counter()
+        self._metrics.duration.observe(now - self.arrived)
+        self._metrics.rtf.observe((now - self.started) * self.rate / max(1, self.samples))
 
 
 def _batch_frames(costs: Costs) -> int:

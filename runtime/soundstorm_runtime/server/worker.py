@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ..errors import SoundStormError
 from .app import create_app
 from .connections import BACKLOG, protocol
-from .settings import Settings
+from .settings import MOST_BODY, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ def serve_here(settings: Settings, listener: socket.socket, on_ready: Callable[[
     config = uvicorn.Config(
         app,
         http=protocol(app.state.connections),
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MOST_BODY,
+        ws_per_message_deflate=False,  # what is received may not grow, and audio does not shrink
         log_config=None,
         access_log=False,
         server_header=False,

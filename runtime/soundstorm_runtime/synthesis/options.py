@@ -18,7 +18,7 @@ from ..text.words import Sentence, Style
 
 PAUSE_SECONDS = 0.15
 LONGEST_PAUSE = 60.0  # seconds
-SPEEDS = 0.5, 2.0
+SPEEDS = 0.25, 4.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SynthesisOptions:
     seed: int = 0  # seed of every random number that is drawn
 
     # Timing
-    speed: float = 1.0  # speech rate relative to the voice's own, 0.5 to 2; the pitch does not change
+    speed: float = 1.0  # speech rate relative to the voice's own, 0.25 to 4; the pitch does not change
     pause: float = PAUSE_SECONDS  # seconds of silence between two sentences, at speed 1
     paragraph_pause: float | None = None  # the same where a blank line separates them; None: like `pause`
     duration: float | None = None  # seconds that the whole text lasts, in place of `speed`; not in a stream

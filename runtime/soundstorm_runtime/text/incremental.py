@@ -49,11 +49,20 @@ class Fragments:
                 return head
         return []
 
+    def flush(self) -> list[Sentence]:
+        """Return what is left, as if the text ended here; more may follow."""
+        return self._rest(self._sentences(self._text))
+
     def finish(self) -> list[Sentence]:
         """Return what is left. Raises `TextError` where there was nothing to speak at all."""
-        text, self._text = self._text, ""
-        found = self._sentences(text) if self._spoke else self._split(text)
-        return [sentence.moved(self._done) for sentence in found]
+        return self._rest(self._sentences(self._text) if self._spoke else self._split(self._text))
+
+    def _rest(self, found: Sequence[Sentence]) -> list[Sentence]:
+        rest = [sentence.moved(self._done) for sentence in found]
+        self._done += len(self._text)
+        self._text = ""
+        self._spoke |= bool(rest)
+        return rest
 
     def _sentences(self, text: str) -> list[Sentence]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
 import time
 import wave
 from pathlib import Path
@@ -19,7 +20,7 @@ from soundstorm_runtime import Voice
 from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.server import voice_service as speaker
 from soundstorm_runtime.server.app import create_app
-from soundstorm_runtime.server.encoding import PCM_RATE
+from soundstorm_runtime.server.encoding import PCM_RATE, ffmpeg
 from soundstorm_runtime.server.settings import Settings
 
 from .conftest import SENTENCE, SPEECH
@@ -182,8 +183,8 @@ def test_models_and_health(client):
         ({"input": "a" * 4097}, "input", "input: String should have at most 4096 characters"),
         ({"input": None}, "input", "input: Input should be a valid string"),
         ({"voice": "bob"}, "voice", "voice 'bob' was asked for, but there are default; take one of these"),
-        ({"speed": 2.5}, "speed", "speed: Input should be less than or equal to 2"),
-        ({"response_format": "aac"}, "response_format", "'mp3', 'opus', 'flac', 'wav' or 'pcm'"),
+        ({"speed": 4.5}, "speed", "speed: Input should be less than or equal to 4"),
+        ({"response_format": "au"}, "response_format", "'mp3', 'opus', 'aac', 'flac', 'wav' or 'pcm'"),
         (
             {"timestamp_granularities": ["word"]},
             "timestamp_granularities",
@@ -202,7 +203,6 @@ def test_models_and_health(client):
         ({"input": "<speak>Hello.", "input_type": "ssml"}, "input", "SSML line 1, column 14: "),
         ({"input_type": "html"}, "input_type", "'text' or 'ssml'"),
         ({"paragraph_pause": -1.0}, "paragraph_pause", "greater than or equal to 0"),
-        ({"colour": "red"}, "colour", "colour: Extra inputs are not permitted"),
     ],
 )
 def test_what_is_wrong_is_named(client, change, param, message):
@@ -212,6 +212,70 @@ def test_what_is_wrong_is_named(client, change, param, message):
     assert facts["param"] == param
     assert message in facts["message"]
     assert facts["type"] == "invalid_request_error"
+
+
+def test_unknown_fields_are_ignored_and_named(client):
+    request = {"input": SENTENCE, "response_format": "wav"}
+    asked = client()
+    plain = asked.post(SPEECH, json=request)
+    answer = asked.post(SPEECH, json=request | {"lang_code": "a", "colour": "red", "a,\r\nX: b": None})
+    assert answer.status_code == 200
+    assert answer.headers["X-Ignored-Fields"] == "a%2C%0D%0AX%3A%20b,colour,lang_code"
+    assert "X-Ignored-Fields" not in plain.headers
+    assert answer.content == plain.content
+
+
+def test_null_is_the_default(client):
+    asked, request = client(), {"input": SENTENCE, "response_format": "wav"}
+    absent = dict.fromkeys(
+        "model voice speed seed stream stream_format strict input_type instructions sentence_pause "
+        "paragraph_pause timestamp_granularities".split()
+    )
+    plain, null = asked.post(SPEECH, json=request), asked.post(SPEECH, json=request | absent)
+    assert (null.status_code, null.content) == (200, plain.content)
+    assert asked.post(SPEECH, json={"input": SENTENCE, "response_format": None}).headers["content-type"] == (
+        "audio/mpeg"
+    )
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_said_to_be_json_is_refused_with_a_hint(client, kind):
+    """As curl sends it without -H; a web page of another origin may send these without being asked."""
+    answer = client().post(SPEECH, content=b'{"input": "Hello."}', headers={"Content-Type": kind})
+    assert answer.status_code == 415
+    assert "send the header 'Content-Type: application/json'" in error(answer)["message"]
+
+
+def test_the_type_of_pcm_says_what_it_is(client):
+    answer = client().post(SPEECH, json={"input": SENTENCE, "response_format": "pcm"})
+    assert answer.headers["content-type"] == "audio/pcm;rate=24000;channels=1"
+
+
+@pytest.mark.skipif(ffmpeg() is None, reason="ffmpeg is absent: apt-get install ffmpeg")
+@pytest.mark.parametrize("stream", [True, False])
+def test_aac_is_what_the_voice_speaks(client, spoken, stream):
+    request = {"input": SENTENCE, "response_format": "aac", "stream": stream}
+    answer = client().post(SPEECH, json=request)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/aac")
+    command = "ffmpeg -v error -f aac -i pipe:0 -f s16le pipe:1".split()
+    heard = subprocess.run(command, input=answer.content, capture_output=True, check=True).stdout
+    seconds = len(spoken[0]) / spoken[1]
+    assert len(heard) / 2 / 8000 == pytest.approx(seconds, abs=0.4)  # frames of 128 ms, and one of delay
+
+
+def test_aac_without_ffmpeg_is_refused(client, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    answer = client().post(SPEECH, json={"input": SENTENCE, "response_format": "aac"})
+    assert (answer.status_code, error(answer)["param"]) == (400, "response_format")
+    assert "needs the program ffmpeg" in error(answer)["message"]
+
+
+def test_names_of_models_of_openai_may_have_dates(client):
+    asked = client()
+    for model in ("tts-1", "tts-1-1106", "tts-1-hd-1106", "gpt-4o-mini-tts-2025-12-15", "tiny", None):
+        assert asked.post(SPEECH, json={"input": SENTENCE, "model": model}).status_code == 200
+    for model in ("tts-2", "tts-1-2024-1", "gpt-4o-mini-tts-latest", ""):
+        assert asked.post(SPEECH, json={"input": SENTENCE, "model": model}).status_code == 404
 
 
 def test_an_unknown_model_is_refused(client):

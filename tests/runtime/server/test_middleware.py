@@ -67,7 +67,7 @@ def test_a_large_body_is_refused(client, length_told):
 def test_a_body_of_another_type_is_refused(client):
     """What a page elsewhere may send without asking first must not make the voice work."""
     answer = client().post(SPEECH, content=b'{"input": "Hello."}', headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 400
+    assert answer.status_code == 415
 
 
 def test_a_name_that_points_here_is_refused(client):

@@ -9,6 +9,8 @@ pytest.importorskip("openai", reason="openai is absent: pip install 'soundstorm-
 
 import openai
 
+from soundstorm_runtime.server.encoding import ffmpeg
+
 from .conftest import SENTENCE
 
 
@@ -25,15 +27,18 @@ def test_speech_to_a_file(ask, tmp_path):
     assert len(audio) > 1000
 
 
-@pytest.mark.parametrize("response_format", ["mp3", "opus", "flac", "wav", "pcm"])
+AAC = pytest.param("aac", marks=pytest.mark.skipif(ffmpeg() is None, reason="ffmpeg is absent"))
+
+
+@pytest.mark.parametrize("response_format", ["mp3", "opus", AAC, "flac", "wav", "pcm"])
 def test_speech_as_it_is_made(ask, response_format):
     with ask.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts",
+        model="gpt-4o-mini-tts-2025-12-15",
         voice="coral",
         input=SENTENCE,
         instructions="Speak cheerfully.",
         response_format=response_format,
-        speed=1.25,
+        speed=4.0,
         extra_body={"seed": 7},
     ) as answer:
         assert sum(map(len, answer.iter_bytes(512))) > 500

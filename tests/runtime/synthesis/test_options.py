@@ -98,7 +98,7 @@ def test_options_of_another_type_are_refused(voice):
     [
         ({"seed": -1}, "seed is -1, expected a whole number of 0 or more"),
         ({"seed": True}, "seed is True"),
-        ({"speed": 3}, r"speed is 3, expected 0\.5 to 2"),
+        ({"speed": 5}, r"speed is 5, expected 0\.25 to 4"),
         ({"pause": -0.1}, r"pause is -0\.1 s, expected 0 to 60"),
         ({"paragraph_pause": 61}, "paragraph_pause is 61 s, expected 0 to 60"),
         ({"pause": float("nan")}, "pause is nan s"),

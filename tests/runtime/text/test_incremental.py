@@ -38,6 +38,17 @@ def test_a_sentence_is_given_when_the_next_one_begins():
     assert fragments.finish() == ["I am"]
 
 
+def test_what_is_left_can_be_flushed_and_more_may_follow():
+    fragments = Fragments(split_sentences)
+    assert fragments.push("Good") == []
+    assert fragments.flush() == ["Good"]
+    assert fragments.flush() == []
+    fragments.push("morning. ")
+    (sentence,) = fragments.finish()
+    assert (sentence, sentence.words[0].start) == ("morning.", 4)
+    assert fragments.finish() == []
+
+
 def test_a_sentence_without_an_end_is_cut_as_in_a_whole_text():
     words = "and one more word, " * 60
     found = list(sentences_of(words.split(" "), lambda text: split_sentences(text)))
