@@ -1,0 +1,38 @@
+"""`soundstorm speechd`: a voice for screen readers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..integrations.speechd_module import serve
+from ..support.command import Command
+from ..voice import Voice
+from .shared_options import bundle_argument, engine_options, lexicon_option
+
+
+@click.command(cls=Command, example="soundstorm speechd build/voice")
+@bundle_argument
+@lexicon_option
+@engine_options
+def speechd(
+    bundle: Path,
+    lexicon: Path | None,
+    threads: int | None,
+    provider: Provider,
+    precision: PrecisionChoice,
+) -> None:
+    """Be an output module of speech-dispatcher, on standard input and output.
+
+    speech-dispatcher starts it, from a file in its folder of modules with these two lines:
+
+    \b
+        #!/bin/sh
+        exec soundstorm speechd BUNDLE
+    """
+    voice = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    voice.warm_up()
+    asyncio.run(serve(voice, bundle.resolve().name))
