@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import signal
 import socket
@@ -98,6 +99,15 @@ def url(tiny_bundle: Path, environment: dict[str, str], modules: dict[str, str])
 def test_the_server_answers_the_client(run, url, tmp_path):
     run("server_client", "--url", url, "--text", "Good morning.", "-o", tmp_path / "out.wav")
     assert seconds(tmp_path / "out.wav") > 0.1
+
+
+def test_an_agent_speaks_with_times(run, url, tmp_path, capsys):
+    pytest.importorskip("livekit.agents", reason="livekit-agents is absent: pip install livekit-agents")
+    run("livekit_agent", "--url", url.removesuffix("/v1"), "-o", tmp_path / "out.wav")
+    assert seconds(tmp_path / "out.wav") > 1
+    found = re.search(r"(\d+) words, (\d+) with times", capsys.readouterr().out)
+    assert found is not None
+    assert found[1] == found[2]
 
 
 def test_all_examples_are_run_and_listed():
