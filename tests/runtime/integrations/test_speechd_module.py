@@ -6,7 +6,10 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -273,4 +276,67 @@ def test_the_command_is_a_module(bundle, environment):
     assert b"705-AUDIO\0" in found
 
 
-SPD_SAY, DISPATCHER = shutil.which("spd-say"), shutil.which("speech-dispatcher")
+DISPATCHER = shutil.which("speech-dispatcher")
+
+
+@pytest.fixture
+def dispatcher_of(environment):
+    """`with dispatcher_of(bundle) as say:` runs speech-dispatcher with the module; `say(...)` runs spd-say.
+
+    ALSA writes the sound to a file, whose bytes `say` returns.
+    """
+
+    @contextmanager
+    def started(bundle):
+        with tempfile.TemporaryDirectory() as name:  # short, since the path of a socket is
+            folder = Path(name)
+            module = f"#!/bin/sh\nexec {sys.executable} -m soundstorm_runtime.cli speechd {bundle}\n"
+            (folder / "sd_soundstorm").write_text(module)
+            (folder / "sd_soundstorm").chmod(0o755)
+            (folder / "modules").mkdir()
+            (folder / "modules" / "soundstorm.conf").touch()
+            (folder / "speechd.conf").write_text(
+                f'LogDir "{folder}"\nAudioOutputMethod "alsa"\nAudioALSADevice "default"\n'
+                f'AddModule "soundstorm" "{folder}/sd_soundstorm" "soundstorm.conf"\n'
+                "DefaultModule soundstorm\nDefaultVolume 100\n"
+            )
+            (folder / ".asoundrc").write_text(
+                f'pcm.!default {{ type file file "{folder}/out.raw" format raw slave.pcm "null" }}\n'
+                "pcm.null { type null }\n"
+            )
+            variables = environment | {"HOME": name, "SPEECHD_ADDRESS": f"unix_socket:{name}/socket"}
+            command = [DISPATCHER, "-s", "-C", name, "-L", name, "-c", "unix_socket", "-S", f"{name}/socket"]
+            process = subprocess.Popen([*command, "-P", f"{name}/pid", "-t", "60"], env=variables)
+
+            def say(*arguments):
+                sound = folder / "out.raw"
+                before = sound.stat().st_size if sound.exists() else 0
+                done = subprocess.run(
+                    ["spd-say", *arguments], env=variables, timeout=60, capture_output=True, text=True
+                )
+                assert done.returncode == 0, done.stderr
+                return sound.read_bytes()[before:] if sound.exists() else b""
+
+            try:
+                ends = time.monotonic() + 60
+                while not (folder / "socket").exists() and time.monotonic() < ends:
+                    time.sleep(0.05)
+                yield say
+            finally:
+                process.kill()
+                process.wait()
+
+    return started
+
+
+@pytest.mark.skipif(
+    DISPATCHER is None, reason="speech-dispatcher is absent: apt-get install speech-dispatcher"
+)
+def test_spd_say_is_heard_through_speech_dispatcher(bundle, voice, dispatcher_of):
+    with dispatcher_of(bundle) as say:
+        heard = np.frombuffer(say("--wait", "Hello there."), "<i2")
+        fast = np.frombuffer(say("--wait", "--rate", "100", "Hello there."), "<i2")
+    expected = spoken(voice, "Hello there.")
+    assert heard.any()
+    assert len(heard) >= len(expected)
+    assert len(fast) < len(heard)

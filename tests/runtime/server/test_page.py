@@ -14,7 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from .test_processes import LONG, counts
+from .routes.test_voice_routes import sound
+from .test_processes import LONG, begin, counts
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -137,24 +138,136 @@ def test_the_sound_is_what_the_server_sends(page):
 
 def test_every_control_has_a_name_and_is_reached_by_tab(page):
     reached = []
-    for _ in range(5):
+    for _ in range(7):
         reached.append(page.driver.switch_to.active_element.accessible_name)
         page.press(Keys.TAB)
-    assert reached == ["Text", "Voice", "Speed", "Speak", "API"]  # Stop has nothing to stop
+    # Stop, Replay and Download have nothing to act on.
+    assert reached == ["Text", "Voice", "Speed", "Format of downloads", "Seed", "Speak", "API"]
 
 
-def test_errors_are_shown(page):
+def test_errors_are_shown_beside_their_fields(page):
     page.write("?!")
     page["speak"].click()
-    page.wait(lambda: page["error"].is_displayed())
-    assert page["error"].text == "text '?!' has no speakable character; give letters or digits"
-    assert page["error"].aria_role == "alert"
+    page.wait(lambda: page["text-problem"].is_displayed())
+    assert page["text-problem"].text == "text '?!' has no speakable character; give letters or digits"
+    assert page["text-problem"].aria_role == "alert"
+    assert page["text"].get_attribute("aria-invalid") == "true"
+    assert page.driver.switch_to.active_element == page["text"]
     page.write("Better.")
+    page.driver.execute_script("arguments[0].value = -1", page["seed"])
+    page["speak"].click()
+    page.wait(lambda: page["seed-problem"].is_displayed())
+    assert not page["text-problem"].is_displayed()
+    page.driver.execute_script("arguments[0].value = 1", page["seed"])
     page["speak"].click()
     page.wait(lambda: page["status"].text == "Done.")
-    assert not page["error"].is_displayed()
-    (refused,) = complaints(page.driver)  # the browser notes the 400 itself
-    assert "400" in refused["message"]
+    assert not page["seed-problem"].is_displayed()
+    assert page["text"].get_attribute("aria-invalid") is None
+    assert all("400" in refused["message"] for refused in complaints(page.driver))  # the browser's own notes
+
+
+def test_what_was_spoken_is_played_again_kept_and_downloaded(page):
+    page.driver.execute_script(
+        "window.saved = [];"
+        "URL.createObjectURL = (blob) => { window.saved.push([blob.type, blob.size]); return 'blob:none'; };"
+        "HTMLAnchorElement.prototype.click = function () { window.saved.push([this.download]); };"
+    )
+    for text in ("One two.", "Six ten."):
+        page.write(text)
+        page["speak"].click()
+        page.wait(lambda: page["status"].text == "Done.")
+    entries = page["history"].find_elements(By.TAG_NAME, "li")
+    assert [entry.find_element(By.CLASS_NAME, "spoken").text for entry in entries] == ["Six ten.", "One two."]
+    length = page.length()
+    page["replay"].click()
+    page.wait(lambda: page["status"].text == "Speaking.")
+    page.wait(lambda: page["status"].text == "Done.")
+    assert page.length() == length
+    page["download"].click()
+    page.driver.execute_script("arguments[0].value = 'mp3'", page["format"])
+    page["download"].click()
+    page.wait(lambda: page["status"].text == "Downloaded as mp3.")
+    (kind, size), (wav,), (encoded, more), (mp3,) = page.driver.execute_script("return window.saved")
+    assert (kind, wav, encoded, mp3) == ("audio/wav", "speech.wav", "audio/mpeg", "speech.mp3")
+    assert (size - 44) / 2 / 24_000 == pytest.approx(length, abs=0.051)
+    assert more > 500
+    replay, download, again = entries[1].find_elements(By.TAG_NAME, "button")
+    assert (replay.accessible_name, download.accessible_name) == ("Replay: One two.", "Download: One two.")
+    again.click()
+    assert page["text"].get_attribute("value") == "One two."
+
+
+def test_voices_have_descriptions_and_are_made_of_recordings(browser, start, make_bundle, tmp_path):
+    bundle, uploads = make_bundle(hears=True, voices={"slt": 6}), tmp_path / "uploads"
+    (tmp_path / "anna.wav").write_bytes(sound())
+    (tmp_path / "no.wav").write_bytes(b"no sound")
+    with start(bundle, "--voice-uploads", uploads, SOUNDSTORM_TOKEN="secret") as served:
+        page = Page(browser, served.url)
+        page.wait(lambda: page["token"].is_displayed())
+        assert not page["upload-section"].is_displayed()
+        page["token"].send_keys("secret", Keys.TAB)
+        page.wait(lambda: page["upload-section"].is_displayed())
+        assert page["voice-about"].text == "The default voice: slt."
+        page["upload-section"].click()
+        page["upload-send"].click()
+        assert page["upload-file-problem"].text == "choose a recording"
+        for name, file, problem in (("anna", "no.wav", "upload-file"), ("an na", "anna.wav", "upload-name")):
+            page.driver.execute_script("arguments[0].value = arguments[1]", page["upload-name"], name)
+            page["upload-file"].send_keys(str(tmp_path / file))
+            page["upload-send"].click()
+            page.wait(lambda problem=problem: page[f"{problem}-problem"].is_displayed())
+        page.driver.execute_script("arguments[0].value = 'anna'", page["upload-name"])
+        page["upload-send"].click()
+        page.wait(lambda: "The voice anna can be used." in page["upload-status"].text)
+        assert page["voice"].get_attribute("value") == "anna"
+        assert page["voice-about"].text.startswith("Made of ")
+        page.write("Hello there.")
+        page["speak"].click()
+        page.wait(lambda: page["status"].text == "Done.")
+        page["upload-delete"].click()
+        page.wait(lambda: page["upload-status"].text == "The voice anna is deleted.")
+        assert page["voice"].get_attribute("value") == "default"
+        assert not page["upload-delete"].is_displayed()
+    assert all(e["level"] != "SEVERE" or "40" in e["message"] for e in browser.get_log("browser"))
+
+
+def test_the_state_of_the_queue_is_shown(page, slow_bundle, start):
+    assert page["queue"].text == "idle"
+    with start(slow_bundle) as served:
+        stream = begin(served.url)
+        other = Page(page.driver, served.url)
+        assert other["queue"].text == "1 spoken, 0 waiting"
+        stream.close()
+
+
+def contrast(driver, text, *over):
+    """The contrast between a colour of the page, by the name of its variable, and others (WCAG 2)."""
+
+    def luminance(name):
+        colour = driver.execute_script(
+            "return getComputedStyle(document.documentElement).getPropertyValue(arguments[0]).trim()", name
+        ).lstrip("#")
+        parts = [
+            int(colour[i : i + 2] if len(colour) == 6 else 2 * colour[i // 2], 16) / 255 for i in (0, 2, 4)
+        ]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    first, others = luminance(text), [luminance(name) for name in over]
+    return min((max(first, each) + 0.05) / (min(first, each) + 0.05) for each in others)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_borders_waveform_and_text_have_contrast(page, scheme):
+    listed = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": listed})
+    for name in ("--line", "--wave", "--accent"):
+        assert contrast(page.driver, name, "--back", "--card") >= 3
+    for name in ("--text", "--quiet"):
+        assert contrast(page.driver, name, "--back", "--card") >= 4.5
+    assert contrast(page.driver, "--on-accent", "--accent") >= 4.5
+    assert contrast(page.driver, "--error", "--error-back") >= 4.5
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_a_token_is_asked_for_where_one_is_needed(browser, start, bundle):
@@ -188,7 +301,7 @@ def test_colours_and_motion_follow_the_person(page):
     emulate()
 
 
-@pytest.mark.parametrize("width", [360, 900])
+@pytest.mark.parametrize("width", [360, 375, 900])
 def test_nothing_hangs_over_the_side(page, width):
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -198,6 +311,11 @@ def test_nothing_hangs_over_the_side(page, width):
             page.wait(lambda: "Loading." not in page.driver.find_element(By.TAG_NAME, "main").text)
             wide = page.driver.execute_script("return document.documentElement.scrollWidth")
             assert wide <= width
+            if path == "/docs" and width == 375:  # each column is wide enough to be read
+                narrow = page.driver.execute_script(
+                    "return Math.min(...[...document.querySelectorAll('dd')].map((e) => e.clientWidth))"
+                )
+                assert narrow > 250
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -209,7 +327,7 @@ def test_the_description_is_laid_out(page):
     for word in (
         "POST",
         "response_format",
-        "mp3, opus, flac, wav, pcm",
+        "mp3, opus, aac, flac, wav, pcm",
         "at most 4096 characters",
         "/metrics",
     ):

@@ -12,10 +12,10 @@ function resolve(schema, all) {
 
 function type(schema, all) {
   const found = resolve(schema, all) ?? {};
-  if (found.enum) return found.enum.join(", ");
+  if (found.enum) return found.enum.filter((one) => one !== null).join(", ");
   if (found.const) return found.const;
-  if (found.anyOf) return found.anyOf.map((one) => type(one, all)).filter((one) => one !== "null").join(" or ");
-  return found.type ?? "anything";
+  if (found.anyOf) return found.anyOf.map((one) => type(one, all)).filter(Boolean).join(" or ");
+  return [found.type ?? "anything"].flat().filter((one) => one !== "null").join(" or ");
 }
 
 function limits(schema) {
@@ -25,23 +25,26 @@ function limits(schema) {
   return told.join("; ");
 }
 
-function fields(schema, all) {
+function fields(schema, all, kind) {
   const found = resolve(schema, all);
-  const rows = Object.entries(found.properties).map(([name, of]) =>
-    element("tr", [
-      element("th", [element("code", name), found.required?.includes(name) ? " *" : ""], { scope: "row" }),
-      element("td", [type(of, all), limits(of) && element("div", limits(of), { className: "quiet" })].filter(Boolean)),
-      element("td", of.description ?? ""),
-    ]),
-  );
-  return element("table", [element("caption", "Body, JSON (* must be there)"), element("tbody", rows)]);
+  const isNeeded = ([name]) => Boolean(found.required?.includes(name));
+  const named = Object.entries(found.properties).sort((one, other) => isNeeded(other) - isNeeded(one));
+  const rows = named.flatMap(([name, of]) => {
+    const told = [type(of, all), limits(of)].filter(Boolean).join("; ");
+    return [
+      element("dt", [element("code", name), isNeeded([name]) ? " *" : ""]),
+      element("dd", [element("div", of.description ?? ""), element("div", told, { className: "quiet" })]),
+    ];
+  });
+  return [element("h3", `Body, ${kind} (* must be there)`), element("dl", rows, { className: "fields" })];
 }
 
 function operation(path, method, facts, all) {
   const heading = [element("span", method.toUpperCase(), { className: "method" }), element("code", path)];
   const parts = [element("h2", heading), element("p", facts.description ?? facts.summary)];
-  const body = facts.requestBody?.content["application/json"].schema;
-  if (body) parts.push(fields(body, all));
+  for (const [kind, { schema }] of Object.entries(facts.requestBody?.content ?? {})) {
+    parts.push(...fields(schema, all, kind));
+  }
   const answers = Object.entries(facts.responses).map(([status, { description, content }]) => {
     const kinds = Object.keys(content ?? {}).join(", ");
     return element("li", [element("strong", status), ` ${description} `, element("span", kinds, { className: "quiet" })]);

@@ -1,129 +1,81 @@
-// Speaks a text and plays it while it is still being made.
+// Speaks a text, plays it while it is still being made, and keeps what was spoken.
 
-const RATE = 24000; // of the pcm that the server sends, samples a second
-const PEAK = 480; // samples behind one value of the waveform: 20 ms
-const LEAD = 0.03; // seconds between the first samples and their start, for what comes late
+import { Speech, draw } from "./player.js";
+import { $, askJson, complain, save, show } from "./server.js";
+import { offerVoices } from "./voices.js";
 
-const $ = (id) => document.getElementById(id);
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const MOST_KEPT = 20; // texts in the history
+const QUEUE_MS = 5000; // between two looks at the server's queue
 
 let speech = null; // what is being made or played
+let last = null; // what can be played again
+let kept = []; // the newest first
 
-class Speech {
-  constructor() {
-    this.abort = new AbortController();
-    this.audio = new AudioContext({ sampleRate: RATE });
-    this.asked = performance.now();
-    this.start = null; // when the first sample sounds, in seconds of the audio clock
-    this.end = 0; // when the last one known does
-    this.samples = 0;
-    this.peaks = [];
-    this.rest = new Uint8Array(0); // half a sample that a chunk ended with
-  }
+const say = (text) => show("status", text);
+const seconds = (value) => `${value.toFixed(1)} s`;
+const redraw = (shown) => draw($("wave"), shown);
 
-  async make(request, token) {
-    await this.audio.resume();
-    const headers = { "Content-Type": "application/json" };
-    if (token) headers.Authorization = `Bearer ${token}`;
-    const body = JSON.stringify(request);
-    const answer = await fetch("/v1/audio/speech", { method: "POST", headers, body, signal: this.abort.signal });
-    if (!answer.ok) throw await problem(answer);
-    const reader = answer.body.getReader();
-    for (let got = await reader.read(); !got.done; got = await reader.read()) this.play(got.value);
-  }
-
-  play(bytes) {
-    const joined = new Uint8Array(this.rest.length + bytes.length);
-    joined.set(this.rest);
-    joined.set(bytes, this.rest.length);
-    const count = joined.length >> 1;
-    this.rest = joined.slice(2 * count);
-    if (!count) return;
-    const view = new DataView(joined.buffer);
-    const buffer = this.audio.createBuffer(1, count, RATE);
-    const wave = buffer.getChannelData(0);
-    for (let i = 0; i < count; i++) wave[i] = view.getInt16(2 * i, true) / 32768;
-    this.schedule(buffer);
-    this.measure(wave);
-  }
-
-  schedule(buffer) {
-    const source = this.audio.createBufferSource();
-    source.buffer = buffer;
-    source.connect(this.audio.destination);
-    const at = Math.max(this.end, this.audio.currentTime + LEAD); // a gap where the server was too slow
-    source.start(at);
-    if (this.start === null) {
-      this.start = at;
-      show("first", `${Math.round(performance.now() - this.asked + 1000 * LEAD)} ms`);
-      say("Speaking.");
-    }
-    this.end = at + buffer.duration;
-  }
-
-  measure(wave) {
-    for (const value of wave) {
-      const place = Math.floor(this.samples++ / PEAK);
-      this.peaks[place] = Math.max(this.peaks[place] ?? 0, Math.abs(value));
-    }
-    show("length", seconds(this.samples / RATE));
-    show("made", seconds((performance.now() - this.asked) / 1000));
-    draw(this);
-  }
-
-  get progress() { // 0 to 1: how much of what is known has been heard
-    if (this.start === null) return 0;
-    return Math.min(1, Math.max(0, (this.audio.currentTime - this.start) / (this.end - this.start)));
-  }
-
-  async heard() { // waits for the last sample to sound
-    while (this.audio.state !== "closed" && this.audio.currentTime < this.end) {
-      if (!calm.matches) draw(this);
-      await new Promise((go) => setTimeout(go, 40));
-    }
-    draw(this);
-  }
-
-  stop() {
-    this.abort.abort();
-    if (this.audio.state !== "closed") this.audio.close();
-  }
-}
-
-async function problem(answer) {
-  const told = await answer.json().catch(() => null);
-  const error = new Error(told?.error?.message ?? `the server answered ${answer.status}`);
-  error.status = answer.status;
-  return error;
-}
+const on = {
+  start(mine, lead) {
+    if (mine.asked) show("first", `${Math.round(performance.now() - mine.asked + 1000 * lead)} ms`);
+    mine.asked = null;
+    say("Speaking.");
+  },
+  samples(mine) {
+    show("length", seconds(mine.seconds));
+    show("made", seconds((performance.now() - mine.begun) / 1000));
+  },
+  draw: redraw,
+};
 
 async function speak() {
   stop();
-  const mine = (speech = new Speech());
-  working(true);
   complain(null);
+  const mine = (speech = new Speech(request(), on));
+  mine.asked = mine.begun = performance.now();
+  working(true);
   for (const id of ["first", "made", "length"]) show(id, "–");
-  draw(mine);
+  redraw(mine);
   say("Waiting for the first audio.");
-  const request = {
-    input: $("text").value,
-    voice: $("voice").value || "default",
-    speed: Number($("speed").value),
-    response_format: "pcm",
-  };
   try {
-    await mine.make(request, $("token").value);
+    await mine.audio.resume();
+    const body = { ...mine.request, response_format: "pcm" };
+    await mine.make(await askJson("/v1/audio/speech", body, { signal: mine.abort.signal }));
+    keep(mine);
     await mine.heard();
     if (speech === mine) say("Done.");
   } catch (error) {
     if (error.name !== "AbortError" && speech === mine) fail(error);
   } finally {
     mine.stop();
-    if (speech === mine) {
-      speech = null;
-      working(false);
-    }
+    finish(mine);
   }
+}
+
+function request() {
+  return {
+    input: $("text").value,
+    voice: $("voice").value || "default",
+    speed: Number($("speed").value),
+    seed: $("seed").valueAsNumber,
+  };
+}
+
+async function replay(mine) {
+  stop();
+  complain(null);
+  speech = last = mine;
+  working(true);
+  show("length", seconds(mine.seconds));
+  await mine.replay();
+  if (speech === mine) say("Done.");
+  finish(mine);
+}
+
+function finish(mine) {
+  if (speech !== mine) return;
+  speech = null;
+  working(false);
 }
 
 function stop() {
@@ -134,77 +86,101 @@ function stop() {
   say("Stopped.");
 }
 
-function fail(error) {
-  complain(error.message);
-  say("");
-  if (error.status === 401) askForToken();
-}
-
-function askForToken() {
-  $("token-field").hidden = false;
-  $("token").focus();
-}
-
-function draw({ peaks, progress }) {
-  const canvas = $("wave");
-  const scale = devicePixelRatio;
-  const width = (canvas.width = canvas.clientWidth * scale);
-  const height = (canvas.height = canvas.clientHeight * scale);
-  const style = getComputedStyle(document.documentElement);
-  const bars = Math.floor(width / (5 * scale));
-  const step = Math.max(1, peaks.length / bars); // values in one bar
-  const context = canvas.getContext("2d");
-  const shown = Math.min(bars, peaks.length);
-  for (let bar = 0; bar < shown; bar++) {
-    const values = peaks.slice(Math.floor(bar * step), Math.max(Math.floor((bar + 1) * step), Math.floor(bar * step) + 1));
-    const tall = Math.max(3 * scale, Math.sqrt(Math.max(...values)) * height * 0.9);
-    context.fillStyle = style.getPropertyValue(bar < progress * shown ? "--accent" : "--wave");
-    context.beginPath();
-    context.roundRect((bar + 0.2) * 5 * scale, (height - tall) / 2, 3 * scale, tall, 1.5 * scale);
-    context.fill();
+async function download(mine) {
+  complain(null);
+  const format = $("format").value;
+  try {
+    const blob = format === "wav" ? mine.wav() : await encoded(mine, format);
+    save(blob, `speech.${format}`);
+    say(`Downloaded as ${format}.`);
+  } catch (error) {
+    fail(error);
   }
-  const length = peaks.length ? `${seconds((peaks.length * PEAK) / RATE)} of speech` : "nothing spoken yet";
-  canvas.setAttribute("aria-label", `Waveform: ${length}`);
+}
+
+async function encoded(mine, format) { // the server speaks it again, the same by its seed
+  say(`Making ${format}.`);
+  const answer = await askJson("/v1/audio/speech", { ...mine.request, response_format: format, stream: false });
+  return answer.blob();
+}
+
+function fail(error) {
+  say("");
+  complain(error);
+}
+
+function keep(mine) {
+  last = mine;
+  kept = [mine, ...kept].slice(0, MOST_KEPT);
+  $("history-section").hidden = false;
+  $("history").replaceChildren(...kept.map(entry));
+  working(speech !== null);
+}
+
+function entry(mine) {
+  const { input, voice, speed, seed } = mine.request;
+  const about = `${voice}, ${speed} ×, seed ${seed}, ${seconds(mine.seconds)}`;
+  return element("li", {}, [
+    element("p", { className: "spoken", textContent: input }),
+    element("p", { className: "quiet", textContent: about }),
+    element("div", { className: "buttons" }, [
+      button("Replay", input, () => replay(mine)),
+      button("Download", input, () => download(mine)),
+      button("Use again", input, () => restore(mine.request)),
+    ]),
+  ]);
+}
+
+function button(label, input, act) {
+  const made = element("button", { type: "button", textContent: label });
+  made.setAttribute("aria-label", `${label}: ${input.slice(0, 60)}`);
+  made.addEventListener("click", act);
+  return made;
+}
+
+function element(name, properties, children = []) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function restore({ input, voice, speed, seed }) {
+  Object.entries({ text: input, voice, speed, seed }).forEach(([id, value]) => { $(id).value = value; });
+  for (const [id, kind] of [["text", "input"], ["speed", "input"], ["voice", "change"]]) $(id).dispatchEvent(new Event(kind));
+  $("text").focus();
 }
 
 function working(is) {
   $("stop").disabled = !is;
+  $("replay").disabled = $("download").disabled = is || last === null;
   $("form").setAttribute("aria-busy", String(is));
-}
-
-function show(id, text) { $(id).textContent = text; }
-function say(text) { show("status", text); }
-function seconds(value) { return `${value.toFixed(1)} s`; }
-
-function complain(text) {
-  show("error", text ?? "");
-  $("error").hidden = text === null;
 }
 
 function count() { show("count", `${$("text").value.length} of ${$("text").maxLength}`); }
 
-async function offerVoices() {
-  const token = $("token").value;
-  const answer = await fetch("/voices", { headers: token ? { Authorization: `Bearer ${token}` } : {} });
-  if (!answer.ok) throw await problem(answer);
-  const { voices, default: usual } = await answer.json();
-  $("voice").replaceChildren(...voices.map((name) => new Option(name, name, name === usual)));
+async function look() { // at the queue of the server
+  if (document.hidden) return;
+  const { model, working, waiting } = await (await fetch("/health")).json();
+  show("model", model);
+  show("queue", working + waiting ? `${working} spoken, ${waiting} waiting` : "idle");
 }
 
 async function begin() {
   count();
-  draw({ peaks: [], progress: 0 });
-  const health = await (await fetch("/health")).json();
-  show("model", health.model);
+  redraw({ peaks: [], progress: 0, length: 0 });
+  await look();
+  setInterval(() => look().catch(() => show("queue", "no answer")), QUEUE_MS);
   await offerVoices();
 }
 
 $("form").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
 $("stop").addEventListener("click", stop);
+$("replay").addEventListener("click", () => replay(last));
+$("download").addEventListener("click", () => download(last));
 $("text").addEventListener("input", count);
 $("token").addEventListener("change", () => offerVoices().then(() => complain(null), fail));
 $("speed").addEventListener("input", () => show("speed-shown", `${Number($("speed").value).toFixed(2)} ×`));
-addEventListener("resize", () => speech && draw(speech));
+addEventListener("resize", () => last && redraw(speech ?? last));
 addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit();
   if (event.key === "Escape") stop();
