@@ -41,7 +41,7 @@ APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q 
 # The folders of tests that `make test ROOM=...` runs.
 ROOMS = $(wildcard tests/$(ROOM) tests/*/$(ROOM))
 
-.PHONY: demo demo-export test fuzz kill lint docs samples voice-wheel dist flite chromium clean
+.PHONY: demo demo-export test fuzz kill lint docs samples voice-wheel dist flite chromium speechd clean
 .DELETE_ON_ERROR:
 
 demo: $(LEAN)/installed
@@ -58,7 +58,7 @@ test: $(INSTALLED)
 	$(if $(ROOMS),,$(error no folder tests/$(ROOM) or tests/*/$(ROOM); give the name of a room, such as ROOM=text))
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ROOMS)
 else
-test: demo demo-export lint flite chromium $(REFERENCES)
+test: demo demo-export lint flite chromium speechd $(REFERENCES)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 endif
 
@@ -124,6 +124,12 @@ chromium:
 	@{ command -v chromium && command -v chromedriver && command -v curl; } >/dev/null 2>&1 \
 		|| { $(APT) chromium chromium-driver curl; } \
 		|| echo "chromium is absent: tests of the web page are skipped; apt-get install chromium chromium-driver curl" >&2
+
+# The module for screen readers is tested with it, and AAC with ffmpeg.
+speechd:
+	@{ command -v spd-say && command -v speech-dispatcher && command -v ffmpeg; } >/dev/null 2>&1 \
+		|| { $(APT) speech-dispatcher speech-dispatcher-audio-plugins ffmpeg; } \
+		|| echo "speech-dispatcher is absent: tests with it are skipped; apt-get install speech-dispatcher ffmpeg" >&2
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
