@@ -245,7 +245,7 @@ class Speaker:
                 yield from encode(audio(), "pcm", progress.rate)
             progress.end()
 
-        return self._queue(pieces, sum(len(sentence.text) for sentence in sentences))
+        return self._queue(pieces, sum(map(len, sentences)))
 
     def _queue(self, pieces: Pieces, characters: int) -> Job:
         job = self.jobs.begin(pieces, characters)
