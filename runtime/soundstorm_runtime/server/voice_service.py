@@ -58,6 +58,9 @@ class Speaker:
         self.is_stopping = False
         self._is_warm = False
         self.jobs = Jobs(settings.at_once, settings.queue, settings.time_limit, settings.max_wait)
+        self._dispatcher = Dispatcher(
+            self.jobs.check, settings.batch_ms / 1000, lambda: self.jobs.working, self._count_batch
+        )
         self._settings = settings
         self.reload()
 
@@ -78,12 +81,9 @@ class Speaker:
         engines = open_engines(
             bundle, provider=settings.provider, precision=settings.precision, threads=settings.threads
         )
-        dispatcher = Dispatcher(
-            self.jobs.check, settings.batch_ms / 1000, lambda: self.jobs.working, self._count_batch
-        )
         most = engines.by_name["step"].axes["batch"].max if engines.in_batches else 1
         by_name = {
-            name: dispatcher.share(engine, most if name == "step" else 1)
+            name: self._dispatcher.share(engine, most if name == "step" else 1)
             for name, engine in engines.by_name.items()
         }
         voice = Voice(
@@ -95,7 +95,7 @@ class Speaker:
             load=lambda: max(1, self.jobs.working),
         )
         costs = voice.warm_up()
-        dispatcher.most_frames = _batch_frames(costs)
+        self._dispatcher.most_frames = _batch_frames(costs)
         first = _first_audio(costs, manifest, 3.0 if voice.voices else 0.0)
         self.jobs.expect(first, first / 20, 3 * first)
         self._voice = voice
