@@ -6,6 +6,7 @@
 #   make test ROOM=text    the tests of one room alone: every tests/**/text
 #   make fuzz              an hour of damaged and hostile input
 #   make kill              every command killed at 100 moments
+#   make cluster           the tests that start several nodes of Ray
 #   make lint              ruff and mypy
 #   make docs              the documentation as a site, in build/site
 #   make samples           the sound files in docs/samples
@@ -41,7 +42,7 @@ APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q 
 # The folders of tests that `make test ROOM=...` runs.
 ROOMS = $(wildcard tests/$(ROOM) tests/*/$(ROOM))
 
-.PHONY: demo demo-export test fuzz kill lint docs samples voice-wheel dist flite chromium speechd clean
+.PHONY: demo demo-export test fuzz kill cluster lint docs samples voice-wheel dist flite chromium speechd clean
 .DELETE_ON_ERROR:
 
 demo: $(LEAN)/installed
@@ -67,6 +68,9 @@ fuzz: $(INSTALLED)
 
 kill: $(INSTALLED) flite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m sweep tests/test_killed.py
+
+cluster: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/runtime tests/edge
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -129,7 +129,7 @@ def measure(voice: Voice, texts: list[str]) -> tuple[list[Service], float]:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--texts", type=click.IntRange(min=100), default=20_000, show_default=True)
+@click.option("--texts", type=click.IntRange(min=100), default=5_000, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of a replica.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=RESULTS / "cluster_growth.json", show_default=True
