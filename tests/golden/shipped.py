@@ -1,8 +1,8 @@
 """Compare the shipped voice with version 0.1.0: `python -m tests.golden.shipped BUNDLE`.
 
-`flite-multi.json` has the hashes of what 0.1.0 spoke in fp32 with one thread, and of what int8 speaks since its
-activations have a scale for each frame. Sums of floats differ between processors, so this is a check for one
-machine, before and after a change, and not a test.
+`flite-multi.json` has the hashes of what 0.1.0 spoke in fp32 with one thread, and of what int8 speaks since
+its activations have a scale for each frame. Sums of floats differ between processors, so this is a check for
+one machine, before and after a change, and not a test.
 """
 
 from __future__ import annotations
