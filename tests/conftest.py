@@ -21,9 +21,8 @@ from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.soundstorm.model import SoundStormConfig
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig
 from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
-from soundstorm_export import bundle_writer
 from soundstorm_export.bundle_writer import export_bundle
-from soundstorm_export.tracing.trace import trace
+from soundstorm_export.tracing import trace
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from tests import trace_cache
 
@@ -31,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = {
     "soundstorm": "soundstorm_runtime.cli",
     "soundstorm-train": "soundstorm_edge.cli",
-    "soundstorm-export": "soundstorm_export.cli",
+    "soundstorm-export": "tests.export_command",  # with a cache of traces
 }
 
 # Files that take minutes start first, so that no worker is left alone with one of them at the end.
@@ -98,9 +97,9 @@ def _ctrl_c_stays_pytests() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_traces() -> Iterator[None]:
-    """Exports of the tests trace no network twice."""
+    """Exports of the tests trace no network twice that has the same structure."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundle_writer, "trace", trace_cache.cached(trace))
+        patch.setattr(trace, "capture", trace_cache.cached)
         yield
 
 
@@ -113,7 +112,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def modules() -> dict[str, str]:
-    """The three commands, and the module that each of them is."""
+    """The three commands, and the module that runs each of them."""
     return MODULES
 
 

@@ -39,6 +39,8 @@ decoder_blocks = 1
 latent_dim = 8
 levels = 2
 codebook_size = 16
+spectra = 2
+transforms = 2
 """
 
 SOUNDSTREAM = """

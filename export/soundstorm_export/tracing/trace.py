@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
+import onnxscript.optimizer
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
@@ -50,6 +51,16 @@ def trace_graph(network: Network, feeds: Mapping[str, np.ndarray]) -> ir.Model:
     Raises:
         ExportError: PyTorch's exporter cannot trace it.
     """
+    model = onnxscript.optimizer.optimize(capture(network, feeds))
+    return ClearMetadataAndDocStringPass()(model).model
+
+
+def capture(network: Network, feeds: Mapping[str, np.ndarray]) -> ir.Model:
+    """Translate a network operator by operator; the model's weights have their names in PyTorch.
+
+    Raises:
+        ExportError: PyTorch's exporter cannot trace it.
+    """
     graph = network.graph
     example = tuple(torch.from_numpy(feeds[tensor.name]) for tensor in graph.inputs)
     try:
@@ -62,14 +73,14 @@ def trace_graph(network: Network, feeds: Mapping[str, np.ndarray]) -> ir.Model:
                 output_names=[tensor.name for tensor in graph.outputs],
                 dynamic_shapes=(_dynamic_axes(graph),),
                 opset_version=OPSET,
-                optimize=True,
+                optimize=False,
             )
-            if program is None:
-                raise ExportError(f"graph '{graph.name}' was not exported")
-            return ClearMetadataAndDocStringPass()(program.model).model
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"graph '{graph.name}' cannot be exported: {reason}") from error
+    if program is None:
+        raise ExportError(f"graph '{graph.name}' was not exported")
+    return program.model
 
 
 def _dynamic_axes(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...]:

@@ -17,7 +17,6 @@ from soundstorm_export.verify.operators import check_operators
 from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode
 from soundstorm_runtime.engines.graphs import step_next_graph
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
-from tests import trace_cache
 from tests.export.conftest import CODES, LEVELS, TOKENS, step_feeds
 
 
@@ -34,8 +33,7 @@ def models(network, _traced):
         "revise": np.ones(1, int),
         "stay": np.array([5, 3]),
     }
-    trace = trace_cache.cached(trace_graph)
-    return simplify(trace(network, feeds)), simplify(trace(whole, {**feeds, **more}))
+    return simplify(trace_graph(network, feeds)), simplify(trace_graph(whole, {**feeds, **more}))
 
 
 @pytest.fixture(scope="module")

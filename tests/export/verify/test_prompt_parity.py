@@ -39,7 +39,6 @@ from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.synthesis.prompt_encoder import PromptEncoder
-from tests import trace_cache
 
 SPECTRAL = AudioSchema("spectral", 16_000, 320, 1280, 2, 16)
 STREAM = {
@@ -71,7 +70,7 @@ def traced_and_checked(parts: Parts, name: str, path: Path) -> ir.Model:
     units = parts.units
     semantic = SemanticSchema(12, 50, units.config.kind)
     network = prompt_encoder_networks(parts, SPECTRAL, semantic, print)[name]
-    model = simplify(trace_cache.cached(trace)(network, parts))
+    model = simplify(trace(network, parts))
     ir.save(model, path)
     facts = check_parity(network, path, parts)
     assert facts.agreement > 0.995

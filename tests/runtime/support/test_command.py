@@ -124,13 +124,14 @@ def test_a_missing_package_names_the_extra():
         import soundstorm_none  # noqa: F401
 
 
-@pytest.mark.parametrize("command", ["soundstorm-train", "soundstorm-export"])
-def test_a_machine_without_pytorch_is_told_the_extra(command, modules, environment, tmp_path):
-    extra = {"soundstorm-train": "train", "soundstorm-export": "export"}[command]
-    arguments = ["--help"] if command == "soundstorm-train" else ["voice.pt"]
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [("soundstorm_edge.cli", ["--help"], "train"), ("soundstorm_export.cli", ["voice.pt"], "export")],
+)
+def test_a_machine_without_pytorch_is_told_the_extra(module, arguments, extra, environment, tmp_path):
     code = (
         f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {arguments}; "
-        f"from {modules[command]} import main; main()"
+        f"from {module} import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
