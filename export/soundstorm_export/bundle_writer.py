@@ -23,12 +23,14 @@ from soundstorm_runtime.bundle.manifest import (
     VariantSchema,
     voice_graphs,
 )
+from soundstorm_runtime.bundle.precisions import runs_on
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
-from soundstorm_runtime.engines.graphs import AXES
+from soundstorm_runtime.engines.graphs import AXES, step_next_graph
 from soundstorm_runtime.support.atomic import atomic_folder
 
 from .errors import ExportError
+from .rewrite.constants import share
 from .rewrite.cpu import to_cpu
 from .rewrite.simplify import simplify
 from .schemas import audio_schema, semantic_schema, text_schema
@@ -42,6 +44,7 @@ from .verify.speech_comparison import ReferenceSpeech, compare_speech
 from .voice_parts import Parts
 
 CPU_GRAPHS = ("step",)  # which have a second form for ONNX Runtime on CPUs, with the same weights
+SHARED_WEIGHTS = {"step": "step.weights", "step_next": "step.weights"}  # the other graphs have theirs inside
 
 Report = Callable[[str], None]
 
@@ -73,7 +76,8 @@ def export_bundle(
             work = stack.enter_context(atomic_folder(folder))
         except OSError as error:
             raise ExportError(f"cannot write {folder} ({error.strerror}); give another folder") from error
-        manifest = _write_voice(parts, work, report)
+        for_gpus = any(precision != "fp32" and runs_on(precision, "tensorrt") for precision in precisions)
+        manifest = _write_voice(parts, work, report, for_gpus)
         reference = ReferenceSpeech(Bundle(work, manifest)) if parts.text is not None else None
         if manifest.hearing is not None and reference is not None:
             report("comparing prompts made of the voice's own speech")
@@ -89,10 +93,16 @@ def export_bundle(
     return replace(bundle, path=folder)
 
 
-def _write_voice(parts: Parts, folder: Path, report: Report) -> Manifest:
-    """Write all files of a voice in fp32, and return the manifest that lists them."""
+def _write_voice(parts: Parts, folder: Path, report: Report, for_gpus: bool) -> Manifest:
+    """Write all files of a voice in fp32, and return the manifest that lists them.
+
+    Only TensorRT gains from a whole step as one graph, so that a bundle for CPUs does not have it.
+    """
     audio, semantic, text = audio_schema(parts), semantic_schema(parts), text_schema(parts)
-    pairs = networks(parts, voice_graphs(audio, semantic, text))
+    speaking = voice_graphs(audio, semantic, text)
+    if for_gpus:
+        speaking["step_next"] = step_next_graph(audio.levels)
+    pairs = networks(parts, speaking)
     prompt_pairs = prompt_encoder_networks(parts, audio, semantic, report)
     graphs, parity = _write_graphs({**pairs, **prompt_pairs}, parts, folder, report)
     cpu = _write_cpu_graphs(pairs, parts, folder, report)
@@ -133,8 +143,11 @@ def _write_graphs(
         report(f"exporting {name}")
         model = simplify(trace(network, parts))
         check_operators(name, model)
-        weights = f"{name}.weights" if name in CPU_GRAPHS else None
-        parity[name] = write_checked(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
+        weights = SHARED_WEIGHTS.get(name)
+        if name == "step_next":
+            share(model, ir.load(folder / "step.onnx"))
+        own = None if name == "step_next" else weights
+        parity[name] = write_checked(model, network, parts, folder / f"{name}.onnx", "fp32", own)
         schemas[name] = GraphSchema(f"{name}.onnx", network.graph.inputs, network.graph.outputs, weights)
     return schemas, parity
 
@@ -169,8 +182,10 @@ def _add_variant(
 ) -> Manifest:
     """Write the graphs of a precision, compare its speech with that of fp32, and extend the manifest."""
     manifest = bundle.manifest
-    schema = write_variant(variant, bundle, networks(parts, manifest.expected_graphs()), parts, report)
-    files = {file: FileRecord.of(bundle.path / file) for file in schema.graphs.values()}
+    pairs = networks(parts, manifest.expected_graphs() | manifest.whole_step())
+    schema = write_variant(variant, bundle, pairs, parts, report)
+    written = (*schema.graphs.values(), *schema.weights.values())
+    files = {file: FileRecord.of(bundle.path / file) for file in written}
     manifest = replace(
         manifest, variants={**manifest.variants, variant: schema}, files={**manifest.files, **files}
     )

@@ -10,6 +10,7 @@ from soundstorm_runtime.bundle.manifest import ParityReport, Variant, VariantSch
 from soundstorm_runtime.bundle.reader import Bundle
 
 from .rewrite.activation_ranges import calibrate
+from .rewrite.constants import share
 from .rewrite.cpu import to_int8
 from .rewrite.half import HALVES, to_half
 from .rewrite.qdq import EIGHTS, to_qdq
@@ -19,7 +20,9 @@ from .verify.operators import check_operators
 from .voice_parts import Parts
 
 # The step runs dozens of times a sentence, the other graphs once: 8 bits would save little there.
-EIGHT_BIT_GRAPHS = ("step",)
+EIGHT_BIT_GRAPHS = ("step", "step_next")
+SHARING = ("step", "step_next")  # graphs with the same weights, which are in a file of their own
+WEIGHTS = "step.weights"
 # A spectrum adds up the rounding of all products and residual sums of its decoder. The shipped voice's has an
 # error of 0.50 in bf16, 0.27 with residual sums in float32, and 0.20 with half of the products as well, where
 # 0.25 is allowed: too little would be left to convert.
@@ -48,21 +51,30 @@ def write_variant(
     files: dict[str, str] = {}
     parity: dict[str, ParityReport] = {}
     convert = _converter(variant, bundle, report)
+    names = _converted_graphs(variant, pairs, bundle.manifest.audio.codec)
+    sharing = SHARING if set(SHARING) <= set(names) else ()
     (bundle.path / variant).mkdir()
-    for name in _converted_graphs(variant, pairs, bundle.manifest.audio.codec):
+    for name in names:
         report(f"exporting {name} in {variant}")
         model = convert(ir.external_data.load_to_model(ir.load(bundle.graph_file(name))))
         if variant != "int8":  # which runs on CPUs alone
             check_operators(name, model)
         files[name] = f"{variant}/{name}.onnx"
-        parity[name] = write_checked(model, pairs[name], parts, bundle.path / files[name], variant)
-    return VariantSchema(files, parity, by_row=True)
+        file = bundle.path / files[name]
+        if name == "step_next":
+            share(model, ir.load(file.with_name("step.onnx")))
+        own = WEIGHTS if sharing and name == "step" else None
+        parity[name] = write_checked(model, pairs[name], parts, file, variant, own)
+    shared = {name: f"{variant}/{WEIGHTS}" for name in sharing}
+    return VariantSchema(files, parity, by_row=True, weights=shared)
 
 
 def _converted_graphs(variant: Variant, names: Iterable[str], codec: str) -> tuple[str, ...]:
     """List the graphs that a precision converts; the others run in float32."""
-    if variant not in HALVES:
-        return EIGHT_BIT_GRAPHS
+    if variant == "int8":
+        return ("step",)
+    if variant in EIGHTS:
+        return tuple(name for name in names if name in EIGHT_BIT_GRAPHS)
     return tuple(name for name in names if variant != "bf16" or (codec, name) != FLOAT_IN_BF16)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from soundstorm_export.verify.operators import check_operators
 from soundstorm_export.verify.parity import BOUNDS, Bound
 from soundstorm_export.verify.speech_comparison import SENTENCES
 from soundstorm_runtime import Voice
+from soundstorm_runtime.bundle.manifest import Precision
 from soundstorm_runtime.bundle.precisions import precisions_on
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.bundle.reader import Bundle, read_bundle
@@ -77,10 +79,10 @@ def test_variants_agree_with_pytorch_and_fp32(full_bundle: Bundle) -> None:
     variants = full_bundle.manifest.variants
     assert {name: set(facts.graphs) for name, facts in variants.items()} == {
         "int8": {"step"},
-        "fp16": {"step", "decoder", "text_encoder", "text_decoder"},
-        "bf16": {"step", "text_encoder", "text_decoder"},
-        "int8-qdq": {"step"},
-        "fp8-qdq": {"step"},
+        "fp16": {"step", "step_next", "decoder", "text_encoder", "text_decoder"},
+        "bf16": {"step", "step_next", "text_encoder", "text_decoder"},
+        "int8-qdq": {"step", "step_next"},
+        "fp8-qdq": {"step", "step_next"},
     }
     exact = full_bundle.manifest.parity["step"].largest_error
     for name, facts in variants.items():
@@ -92,6 +94,44 @@ def test_variants_agree_with_pytorch_and_fp32(full_bundle: Bundle) -> None:
         assert facts.speech is not None
         assert facts.speech.sentences == len(SENTENCES)
         assert facts.speech.word_error_rate is not None
+
+
+def test_a_whole_step_is_there_for_gpus_alone_and_shares_the_weights(
+    full_bundle: Bundle, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    assert "step_next" not in read_bundle(tiny_bundle).manifest.graphs
+    for precision in precisions_on("tensorrt", full_bundle.manifest.precisions):
+        step, whole = (full_bundle.graph_file(name, precision) for name in ("step", "step_next"))
+        assert step.parent == whole.parent
+        weights = step.parent / "step.weights"
+        assert weights.stat().st_size > 0
+        large = [
+            value.const_value
+            for value in ir.load(whole).graph.initializers.values()
+            if value.const_value is not None and value.const_value.nbytes > 1024
+        ]
+        assert large
+        assert {getattr(tensor, "location", "inside") for tensor in large} == {weights.name}
+    shutil.copytree(full_bundle.path, tmp_path / "voice")
+    weights = tmp_path / "voice" / "fp16" / "step.weights"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(BundleError, match=r"step\.weights has SHA-256"):
+        read_bundle(tmp_path / "voice").graph_file("step_next", "fp16")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_whole_step_decodes_the_codes_of_the_step(full_bundle: Bundle, precision: Precision) -> None:
+    tokens = np.random.default_rng(0).integers(12, size=(2, 80))
+    options = replace(full_bundle.manifest.decode, steps=(5, 2), noise=1.0, can_mask_prev_unmasked=True)
+    graphs = full_bundle.manifest.expected_graphs() | full_bundle.manifest.whole_step()
+    codes = [
+        decode(
+            OnnxEngine(graphs[name], full_bundle.graph_file(name, precision), threads=1),
+            tokens, np.array([80, 51]), 2, 16, options, np.random.default_rng(5),
+        )
+        for name in ("step", "step_next")
+    ]  # fmt: skip
+    np.testing.assert_array_equal(*codes)
 
 
 def test_the_form_for_cpus_agrees_and_shares_the_weights(full_bundle: Bundle, tmp_path: Path) -> None:

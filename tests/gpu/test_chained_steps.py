@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, save
+from onnx import save
 
-from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_plan
+from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines, build_plan
+from soundstorm_runtime import Voice
+from soundstorm_runtime.bundle.open_engines import open_engines
+from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode, decode_in_steps
 from soundstorm_runtime.engines.graphs import AXES, Axis, step_next_graph
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
 from soundstorm_runtime.engines.tensorrt.tensorrt_engine import TensorRtEngine
+from soundstorm_runtime.errors import EngineError
+from soundstorm_runtime.server.step_batching import BatchingEngine
+from tests.gpu.conftest import SMALL
+from tests.runtime.conftest import CODES, LEVELS, step_next_model
 
-LEVELS, CODES = 3, 8
 OPTIONS = DecodeOptions((4, 2, 1), noise=2.0)
-
-
-def model(graph):
-    """A graph of the right inputs and outputs, whose codes depend on all that changes from step to step."""
-    types = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
-    inputs, outputs = (
-        [helper.make_tensor_value_info(t.name, types[t.dtype], t.axes) for t in tensors]
-        for tensors in (graph.inputs, graph.outputs)
-    )
-    nodes = [
-        ("Mul", ["uniform", "temperature"], "a", {}),
-        ("Add", ["a", "noise"], "b", {}),
-        ("Mul", ["b", "ten"], "c", {}),
-        ("Cast", ["c"], "d", {"to": TensorProto.INT64}),
-        ("Add", ["d", "level"], "e", {}),
-        ("Add", ["e", "noisy"], "f", {}),
-        ("Unsqueeze", ["stay", "last"], "g", {}),
-        ("Add", ["f", "g"], "h", {}),
-        ("Unsqueeze", ["h", "last"], "i", {}),
-        ("Add", ["codes", "i"], "j", {}),
-        ("Mod", ["j", "count"], "next_codes", {}),
-    ]
-    constants = [
-        helper.make_tensor("ten", TensorProto.FLOAT, [], [10.0]),
-        helper.make_tensor("last", TensorProto.INT64, [1], [-1]),
-        helper.make_tensor("count", TensorProto.INT64, [], [CODES]),
-    ]
-    made = [helper.make_node(op, takes, [gives], **options) for op, takes, gives, options in nodes]
-    return helper.make_model(
-        helper.make_graph(made, "step_next", inputs, outputs, constants),
-        opset_imports=[helper.make_opsetid("", 18)],
-        ir_version=10,
-    )
 
 
 @pytest.fixture
@@ -55,7 +28,7 @@ def engines(plug_in, tmp_path):
     """The stand-in, and ONNX Runtime."""
     plug_in()
     graph, file = step_next_graph(LEVELS), tmp_path / "step_next.onnx"
-    save(model(graph), file)
+    save(step_next_model(graph), file)
     axes = {**AXES, "batch": Axis(1, 1, 4)}
     library = open_tensorrt_library()
     plan = build_plan(library, graph, file, axes, BuildOptions(), tmp_path / "timing")
@@ -116,3 +89,36 @@ def test_two_decodes_that_take_turns_do_not_disturb_each_other(engines):
                     found[place] = end.value
     for place, codes in enumerate(expected):
         np.testing.assert_array_equal(found[place], codes)
+
+
+def test_a_bundle_with_a_whole_step_is_built_and_opened_with_it(make_bundle, plug_in):
+    plug_in()
+    bundle = read_bundle(make_bundle(whole_step=True))
+    folder = build_engines(bundle, "fp32", SMALL)
+    assert not (folder / "step.engine").exists()  # it would take the memory of a second network
+    opened = open_engines(bundle, provider="tensorrt")
+    step = opened.by_name["step"]
+    assert step.graph == step_next_graph(LEVELS)
+    other = OnnxEngine(step.graph, bundle.graph_file("step_next"), threads=1)
+    np.testing.assert_array_equal(decode(step, *given((50, 31), 7)), decode(other, *given((50, 31), 7)))
+    speech = Voice(bundle, opened.by_name).speak("hello there", seed=2)
+    again = Voice(bundle, opened.by_name | {"step": other}).speak("hello there", seed=2)
+    np.testing.assert_allclose(speech, again, atol=1e-5)
+    assert open_engines(bundle, provider="cpu").by_name["step"].graph.name == "step"
+
+
+def test_engines_of_a_step_alone_are_refused_where_the_bundle_has_a_whole_one(make_bundle, plug_in):
+    plug_in()
+    bundle = read_bundle(make_bundle(whole_step=True))
+    folder = build_engines(bundle, "fp32", SMALL)
+    file = folder / "engines.json"
+    file.write_text(file.read_text().replace("step_next", "step"))
+    with pytest.raises(EngineError, match=r"has engines for step, .*expected step_next, .*build them again"):
+        open_engines(bundle, provider="tensorrt")
+
+
+def test_requests_that_share_batches_get_the_codes_of_their_own(engines):
+    own, other = engines
+    batching = BatchingEngine(own, 4, 0.0, lambda: 1, lambda: None, lambda size: None)
+    found = decode(batching, *given((50,), 5))
+    np.testing.assert_array_equal(found, decode(other, *given((50,), 5)))

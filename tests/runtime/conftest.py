@@ -35,7 +35,7 @@ from soundstorm_runtime.bundle.manifest import (
 from soundstorm_runtime.bundle.prompts import Prompt, write_prompt
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
-from soundstorm_runtime.engines.graphs import AXES, Graph
+from soundstorm_runtime.engines.graphs import AXES, Graph, step_next_graph
 from soundstorm_runtime.text.letter_to_sound import LetterToSound
 from soundstorm_runtime.text.lexicon import Lexicon
 
@@ -105,6 +105,24 @@ def step_model(graph: Graph, scale: float = 3.0) -> ModelProto:
         "largest": _ints(CODES - 1),
     }
     return _model(graph, nodes, constants)
+
+
+def step_next_model(graph: Graph) -> ModelProto:
+    """Codes that depend on all that changes from step to step; other ones than `step_model` samples."""
+    nodes: Nodes = [
+        ("Mul", ["uniform", "temperature"], "a", {}),
+        ("Add", ["a", "noise"], "b", {}),
+        ("Mul", ["b", "ten"], "c", {}),
+        ("Cast", ["c"], "d", {"to": TensorProto.INT64}),
+        ("Add", ["d", "level"], "e", {}),
+        ("Add", ["e", "noisy"], "f", {}),
+        ("Unsqueeze", ["stay", "last"], "g", {}),
+        ("Add", ["f", "g"], "h", {}),
+        ("Unsqueeze", ["h", "last"], "i", {}),
+        ("Add", ["codes", "i"], "j", {}),
+        ("Mod", ["j", "count"], "next_codes", {}),
+    ]
+    return _model(graph, nodes, {"ten": np.float32([10]), "last": _ints(-1), "count": _ints(CODES)})
 
 
 def decoder_model(graph: Graph) -> ModelProto:
@@ -253,6 +271,7 @@ def _make_bundle(
     codec: Literal["soundstream", "spectral"] | None = None,
     streams: bool = False,
     tokenizer: bool = False,
+    whole_step: bool = False,
 ) -> Path:
     codec = codec or ("soundstream" if kind == "parallel" else "spectral")
     if codec == "soundstream":
@@ -276,6 +295,9 @@ def _make_bundle(
     if hears:
         hearing = prompt_graphs(audio, semantic)
         graphs, models = graphs | hearing, [*models, *hearing_models(*hearing.values())]
+    if whole_step:
+        whole = step_next_graph(LEVELS)
+        graphs, models = graphs | {"step_next": whole}, [*models, step_next_model(whole)]
     folder.mkdir()
     for name, model in zip(graphs, models, strict=True):
         save(model, folder / f"{name}.onnx")
@@ -323,6 +345,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     `make_bundle("parallel")` has a SoundStream decoder, `make_bundle("autoregressive")` a spectral one.
     `voices={"slt": 6}` gives it a named voice with a prompt of 6 tokens, `variants=["int8"]` another step,
     `hears=True` the graphs that make prompts, `codec` another codec, `streams=True` one that is decoded in
-    pieces, `tokenizer=True` an autoregressive text stage that reads the tokens of a tokenizer.
+    pieces, `tokenizer=True` an autoregressive text stage that reads the tokens of a tokenizer,
+    `whole_step=True` the graph `step_next`, which samples other codes than `step`.
     """
     return lambda kind="parallel", **options: _make_bundle(tmp_path / kind, kind, **options)

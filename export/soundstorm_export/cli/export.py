@@ -156,8 +156,13 @@ def _parity_table(bundle: Bundle) -> Iterator[str]:
         if variant is not None:
             rows += [(file, variant.parity[name]) for name, file in variant.graphs.items()]
     weights = {graph.file: graph.weights for graph in manifest.graphs.values() if graph.weights}
+    for variant in manifest.variants.values():
+        weights |= {variant.graphs[name]: file for name, file in variant.weights.items()}
+    shown: set[str] = set()  # weights that a graph above has brought
     for file, parity in rows:
-        megabytes = sum(manifest.files[f].size for f in (file, weights.get(file)) if f) / 1e6
+        files = {file, *([weights[file]] if file in weights else [])} - shown
+        shown |= files
+        megabytes = sum(manifest.files[name].size for name in files) / 1e6
         yield (
             f"{file.removesuffix('.onnx'):<20}{megabytes:>7.1f} MB{parity.largest_error:>16.1e}"
             f"{parity.tolerance:>10.0e}{parity.agreement:>14.2%}"

@@ -14,6 +14,24 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return None if tensor is None else tensor.numpy()
 
 
+def share(model: ir.Model, other: ir.Model) -> ir.Model:
+    """Let a model use the file of weights of another, for those that both have; return the model."""
+    theirs = other.graph.initializers
+    for name, value in model.graph.initializers.items():
+        weight = theirs[name].const_value if name in theirs else None
+        if isinstance(weight, ir.ExternalTensor) and _are_equal(weight, value.const_value):
+            value.const_value = weight
+    return model
+
+
+def _are_equal(one: ir.TensorProtocol, other: ir.TensorProtocol | None) -> bool:
+    return (
+        other is not None
+        and (one.dtype, one.shape) == (other.dtype, other.shape)
+        and one.tobytes() == other.tobytes()
+    )
+
+
 def keep(op: Any, like: ir.Value, name: str, array: np.ndarray) -> ir.Value:
     """Add a weight derived from `like`, called `<like>.<name>`; one of that name is reused."""
     full, graph = f"{like.name}.{name}", like.graph

@@ -23,6 +23,7 @@ from soundstorm_runtime.bundle.engine_manifest import (
     MANIFEST_FILE,
     EngineRecord,
     EnginesManifest,
+    engine_graphs,
     folder_name,
     sources,
 )
@@ -140,7 +141,7 @@ def build_engines(
     cache = folder.with_name(f"{folder.name}.timing")
     engines: dict[str, EngineRecord] = {}
     with atomic_folder(folder) as work:
-        for name, graph in bundle.manifest.expected_graphs().items():
+        for name, graph in engine_graphs(bundle.manifest).items():
             report(f"building the engine of {name} in {precision} on {gpu.name}")
             file = work / f"{name}.engine"
             source = bundle.graph_file(name, precision)

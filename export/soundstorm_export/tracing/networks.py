@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.nn.torch_engine import TorchEngine
+from soundstorm_edge.soundstorm.next_step import step_next
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_runtime.bundle.manifest import AudioSchema, SemanticSchema, prompt_graphs
 from soundstorm_runtime.engines.base import Engine
@@ -47,6 +49,7 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
     decode = codec.spectrum if isinstance(codec, SpectralCodec) else codec.decode_from_codebook_indices
     functions: dict[str, tuple[nn.Module, Callable[..., Tensor | tuple[Tensor, ...]]]] = {
         "step": (parts.soundstorm, parts.soundstorm.step),
+        "step_next": (parts.soundstorm, partial(step_next, parts.soundstorm)),
         "decoder": (codec, decode),
     }
     if isinstance(text, ParallelTextToSemantic):

@@ -93,7 +93,8 @@ def cpu_engine(graph: Graph, path: Path, precision: Precision) -> OnnxEngine:
     """Open an ONNX file of a precision on the CPU; bf16, which lacks kernels there, is emulated."""
     if runs_on(precision, "cpu"):
         return OnnxEngine(graph, path, provider="cpu")
-    source = ir.to_proto(rounded(ir.load(path))).SerializeToString()
+    model = rounded(ir.external_data.load_to_model(ir.load(path)))
+    source = ir.to_proto(model).SerializeToString()
     return OnnxEngine(graph, source, provider="cpu")
 
 

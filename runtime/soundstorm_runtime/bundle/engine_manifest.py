@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from ..engines.cuda_runtime import Gpu
-from ..engines.graphs import Axis
+from ..engines.graphs import Axis, Graph
 from ..errors import EngineError
 from ..support.files import TEXT, parse_json, read_file, reason
 from ..support.serde import from_dict, to_dict
-from .manifest import FileRecord, Precision
+from .manifest import FileRecord, Manifest, Precision
 from .reader import ENGINES_FOLDER, Bundle
 
 FORMAT = "soundstorm-engines"
@@ -110,7 +110,7 @@ def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
             f"{file}: {reason(error)}; build them again: {rebuild_command(bundle.path)}"
         ) from error
     again = f"build them again: {rebuild_command(bundle.path, manifest.precision)}"
-    expected = bundle.manifest.expected_graphs()
+    expected = engine_graphs(bundle.manifest)
     if manifest.engines.keys() != expected.keys():
         raise EngineError(
             f"{file} has engines for {_listed(manifest.engines)}, expected {_listed(expected)}; {again}"
@@ -130,6 +130,14 @@ def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
     return manifest
 
 
+def engine_graphs(manifest: Manifest) -> dict[str, Graph]:
+    """Return the graphs that engines are built of, by name: `step_next` for `step` where there is one."""
+    graphs, whole_step = manifest.expected_graphs(), manifest.whole_step()
+    if whole_step:
+        del graphs["step"]
+    return whole_step | graphs
+
+
 def sources(bundle: Bundle, name: str, precision: Precision) -> dict[str, str]:
     """Return the SHA-256 of the files of a graph in a precision, its ONNX file first."""
     manifest = bundle.manifest
@@ -137,7 +145,7 @@ def sources(bundle: Bundle, name: str, precision: Precision) -> dict[str, str]:
     graph = manifest.graphs[name]
     files = [graph.file, *([graph.weights] if graph.weights else [])]
     if variant is not None and name in variant.graphs:
-        files = [variant.graphs[name]]
+        files = [variant.graphs[name], *([variant.weights[name]] if name in variant.weights else [])]
     return {file: manifest.files[file].sha256 for file in files}
 
 

@@ -23,6 +23,7 @@ from ..engines.graphs import (
     parallel_text_graphs,
     spectral_decoder_graph,
     step_graph,
+    step_next_graph,
     units_graph,
 )
 from ..support.serde import check_printable, to_dict
@@ -155,7 +156,7 @@ class Manifest:
         self.decode.check_levels(self.audio.levels)
         self._check_names()
         speaking = self.expected_graphs()
-        expected = speaking | self.prompt_graphs()
+        expected = speaking | self.whole_step() | self.prompt_graphs()
         _check_keys("graphs", self.graphs, expected)
         _check_keys("parity", self.parity, expected)
         for name, graph in expected.items():
@@ -167,7 +168,7 @@ class Manifest:
         for name, variant in self.variants.items():
             if name not in get_args(Variant):
                 raise ValueError(f"variants has {name!r}, expected {' or '.join(get_args(Variant))}")
-            _check_variant(name, variant, speaking)
+            _check_variant(name, variant, speaking | self.whole_step())
         if self.cpu is not None:
             _check_variant("cpu", self.cpu, speaking)
         if self.speaker is not None and self.speaker not in self.prompts:
@@ -189,7 +190,7 @@ class Manifest:
 
     def _named_files(self) -> tuple[str, ...]:
         others = (*self.variants.values(), *([] if self.cpu is None else [self.cpu]))
-        variants = (file for variant in others for file in variant.graphs.values())
+        variants = (file for v in others for file in (*v.graphs.values(), *v.weights.values()))
         graphs = (file for g in self.graphs.values() for file in (g.file, g.weights) if file is not None)
         spelling = () if self.text is None else (spelling_file(self.text),)
         return (*spelling, *graphs, *variants, *self.prompts.values())
@@ -207,6 +208,13 @@ class Manifest:
     def expected_graphs(self) -> dict[str, Graph]:
         """Return the graphs that the voice speaks with, by name."""
         return voice_graphs(self.audio, self.semantic, self.text)
+
+    def whole_step(self) -> dict[str, Graph]:
+        """Return the graph `step_next`, by its name, if the bundle has it: `step` for engines of TensorRT.
+
+        It is exported with the first precision for GPUs; bundles for CPUs, and older ones, lack it.
+        """
+        return {"step_next": step_next_graph(self.audio.levels)} if "step_next" in self.graphs else {}
 
     def prompt_graphs(self) -> dict[str, Graph]:
         """Return the graphs that make prompts of recordings, by name, if the bundle has them."""

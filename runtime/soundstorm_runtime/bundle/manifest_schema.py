@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -267,12 +267,21 @@ class VariantSchema:
         speech: How its speech differs from that of fp32.
         by_row: Whether a sample of a batch is computed as it is alone. The int8 of earlier exports has one
             scale for all activations of a batch.
+        weights: The file with the weights of a graph, where they are not in its ONNX file; graphs share one.
+
+    Raises:
+        ValueError: `weights` names a graph that the variant lacks.
     """
 
     graphs: dict[str, str]
     parity: dict[str, ParityReport]
     speech: SpeechReport | None = None
     by_row: bool = False
+    weights: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := self.weights.keys() - self.graphs.keys():
+            raise ValueError(f"weights has {min(unknown)}, expected some of {', '.join(self.graphs)}")
 
 
 def _check_symbols(symbols: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from ..errors import EngineError
 from .engine_manifest import (
     EnginesManifest,
     engine_folders,
+    engine_graphs,
     mismatches,
     read_engines,
     read_plan,
@@ -35,6 +36,8 @@ def has_engines(bundle: Bundle) -> bool:
 def open_tensorrt(bundle: Bundle, asked: Precision | None) -> tuple[dict[str, Engine], Precision, str]:
     """Open every graph of a bundle on TensorRT; gives the engines by name, their precision, and why that one.
 
+    The engine `step` runs the graph `step_next` where the bundle has it.
+
     asked: None for the fastest of `ON_GPU` that was built for this machine. Raises `EngineError` that names
     every fact in which engines and machine differ, and the command that builds others; `OptionError` for a
     precision that TensorRT does not run.
@@ -46,7 +49,7 @@ def open_tensorrt(bundle: Bundle, asked: Precision | None) -> tuple[dict[str, En
     runtime = library.module.Runtime(library.logger)
     if manifest.version_compatible:  # such an engine carries a runtime of its own, which is code of the host
         runtime.engine_host_code_allowed = True
-    graphs = bundle.manifest.expected_graphs()
+    graphs = engine_graphs(bundle.manifest)
     resident = resident_tensors(graphs.values())
     engines: dict[str, Engine] = {}
     for name, graph in graphs.items():
@@ -58,10 +61,11 @@ def open_tensorrt(bundle: Bundle, asked: Precision | None) -> tuple[dict[str, En
             where=str(folder / manifest.engines[name].file),
             most=MOST_FRAMES,
             resident=resident & {tensor.name for tensor in graph.inputs + graph.outputs},
+            chained=name == "step_next",
             runtime=runtime,
         )
         engine.warm_up()
-        engines[name] = engine
+        engines["step" if name == "step_next" else name] = engine
     return engines, manifest.precision, "asked for" if asked else f"built as {folder.name}"
 
 

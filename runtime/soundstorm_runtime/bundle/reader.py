@@ -90,12 +90,13 @@ class Bundle:
         graph = self.manifest.graphs[name]
         variant = self.manifest.variants.get(precision) if precision != "fp32" else None
         own = self.manifest.cpu.graphs if on_cpu and self.manifest.cpu is not None else {}
-        weights = None
         if variant is not None and name in variant.graphs:
             file, for_cpu = self.file(variant.graphs[name]), precision == "int8"
+            named = variant.weights.get(name)
         else:
             file, for_cpu = self.file(own.get(name, graph.file)), name in own
-            weights = None if graph.weights is None else self.file(graph.weights)
+            named = graph.weights
+        weights = None if named is None else self.file(named)
         try:
             check_graph(file, weights, branches=for_cpu)  # which has `If`, for ONNX Runtime alone
         except (ValueError, OSError) as error:
