@@ -9,10 +9,15 @@ import click.testing
 import numpy as np
 import pytest
 
+from soundstorm_export.tensorrt.engine_builder import build_engines
+from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.cli import main_group
 from soundstorm_runtime.engines.comparison import Difference, compare
 from soundstorm_runtime.engines.graphs import step_graph
 from soundstorm_runtime.engines.tensorrt.tensorrt_engine import TensorRtEngine
+from soundstorm_runtime.support.jetson import Clock, Jetson
+from soundstorm_runtime.tools import diagnosis
+from tests.gpu.conftest import SMALL
 from tests.gpu.fake_cuda import FakeCuda
 
 
@@ -26,6 +31,34 @@ def test_every_engine_is_compared_with_the_cpu(with_engines):
     assert "TensorRT: tensorrt 11.4.0.106 on NVIDIA Fake 1" in found.stdout
     assert "auto       TensorRT where a bundle has engines for this machine; else the CPU" in found.stdout
     assert found.stdout.count("from fp32 on the CPU 0.0e+00, integers equal 100.00%") == 4
+
+
+def test_a_whole_step_is_compared(make_bundle, plug_in):
+    plug_in()
+    bundle = read_bundle(make_bundle(whole_step=True))
+    build_engines(bundle, "fp32", SMALL)
+    found = call(bundle.path, "--engine", "tensorrt")
+    assert found.exit_code == 0, found.output
+    assert "graph      step_next        step_next.onnx: ran in " in found.stdout
+    assert found.stdout.count("integers equal 100.00%") == 4
+
+
+def test_a_jetson_is_described(monkeypatch):
+    modes = ("15W", "25W", "MAXN_SUPER")
+    jetson = Jetson("Orin Nano", "36.4.7", "25W", modes, Clock(306, 306, 918), Clock(1344, 729, 1344), 800, 0)
+    monkeypatch.setattr(diagnosis, "this_jetson", lambda: jetson)
+    lines = [line[11:] for line in call().stdout.splitlines()]
+    for line in (
+        "Orin Nano; Jetson Linux 36.4.7",
+        "power mode 25W of 15W, 25W, MAXN_SUPER",
+        "GPU clock 306 MHz, from 306 to 918 MHz",
+        "800 MiB free for CPU and GPU; swap 0 MiB, not for the GPU",
+        "the clocks rise with the load, and short sentences end before: sudo jetson_clocks",
+        "800 MiB of memory are free for CPU and GPU together; close the desktop, or take --provider cpu "
+        "beside a language model",
+    ):
+        assert line in lines
+    assert json.loads(call("--json").stdout)["jetson"]["gpu"]["most"] == 918
 
 
 @pytest.mark.parametrize("kind", ["parallel", "autoregressive"])

@@ -11,6 +11,7 @@ import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..support.command import Command, json_option
+from ..support.jetson import Jetson
 from ..support.serde import to_dict
 from ..tools.diagnosis import BundleCheck, Diagnosis, diagnose
 from .shared_options import bundle_of, engine_options, voice_pack_option
@@ -50,6 +51,8 @@ def _lay_out(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"machine    {machine.cpu}; {machine.cores} cores; {memory}; {machine.system}"
     yield f"           Python {machine.python}; instructions: {', '.join(machine.features) or 'unknown'}"
     yield f"gpu        {', '.join(machine.gpus) or 'none seen'}"
+    if diagnosis.jetson is not None:
+        yield from _lay_out_jetson(diagnosis.jetson)
     for name, found in diagnosis.cuda.items():
         yield f"cuda       {name:16} {found or 'absent'}"
     for name, version in diagnosis.libraries.items():
@@ -61,6 +64,19 @@ def _lay_out(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"advice     {line}"
     if diagnosis.bundle:
         yield from _lay_out_bundle(diagnosis.bundle)
+
+
+def _lay_out_jetson(jetson: Jetson) -> Iterator[str]:
+    yield f"jetson     {jetson.board}; Jetson Linux {jetson.release or 'unknown'}"
+    modes = f" of {', '.join(jetson.power_modes)}" if jetson.power_modes else ""
+    yield f"           power mode {jetson.power_mode or 'unknown'}{modes}"
+    for name, clock in (("GPU", jetson.gpu), ("CPU", jetson.cpu)):
+        if clock is not None:
+            range_ = "fixed" if clock.is_fixed else f"from {clock.least} to {clock.most} MHz"
+            yield f"           {name} clock {clock.now} MHz, {range_}"
+    if jetson.free_mb is not None:
+        swap = "" if jetson.swap_mb is None else f"; swap {jetson.swap_mb} MiB, not for the GPU"
+        yield f"           {jetson.free_mb} MiB free for CPU and GPU{swap}"
 
 
 def _lay_out_bundle(check: BundleCheck) -> Iterator[str]:

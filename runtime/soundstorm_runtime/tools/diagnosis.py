@@ -23,6 +23,7 @@ from ..engines.onnx.onnx_engine import CPU, OnnxEngine, available_devices
 from ..engines.tensorrt.library import open_tensorrt_library
 from ..errors import EngineError, SoundStormError
 from ..support.hardware import INT8_FEATURES, Machine, this_machine
+from ..support.jetson import Jetson, this_jetson
 
 # The distributions that may provide a library; the first one that is installed is reported.
 LIBRARIES: dict[str, tuple[str, ...]] = {
@@ -41,6 +42,7 @@ LENGTHS = {
 }  # fmt: skip
 
 
+LITTLE_MEMORY = 1024  # MiB below which engines of a small voice may not start
 # Lengths at which an engine on a GPU is compared, in three runs: the last one replays the captured graph.
 COMPARED = {"batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40}
 LEAST_AGREEMENT = 0.98
@@ -97,6 +99,7 @@ class Diagnosis:
         advice: What to install or change.
         tensorrt: The usable TensorRT and its GPU, None if there is none.
         tensorrt_problem: Why there is none.
+        jetson: Power mode, clocks and free memory of a Jetson; None on another machine.
     """
 
     machine: Machine
@@ -108,6 +111,7 @@ class Diagnosis:
     bundle: BundleCheck | None
     tensorrt: str | None
     tensorrt_problem: str | None
+    jetson: Jetson | None = None
 
     @property
     def is_well(self) -> bool:
@@ -126,7 +130,7 @@ def diagnose(
     threads: int | None = None,
 ) -> Diagnosis:
     """Examine this machine and, if its folder is given, a bundle. A missing library is not an error."""
-    machine = this_machine()
+    machine, jetson = this_machine(), this_jetson()
     providers, problem = _providers()
     tensorrt, tensorrt_problem = _tensorrt()
     libraries = {name: _version(names) for name, names in LIBRARIES.items()}
@@ -137,10 +141,11 @@ def diagnose(
         providers=providers,
         cuda={name: _library(short) for name, short in CUDA_LIBRARIES.items()},
         auto=problem or _auto(providers, machine, tensorrt),
-        advice=tuple(_advice(machine, providers, libraries, check)),
+        advice=(*_advice(machine, providers, libraries, check), *_jetson_advice(jetson)),
         bundle=check,
         tensorrt=tensorrt,
         tensorrt_problem=tensorrt_problem,
+        jetson=jetson,
     )
 
 
@@ -212,6 +217,20 @@ def _advice(
     return advice
 
 
+def _jetson_advice(jetson: Jetson | None) -> list[str]:
+    advice: list[str] = []
+    if jetson is None:
+        return advice
+    if jetson.gpu is not None and not jetson.gpu.is_fixed:
+        advice.append("the clocks rise with the load, and short sentences end before: sudo jetson_clocks")
+    if jetson.free_mb is not None and jetson.free_mb < LITTLE_MEMORY:
+        advice.append(
+            f"{jetson.free_mb} MiB of memory are free for CPU and GPU together; close the desktop, or take "
+            "--provider cpu beside a language model"
+        )
+    return advice
+
+
 def _check_bundle(
     path: Path, provider: Provider, precision: PrecisionChoice, threads: int | None
 ) -> BundleCheck:
@@ -225,7 +244,7 @@ def _check_bundle(
     except SoundStormError as error:
         return BundleCheck(str(path), precisions, None, None, None, {}, str(error))
     some = next(iter(engines.by_name.values()))
-    graphs = {name: _check_graph(bundle, engines, name) for name in engines.by_name}
+    graphs = {engine.graph.name: _check_graph(bundle, engines, engine) for engine in engines.by_name.values()}
     for graph in bundle.manifest.prompt_graphs().values():
         graphs[graph.name] = _check_prompt_graph(bundle, graph, threads)
     faster = _faster(bundle, engines, threads)
@@ -253,18 +272,19 @@ def _faster(bundle: Bundle, engines: Engines, threads: int | None) -> str | None
     return f"a step takes {openvino:.1f} ms with OpenVINO and {cpu:.1f} ms without: take --provider openvino"
 
 
-def _check_graph(bundle: Bundle, engines: Engines, name: str) -> GraphCheck:
+def _check_graph(bundle: Bundle, engines: Engines, engine: Engine) -> GraphCheck:
+    name = engine.graph.name
     path = bundle.graph_file(name, engines.precision, on_cpu=engines.provider == "cpu")
     file = path.relative_to(bundle.path).as_posix()
     try:
-        milliseconds = round(1000 * _run_once(bundle.manifest, engines.by_name[name]), 2)
+        milliseconds = round(1000 * _run_once(bundle.manifest, engine), 2)
         if engines.provider == "cpu":
             return GraphCheck(file, milliseconds, None)
-        difference = _compare(bundle, engines.by_name[name])
+        difference = _compare(bundle, engine)
     except EngineError as error:
         return GraphCheck(file, None, str(error))
     problem = _objection(bundle, engines, name, difference)
-    return GraphCheck(file, milliseconds, problem, difference, _share_on_gpu(bundle, engines.by_name[name]))
+    return GraphCheck(file, milliseconds, problem, difference, _share_on_gpu(bundle, engine))
 
 
 def _check_prompt_graph(bundle: Bundle, graph: Graph, threads: int | None) -> GraphCheck:
