@@ -172,7 +172,7 @@ def test_the_share_of_nodes_on_the_gpu_is_told(step, pretended):
     assert nodes.keys() == {CPU}
     assert nodes[CPU] > 5
     own = OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
-    check = _check_graph(bundle, Engines({"step": own}, "cuda", "fp32", "asked for"), "step")
+    check = _check_graph(bundle, Engines({"step": own}, "cuda", "fp32", "asked for"), own)
     assert check.problem is None
     assert check.on_gpu == 0.0  # it only pretends
     assert check.difference.agreement == 1.0

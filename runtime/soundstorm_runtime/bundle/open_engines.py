@@ -55,7 +55,7 @@ def open_engines(
         bundle: The bundle.
         provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
             'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, which takes minutes, and
-            keeps beside the bundle), 'openvino', 'coreml', 'directml' or 'xnnpack' (where ONNX Runtime has
+            keeps beside the bundle), 'rtx' (TensorRT for RTX, a plug-in of ONNX Runtime), 'openvino', 'coreml', 'directml' or 'xnnpack' (where ONNX Runtime has
             them), or 'auto' for the best of the first three that works.
         precision: One that the bundle has (see `precisions`), or 'auto' for the fastest of those whose speech
             is hardly worse.
@@ -108,7 +108,7 @@ def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | 
     by_name = {
         name: OnnxEngine(
             graph, files[name], manifest.axes, provider=device, threads=threads,
-            cache=_cache(bundle, name, precision) if device == "onnx-tensorrt" else None,
+            cache=_cache(bundle, name, precision) if device in ("onnx-tensorrt", "rtx") else None,
         )
         for name, graph in manifest.expected_graphs().items()
     }  # fmt: skip

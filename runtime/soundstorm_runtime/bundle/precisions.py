@@ -14,7 +14,9 @@ from ..errors import OptionError
 from ..support.hardware import INT8_FEATURES
 from .manifest_schema import Precision
 
-Place = Literal["cpu", "cuda", "tensorrt", "onnx-tensorrt", "openvino", "coreml", "directml", "xnnpack"]
+Place = Literal[
+    "cpu", "cuda", "tensorrt", "onnx-tensorrt", "rtx", "openvino", "coreml", "directml", "xnnpack"
+]  # fmt: skip
 PrecisionChoice = Literal["auto", Precision]
 
 PLACES: Mapping[Precision, tuple[Place, ...]] = MappingProxyType(
@@ -22,9 +24,9 @@ PLACES: Mapping[Precision, tuple[Place, ...]] = MappingProxyType(
         "fp32": get_args(Place),
         "int8": ("cpu", "openvino"),  # with operators that ONNX Runtime alone has
         "fp16": get_args(Place),
-        "bf16": ("tensorrt",),
-        "int8-qdq": ("tensorrt", "cpu"),  # made for TensorRT; a CPU gains nothing, but can
-        "fp8-qdq": ("tensorrt", "cpu"),  # show how it sounds
+        "bf16": ("tensorrt", "rtx"),
+        "int8-qdq": ("tensorrt", "rtx", "cpu"),  # made for TensorRT; a CPU gains nothing, but can
+        "fp8-qdq": ("tensorrt", "rtx", "cpu"),  # show how it sounds
     }
 )
 ON_GPU: tuple[Precision, ...] = ("fp16", "fp32")  # what 'auto' chooses from, faster first

@@ -53,11 +53,15 @@ def test_a_precision_that_is_not_there_is_refused_with_those_that_are():
     ("precision", "place", "message"),
     [
         ("int8", "cuda", "precision 'int8' runs on cpu, not on 'cuda'; take fp32 or fp16, or --provider cpu"),
-        ("bf16", "cpu", "precision 'bf16' runs on tensorrt, not on 'cpu'; take fp32 or int8 or fp16 or "),
+        (
+            "bf16",
+            "cpu",
+            "precision 'bf16' runs on tensorrt and rtx, not on 'cpu'; take fp32 or int8 or fp16 or ",
+        ),
         (
             "fp8-qdq",
             "onnx-tensorrt",
-            "runs on tensorrt and cpu, not on 'onnx-tensorrt'; take fp32 or",
+            "runs on tensorrt and rtx and cpu, not on 'onnx-tensorrt'; take fp32 or",
         ),
     ],
 )
@@ -140,7 +144,9 @@ def test_int8_by_name_is_taken_to_the_cpu(make_bundle, with_cuda):
 
 
 def test_what_is_for_tensorrt_alone_is_not_taken_elsewhere(make_bundle, with_cuda):
-    with pytest.raises(OptionError, match=r"precision 'bf16' runs on tensorrt, not on 'cpu'; take fp32, or"):
+    with pytest.raises(
+        OptionError, match=r"precision 'bf16' runs on tensorrt and rtx, not on 'cpu'; take fp32"
+    ):
         open_engines(read_bundle(make_bundle(variants=["bf16"])), precision="bf16")
     assert not with_cuda.opened
 

@@ -17,15 +17,17 @@ from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
 from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
 from .openvino_plugin import OPENVINO, add_plugin, has_plugin
+from .rtx_provider import RTX, rtx_devices, rtx_options
 from .tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
 
-Device = Literal["cpu", "cuda", "onnx-tensorrt", "openvino", "coreml", "directml", "xnnpack"]
+Device = Literal["cpu", "cuda", "onnx-tensorrt", "rtx", "openvino", "coreml", "directml", "xnnpack"]
 
 CPU = "CPUExecutionProvider"
 
 _PROVIDERS: dict[Device, str] = {
     "onnx-tensorrt": TENSORRT,
     "cuda": CUDA,
+    "rtx": RTX,
     "openvino": OPENVINO,
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
@@ -33,6 +35,7 @@ _PROVIDERS: dict[Device, str] = {
     "cpu": CPU,
 }
 _ON_CUDA: tuple[Device, ...] = ("cuda", "onnx-tensorrt")
+_CACHING: tuple[Device, ...] = ("onnx-tensorrt", "rtx")  # which keep what they build
 _CUDA_ADVICE = (
     "for a driver of CUDA 13: pip install 'soundstorm-edge[gpu]'; for one of CUDA 12, and nvidia-smi shows "
     "which: pip install 'soundstorm-edge[gpu-cu12]'"
@@ -41,6 +44,7 @@ _ABSENT: dict[Device, str] = {  # what to do where ONNX Runtime does not have a 
     "cpu": "install onnxruntime again",
     "cuda": f"pip uninstall onnxruntime; {_CUDA_ADVICE}",
     "onnx-tensorrt": f"pip uninstall onnxruntime; {_CUDA_ADVICE}",
+    "rtx": "pip install 'soundstorm-edge[rtx]'",
     "openvino": "pip install 'soundstorm-edge[openvino]', which needs Linux or Windows on x86-64",
     "coreml": "ONNX Runtime has it on macOS; take --provider cpu elsewhere",
     "directml": "on Windows: pip uninstall onnxruntime, then pip install onnxruntime-directml",
@@ -50,6 +54,7 @@ _NEEDS: dict[Device, str] = {  # what to check where a provider does not start
     "cpu": "the installation of onnxruntime",
     "cuda": f"the driver, CUDA and cuDNN ({_CUDA_ADVICE})",
     "onnx-tensorrt": f"the driver, TensorRT's libraries (libnvinfer), CUDA and cuDNN ({_CUDA_ADVICE})",
+    "rtx": "NVIDIA's driver",
     "openvino": "that the processor is Intel's, and a GPU's driver is installed",
     "coreml": "the version of macOS",
     "directml": "the GPU's driver",
@@ -66,7 +71,7 @@ class OnnxEngine(Engine):
     source: path of an ONNX file, or its bytes.
     provider: one of `Device`.
     threads: threads within one operator; None takes the processors this process may use, up to 8.
-    cache: where 'onnx-tensorrt' keeps the engines that it builds.
+    cache: where 'onnx-tensorrt' and 'rtx' keep what they build.
 
     Raises `EngineError` where the library is missing, the provider cannot be used, or the source is
     not this graph.
@@ -83,8 +88,9 @@ class OnnxEngine(Engine):
         cache: EngineCache | None = None,
     ) -> None:
         super().__init__(graph, axes)
-        if (provider == "onnx-tensorrt") != (cache is not None):
-            raise EngineError("'onnx-tensorrt' and a cache of engines go together; give both, or neither")
+        if (provider in _CACHING) != (cache is not None):
+            names = " or ".join(_CACHING)
+            raise EngineError(f"{names} and a cache of engines go together; give both, or neither")
         self._cache = cache
         self.provider: Device = provider
         self.threads = threads or default_threads()
@@ -93,6 +99,7 @@ class OnnxEngine(Engine):
         self._name = f"ONNX Runtime {library.__version__}"
         self._source = source
         self._captures = provider == "cuda" and graph.padding is not None
+        self._devices: list[Any] = []  # of TensorRT for RTX
         self._session = self._open(library)
         self._check_signature()
         self._bound: BoundRuns | None = None
@@ -114,7 +121,9 @@ class OnnxEngine(Engine):
 
     def _open(self, library: ModuleType) -> Any:
         name = _PROVIDERS[self.provider]
-        if not _has_provider(library, self.provider):
+        if self.provider == "rtx":
+            self._devices = rtx_devices(library)
+        elif not _has_provider(library, self.provider):
             raise EngineError(
                 f"provider '{self.provider}' asked for, but {self._name} has only "
                 f"{library.get_available_providers()}; {_ABSENT[self.provider]}"
@@ -157,6 +166,10 @@ class OnnxEngine(Engine):
             if not add_plugin(library, options, self.threads):
                 raise EngineError(f"OpenVINO sees no device; check {_NEEDS[self.provider]}")
             chain = None
+        if self.provider == "rtx" and self._cache is not None:
+            wanted = rtx_options(self.graph, self.axes, self._cache)
+            options.add_provider_for_devices(self._devices[:1], wanted)
+            chain = None
         # Without enable_fallback=0 the library prints to stdout and takes another provider.
         return library.InferenceSession(
             self._source if isinstance(self._source, bytes) else str(self._source),
@@ -174,7 +187,7 @@ class OnnxEngine(Engine):
             chain.insert(0, (CUDA, cuda_options(self._captures)))
         elif self.provider != "cpu":
             chain.insert(0, _PROVIDERS[self.provider])
-        if self._cache is not None:
+        if self.provider == "onnx-tensorrt" and self._cache is not None:
             chain.insert(0, (TENSORRT, tensorrt_options(self.graph, self.axes, self._cache)))
         return chain
 

@@ -23,20 +23,24 @@ class EngineCache:
     half: bool
 
 
+def profile_shapes(graph: Graph, axes: Mapping[str, Axis]) -> dict[str, str]:
+    """Return the options `profile_min_shapes`, `..opt..` and `..max..`: ranges of the inputs that vary."""
+    dynamic = tuple(t for t in graph.inputs if any(isinstance(axis, str) for axis in t.axes))
+    return {
+        f"profile_{end}_shapes": ",".join(
+            f"{name}:{'x'.join(map(str, shape))}"
+            for name, shape in shapes_of(dynamic, {a: getattr(span, end) for a, span in axes.items()}).items()
+        )
+        for end in ("min", "opt", "max")
+    }
+
+
 def tensorrt_options(graph: Graph, axes: Mapping[str, Axis], cache: EngineCache) -> dict[str, str]:
     """Return the options of the TensorRT provider.
 
     The one engine of a graph takes all lengths that the bundle does; without the ranges given here, each new
     length would have it built again. Engines are built one after the other, for a Jetson has little memory.
     """
-    dynamic = tuple(t for t in graph.inputs if any(isinstance(axis, str) for axis in t.axes))
-    ranges = {
-        f"trt_profile_{end}_shapes": ",".join(
-            f"{name}:{'x'.join(map(str, shape))}"
-            for name, shape in shapes_of(dynamic, {a: getattr(span, end) for a, span in axes.items()}).items()
-        )
-        for end in ("min", "opt", "max")
-    }
     return {
         "device_id": "0",
         "trt_fp16_enable": str(cache.half),
@@ -45,5 +49,5 @@ def tensorrt_options(graph: Graph, axes: Mapping[str, Axis], cache: EngineCache)
         "trt_engine_cache_path": str(cache.folder),
         "trt_timing_cache_enable": "True",
         "trt_force_sequential_engine_build": "True",
-        **ranges,
+        **{f"trt_{name}": shapes for name, shapes in profile_shapes(graph, axes).items()},
     }
