@@ -1,4 +1,4 @@
-"""TensorRT for RTX through ONNX Runtime: the real plug-in refuses a machine without a driver; a stand-in runs."""
+"""TensorRT for RTX through ONNX Runtime: the real plug-in up to the driver that it misses; a stand-in."""
 
 from __future__ import annotations
 
@@ -87,10 +87,8 @@ def test_a_voice_speaks_and_each_graph_has_its_ranges_and_cache(make_bundle, plu
     bundle = read_bundle(make_bundle())
     opened = open_engines(bundle, provider="rtx", precision="fp32", threads=1)
     spoken = Voice(bundle, opened.by_name).speak("Good morning.", seed=1)
-    expected = Voice.load(bundle.path, provider="rtx", precision="fp32", threads=1).speak(
-        "Good morning.", seed=1
-    )
-    np.testing.assert_array_equal(spoken, expected)
+    on_cpu = open_engines(bundle, provider="cpu", precision="fp32", threads=1)
+    np.testing.assert_array_equal(spoken, Voice(bundle, on_cpu.by_name).speak("Good morning.", seed=1))
     assert plugged.registered == [(RTX, str(tmp_path / "plug-in.so"))]  # once a process
     step = plugged.options[0]
     batch, frames = bundle.manifest.axes["batch"], bundle.manifest.axes["frames"]
