@@ -16,7 +16,7 @@ from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
 from soundstorm_runtime.engines.tensorrt.tensorrt_engine import TensorRtEngine
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.server.step_batching import BatchingEngine
+from soundstorm_runtime.server.dispatcher import Dispatcher
 from tests.gpu.conftest import SMALL
 from tests.runtime.conftest import CODES, LEVELS, step_next_model
 
@@ -117,8 +117,9 @@ def test_engines_of_a_step_alone_are_refused_where_the_bundle_has_a_whole_one(ma
         open_engines(bundle, provider="tensorrt")
 
 
-def test_requests_that_share_batches_get_the_codes_of_their_own(engines):
+def test_a_server_shares_the_engine_and_codes_stay_the_same(engines):
     own, other = engines
-    batching = BatchingEngine(own, 4, 0.0, lambda: 1, lambda: None, lambda size: None)
-    found = decode(batching, *given((50,), 5))
+    dispatcher = Dispatcher(lambda: None, 0.0, lambda: 1, lambda size: None)
+    found = decode(dispatcher.share(own, 4), *given((50,), 5))
+    dispatcher.close()
     np.testing.assert_array_equal(found, decode(other, *given((50,), 5)))
