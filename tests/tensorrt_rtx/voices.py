@@ -44,7 +44,7 @@ from soundstorm_runtime.engines.graphs import AXES, Axis, Graph, step_next_graph
 
 from .builder import Span
 
-DEPTH, HEADS, DIM = 2, 2, 128
+DEPTH, HEADS, DIM = 1, 2, 128
 LEVELS, CODES, VOCABULARY = 3, 256, 100
 BATCH = Axis(1, 1, 4)  # what engines are built for unless another is asked for
 LARGEST = 8.0  # of an activation, which nobody measured here

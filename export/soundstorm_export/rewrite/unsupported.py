@@ -71,29 +71,48 @@ def _padding(op: Any, x: Any, pads: Any) -> Any:
 
 
 def _padding_as_concatenation(op: Any, x: ir.Value, pads: ir.Value, padded: ir.Value) -> ir.Value | None:
-    """Concatenate zeros, for a padding of one axis by zeros on one side or both."""
+    """Concatenate what a padding of one axis adds: zeros, or in constant widths the edge or a reflection."""
     node, widths = padded.producer(), _widths(pads)
     if node is None or widths is None or x.shape is None or len(widths) != 2 * len(x.shape):
         return None
     mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
     given = [value for value in node.inputs[2:] if value is not None]
-    if mode != "constant" or any((array := constant(value)) is None or array.any() for value in given):
+    if mode == "constant" and any((array := constant(value)) is None or array.any() for value in given):
         return None
     rank = len(x.shape)
     axes = {place % rank for place, width in enumerate(widths) if not _is_zero(width)}
-    if len(axes) != 1:
+    if not axes:
+        return op.Identity(x)
+    if len(axes) != 1 or mode not in ("constant", "edge", "reflect"):
         return None
     (axis,) = axes
-
-    def zeros(width: int | ir.Value) -> ir.Value:
-        length = op.Constant(value_ints=[width]) if isinstance(width, int) else width
-        shape = [op.Shape(x, start=0, end=axis)] if axis else []
-        shape += [length, *([op.Shape(x, start=axis + 1, end=rank)] if axis + 1 < rank else [])]
-        return op.Expand(op.Constant(value_float=0.0), op.Concat(*shape, axis=0))
-
     before, after = widths[axis], widths[axis + rank]
-    parts = [*([] if _is_zero(before) else [zeros(before)]), x, *([] if _is_zero(after) else [zeros(after)])]
-    return op.Concat(*parts, axis=axis)
+    if mode == "constant":
+        first, last = ([] if _is_zero(w) else [_zeros(op, x, axis, w)] for w in (before, after))
+    elif not isinstance(before, int) or not isinstance(after, int):
+        return None
+    elif mode == "edge":
+        first, last = ([_part(op, x, axis, at, at + 1 or _END)] * w for at, w in ((0, before), (-1, after)))
+    else:
+        first = [_part(op, x, axis, before, 0, step=-1)] if before else []
+        last = [_part(op, x, axis, -2, -2 - after, step=-1)] if after else []
+    return op.Concat(*first, x, *last, axis=axis)
+
+
+_END = np.iinfo(np.int64).max  # of an axis, for Slice
+
+
+def _zeros(op: Any, x: ir.Value, axis: int, width: int | ir.Value) -> ir.Value:
+    """Make zeros of so many places in one axis, and the shape of `x` in the others."""
+    rank = len(x.shape or ())
+    length = op.Constant(value_ints=[width]) if isinstance(width, int) else width
+    shape = [op.Shape(x, start=0, end=axis)] if axis else []
+    shape += [length, *([op.Shape(x, start=axis + 1, end=rank)] if axis + 1 < rank else [])]
+    return op.Expand(op.Constant(value_float=0.0), op.Concat(*shape, axis=0))
+
+
+def _part(op: Any, x: ir.Value, axis: int, start: int, end: int, step: int = 1) -> ir.Value:
+    return op.Slice(x, *(op.Constant(value_ints=[number]) for number in (start, end, axis, step)))
 
 
 def _widths(pads: ir.Value) -> Sequence[int | ir.Value] | None:

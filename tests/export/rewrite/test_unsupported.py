@@ -89,8 +89,17 @@ def test_padding_of_a_computed_width_becomes_a_concatenation(width: int) -> None
     check_equal(before, after, (2, 5), width)
 
 
+@pytest.mark.parametrize("mode", ["edge", "reflect"])
+@pytest.mark.parametrize("pads", [[0, 1, 0, 0], [0, 0, 0, 2], [0, 4, 0, 3], [0, 0, 0, 0]])
+def test_padding_by_its_own_values_becomes_a_concatenation(pads: list[int], mode: str) -> None:
+    node = helper.make_node("Pad", ["x", "pads"], ["y"], mode=mode)
+    before, after = graph_of(node, shape=["batch", "frames"], pads=np.array(pads))
+    assert "Pad" not in operators(after)
+    check_equal(before, after, (2, 5))
+
+
 @pytest.mark.parametrize(
-    ("pads", "mode", "value"), [([0, 1, 0, 0], "reflect", 0.0), ([0, 1, 0, 0], "constant", 1.0)]
+    ("pads", "mode", "value"), [([1, 1, 0, 0], "reflect", 0.0), ([0, 1, 0, 0], "constant", 1.0)]
 )
 def test_other_padding_is_left_alone(pads: list[int], mode: str, value: float) -> None:
     node = helper.make_node("Pad", ["x", "pads", "value"], ["y"], mode=mode)
