@@ -21,7 +21,7 @@ PROVIDERS = ("cpu", "cuda", "tensorrt", "rtx", "onnx-tensorrt")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its exit code, None where it ran out of time."""
+    """How a command ended: its exit code, None where it did not start or ran out of time."""
 
     code: int | None
     seconds: float
@@ -69,7 +69,7 @@ def run_all(lines: Mapping[str, Sequence[str]], folder: Path, timeout: float) ->
             except (OSError, subprocess.TimeoutExpired) as error:
                 print(error, file=file)
         outcomes[name] = Outcome(code, round(time.perf_counter() - started, 1))
-        print(f"{name:22} {'out of time' if code is None else code:>12} {outcomes[name].seconds:8.1f} s")
+        print(f"{name:22} {'not finished' if code is None else code:>12} {outcomes[name].seconds:8.1f} s")
         summary = {key: asdict(outcome) for key, outcome in outcomes.items()}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return outcomes
