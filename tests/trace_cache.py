@@ -20,6 +20,7 @@ import onnx
 import onnx_ir as ir
 from filelock import FileLock
 from torch import Tensor, nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from soundstorm_export.tracing import trace
 from soundstorm_export.tracing.networks import Network
@@ -31,6 +32,9 @@ PACKAGES = ("torch", "onnx", "onnxscript", "onnx_ir", "numpy")
 PREFIX = "module."  # of the names that the tracer gives to weights
 
 uncached = trace.capture
+
+# PyTorch's exporter makes its table of translations anew for each graph, as slowly as it traces a small one.
+ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
 
 
 def cached(network: Network, feeds: Mapping[str, np.ndarray]) -> ir.Model:
