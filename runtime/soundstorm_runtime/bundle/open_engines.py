@@ -55,8 +55,9 @@ def open_engines(
         bundle: The bundle.
         provider: 'cpu' or 'cuda' (ONNX Runtime), 'tensorrt' (engines that soundstorm-export built),
             'onnx-tensorrt' (engines that ONNX Runtime builds in the first runs, which takes minutes, and
-            keeps beside the bundle), 'rtx' (TensorRT for RTX, a plug-in of ONNX Runtime), 'openvino', 'coreml', 'directml' or 'xnnpack' (where ONNX Runtime has
-            them), or 'auto' for the best of the first three that works.
+            keeps beside the bundle), 'rtx' (TensorRT for RTX, a plug-in of ONNX Runtime), 'openvino',
+            'coreml', 'directml' or 'xnnpack' (where ONNX Runtime has them), or 'auto' for the best of the
+            first three that works.
         precision: One that the bundle has (see `precisions`), or 'auto' for the fastest of those whose speech
             is hardly worse.
         threads: Threads within one operator; None uses the available processors, up to 8.
