@@ -67,11 +67,11 @@ def plugged(monkeypatch, tmp_path):
 
     class Session(session):
         def __init__(self, source, options, providers, **others):
-            assert providers is None  # which would win over the device
-            super().__init__(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+            self.plugged = providers is None  # a list would win over the device
+            super().__init__(source, options, providers=["CPUExecutionProvider"], **others)
 
         def get_providers(self):
-            return [RTX, "CPUExecutionProvider"]
+            return [RTX] * self.plugged + super().get_providers()
 
     plug_in = SimpleNamespace(get_library_path=lambda: str(tmp_path / "plug-in.so"))
     monkeypatch.setitem(sys.modules, PACKAGE, plug_in)

@@ -18,7 +18,7 @@ from ..bundle.reader import Bundle, read_bundle
 from ..engines.base import Engine
 from ..engines.comparison import Difference, compare
 from ..engines.example_feeds import example_feeds
-from ..engines.graphs import Axis, Graph
+from ..engines.graphs import Graph
 from ..engines.onnx.onnx_engine import CPU, OnnxEngine, available_devices
 from ..engines.tensorrt.library import open_tensorrt_library
 from ..errors import EngineError, SoundStormError
@@ -301,7 +301,7 @@ def _check_prompt_graph(bundle: Bundle, graph: Graph, threads: int | None) -> Gr
 def _share_on_gpu(bundle: Bundle, engine: Engine) -> float | None:
     if not isinstance(engine, OnnxEngine):
         return None
-    lengths = _within(LENGTHS, engine.axes)
+    lengths = _within(LENGTHS, engine)
     nodes = engine.placed_nodes(
         example_feeds(engine.graph, bundle.manifest.feed_limits, lengths, np.random.default_rng(0))
     )
@@ -312,7 +312,7 @@ def _compare(bundle: Bundle, engine: Engine) -> Difference:
     """Compare an engine with ONNX Runtime in fp32 on the CPU."""
     graph, manifest = engine.graph, bundle.manifest
     reference = OnnxEngine(graph, bundle.graph_file(graph.name), manifest.axes, provider="cpu")
-    lengths, rng = _within(COMPARED, engine.axes), np.random.default_rng(1)
+    lengths, rng = _within(COMPARED, engine), np.random.default_rng(1)
     for _ in range(3):
         feeds = example_feeds(graph, manifest.feed_limits, lengths, rng)
         results = engine.run(feeds)
@@ -332,17 +332,19 @@ def _objection(bundle: Bundle, engines: Engines, name: str, difference: Differen
     )
 
 
-def _within(lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, int]:
-    """Limit lengths to those that an engine takes."""
-    return {
+def _within(lengths: Mapping[str, int], engine: Engine) -> dict[str, int]:
+    """Limit lengths to those that an engine takes, filled up to the length in which it runs fastest."""
+    axes, padding = engine.axes, engine.graph.padding
+    found = {
         symbol: min(max(length, axes[symbol].min), axes[symbol].max) for symbol, length in lengths.items()
     }
+    return found if padding is None else found | {padding: engine.padded(found[padding])}
 
 
 def _run_once(manifest: Manifest, engine: Engine) -> float:
     """Run a graph once and return the seconds. Raises `EngineError` for results that are not finite."""
     feeds = example_feeds(
-        engine.graph, manifest.feed_limits, _within(LENGTHS, engine.axes), np.random.default_rng(0)
+        engine.graph, manifest.feed_limits, _within(LENGTHS, engine), np.random.default_rng(0)
     )
     started = time.perf_counter()
     results = engine.run(feeds)
