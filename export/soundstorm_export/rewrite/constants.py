@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -15,21 +16,20 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
 
 
 def share(model: ir.Model, other: ir.Model) -> ir.Model:
-    """Let a model use the file of weights of another, for those that both have; return the model."""
-    theirs = other.graph.initializers
+    """Let a model use the file of weights of another, for the weights that both have; return the model."""
+    tensors = [value.const_value for value in other.graph.initializers.values()]
+    theirs = {_content(tensor): tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
     for name, value in model.graph.initializers.items():
-        weight = theirs[name].const_value if name in theirs else None
-        if isinstance(weight, ir.ExternalTensor) and _are_equal(weight, value.const_value):
-            value.const_value = weight
+        if value.const_value is not None and (tensor := theirs.get(_content(value.const_value))):
+            value.const_value = ir.ExternalTensor(
+                tensor.location, tensor.offset, tensor.length, tensor.dtype,
+                shape=tensor.shape, name=name, base_dir=tensor.base_dir,
+            )  # fmt: skip
     return model
 
 
-def _are_equal(one: ir.TensorProtocol, other: ir.TensorProtocol | None) -> bool:
-    return (
-        other is not None
-        and (one.dtype, one.shape) == (other.dtype, other.shape)
-        and one.tobytes() == other.tobytes()
-    )
+def _content(tensor: ir.TensorProtocol) -> tuple[ir.DataType, tuple[int, ...], str]:
+    return tensor.dtype, tensor.shape.numpy(), hashlib.sha256(tensor.tobytes()).hexdigest()
 
 
 def keep(op: Any, like: ir.Value, name: str, array: np.ndarray) -> ir.Value:
