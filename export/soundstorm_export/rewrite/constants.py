@@ -29,7 +29,7 @@ def share(model: ir.Model, other: ir.Model) -> ir.Model:
 
 
 def _content(tensor: ir.TensorProtocol) -> tuple[ir.DataType, tuple[int, ...], str]:
-    return tensor.dtype, tensor.shape.numpy(), hashlib.sha256(tensor.tobytes()).hexdigest()
+    return tensor.dtype, tuple(tensor.shape.numpy()), hashlib.sha256(tensor.tobytes()).hexdigest()
 
 
 def keep(op: Any, like: ir.Value, name: str, array: np.ndarray) -> ir.Value:
