@@ -104,7 +104,8 @@ class Speaker:
         self.model = manifest.name
         made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
         self.description = Model(id=self.model, created=made, owned_by="soundstorm-edge")
-        self._uploads = settings.voice_uploads and UploadedVoices(settings.voice_uploads, manifest)
+        folder = settings.voice_uploads
+        self._uploads = None if folder is None else UploadedVoices(folder, manifest)
         self.engine = f"{by_name['step']}, {engines.precision}"
 
     @property
