@@ -9,11 +9,13 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis import strategies as st
 
 from .targets import Target, make_target
 
@@ -41,6 +43,7 @@ class Report:
 
 def fuzz(name: str, cases: int, number: int, folder: Path) -> Report:
     """Try cases of a target; `number` is the seed that makes them."""
+    _warm_up()
     ours, its = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(
         target=_work, args=(name, cases, number, folder, its), daemon=True
@@ -64,6 +67,17 @@ def fuzz(name: str, cases: int, number: int, folder: Path) -> Report:
             process.join()
             return found
         case = found
+
+
+@cache
+def _warm_up() -> None:
+    """Let Hypothesis read all sources for constants, and Unicode's tables, once and not in every fork."""
+
+    @settings(max_examples=20, database=None, deadline=None)
+    @given(st.text(), st.binary(), st.integers())
+    def nothing(text: str, data: bytes, number: int) -> None: ...
+
+    nothing()
 
 
 def _work(name: str, cases: int, number: int, folder: Path, parent: Connection) -> None:
