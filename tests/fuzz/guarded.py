@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import re
@@ -82,6 +83,7 @@ def _warm_up() -> None:
 
 def _work(name: str, cases: int, number: int, folder: Path, parent: Connection) -> None:
     report = Report()
+    faulthandler.disable()  # pytest's would print where a crash happened
     quiet = os.open(os.devnull, os.O_WRONLY)  # libraries complain there about what they refuse
     for stream in (1, 2):
         os.dup2(quiet, stream)
