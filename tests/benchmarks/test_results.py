@@ -16,6 +16,7 @@ from benchmarks.dial import Dial, Setting
 from benchmarks.dial import show as show_dial
 from benchmarks.inverse_stft import InverseStft
 from benchmarks.latency import Latency
+from benchmarks.openvino import OpenVino
 from benchmarks.recognition import WordErrors, count_errors
 from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
@@ -31,6 +32,7 @@ KEPT = sorted(RESULTS.glob("*.json"))
 KINDS = {
     "score": Score,
     "inverse_stft": InverseStft,
+    "openvino": OpenVino,
     "step": StepResult,
     "dial": Dial,
     "speed": Bench,
