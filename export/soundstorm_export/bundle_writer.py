@@ -29,9 +29,10 @@ from soundstorm_runtime.engines.graphs import AXES
 from soundstorm_runtime.support.atomic import atomic_folder
 
 from .errors import ExportError
+from .rewrite.constants import share_weights
 from .rewrite.cpu import to_cpu
 from .rewrite.simplify import simplify
-from .schemas import audio_schema, semantic_schema, text_schema
+from .schemas import audio_schema, cache_shape, semantic_schema, text_schema
 from .tracing.networks import Network, networks, prompt_encoder_networks
 from .tracing.trace import trace
 from .variants import write_variant
@@ -41,7 +42,9 @@ from .verify.prompt_parity import UNMEASURED, compare_prompt_encoder
 from .verify.speech_comparison import ReferenceSpeech, compare_speech
 from .voice_parts import Parts
 
-CPU_GRAPHS = ("step",)  # which have a second form for ONNX Runtime on CPUs, with the same weights
+# Graphs that have a second form for ONNX Runtime on CPUs, with the same weights, and the file of these; the
+# first graph that names a file writes it.
+CPU_GRAPHS = {"step": "step.weights", "prefix": "step.weights"}
 
 Report = Callable[[str], None]
 
@@ -92,7 +95,8 @@ def export_bundle(
 def _write_voice(parts: Parts, folder: Path, report: Report) -> Manifest:
     """Write all files of a voice in fp32, and return the manifest that lists them."""
     audio, semantic, text = audio_schema(parts), semantic_schema(parts), text_schema(parts)
-    pairs = networks(parts, voice_graphs(audio, semantic, text))
+    cache = cache_shape(parts)
+    pairs = networks(parts, voice_graphs(audio, semantic, text, cache))
     prompt_pairs = prompt_encoder_networks(parts, audio, semantic, report)
     graphs, parity = _write_graphs({**pairs, **prompt_pairs}, parts, folder, report)
     cpu = _write_cpu_graphs(pairs, parts, folder, report)
@@ -120,6 +124,7 @@ def _write_voice(parts: Parts, folder: Path, report: Report) -> Manifest:
         hearing=UNMEASURED if prompt_pairs else None,
         cpu=cpu,
         notice=parts.notice,
+        cache=cache,
     )
 
 
@@ -133,8 +138,12 @@ def _write_graphs(
         report(f"exporting {name}")
         model = simplify(trace(network, parts))
         check_operators(name, model)
-        weights = f"{name}.weights" if name in CPU_GRAPHS else None
-        parity[name] = write_checked(model, network, parts, folder / f"{name}.onnx", "fp32", weights)
+        weights = CPU_GRAPHS.get(name)
+        written = weights is not None and (folder / weights).exists()
+        if written:
+            share_weights(model, ir.load(folder / "step.onnx"))
+        file = folder / f"{name}.onnx"
+        parity[name] = write_checked(model, network, parts, file, "fp32", None if written else weights)
         schemas[name] = GraphSchema(f"{name}.onnx", network.graph.inputs, network.graph.outputs, weights)
     return schemas, parity
 
@@ -143,7 +152,7 @@ def _write_cpu_graphs(
     pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report
 ) -> VariantSchema:
     """Write the fp32 graphs for ONNX Runtime on CPUs; they share the weights of the others."""
-    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
+    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS if name in pairs}
     parity: dict[str, ParityReport] = {}
     for name, file in files.items():
         report(f"exporting {name} for CPUs")

@@ -14,6 +14,7 @@ from soundstorm_runtime.bundle.manifest import (
     SemanticSchema,
     TextSchema,
 )
+from soundstorm_runtime.engines.graphs import CacheShape
 
 from .voice_parts import Parts
 
@@ -37,6 +38,17 @@ def receptive_field(codec: SpectralCodec) -> tuple[int, int]:
     """Return how many frames before and after a frame the decoder's spectrum of it depends on."""
     blocks = [block for block in codec.decoder if isinstance(block, ConvNeXtBlock)]
     return sum(block.padding[0] for block in blocks), sum(block.padding[1] for block in blocks)
+
+
+def cache_shape(parts: Parts) -> CacheShape | None:
+    """Describe what a block-causal SoundStorm keeps of finished blocks; None for another one."""
+    net = parts.soundstorm.net
+    config = net.config.conformer
+    if not config.block_causal:
+        return None
+    convolution = net.conformer.blocks[0].convolution
+    channels = convolution.depthwise.in_channels
+    return CacheShape(config.depth, config.heads * config.dim_head, convolution.before, channels)
 
 
 def semantic_schema(parts: Parts) -> SemanticSchema:

@@ -18,8 +18,10 @@ from .verify.checked_write import write_checked
 from .verify.operators import check_operators
 from .voice_parts import Parts
 
-# The step runs dozens of times a sentence, the other graphs once: 8 bits would save little there.
+# The step runs dozens of times a sentence, the other graphs once: 8 bits would save little there. In int8,
+# finished blocks are computed as the step would compute them.
 EIGHT_BIT_GRAPHS = ("step",)
+INT8_GRAPHS = ("step", "prefix")
 # A spectrum adds up the rounding of all products and residual sums of its decoder. The shipped voice's has an
 # error of 0.50 in bf16, 0.27 with residual sums in float32, and 0.20 with half of the products as well, where
 # 0.25 is allowed: too little would be left to convert.
@@ -62,7 +64,9 @@ def write_variant(
 def _converted_graphs(variant: Variant, names: Iterable[str], codec: str) -> tuple[str, ...]:
     """List the graphs that a precision converts; the others run in float32."""
     if variant not in HALVES:
-        return EIGHT_BIT_GRAPHS
+        return tuple(
+            name for name in names if name in (EIGHT_BIT_GRAPHS if variant in EIGHTS else INT8_GRAPHS)
+        )
     return tuple(name for name in names if variant != "bf16" or (codec, name) != FLOAT_IN_BF16)
 
 

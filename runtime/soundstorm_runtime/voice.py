@@ -426,7 +426,7 @@ class Voice:
             options.decode.steps,
             tokens,
             tokens * self._acoustics.per_token,
-            len(options.prompt.codes) if options.prompt else 0,
+            len(options.prompt.codes) if options.prompt and not self._acoustics.has_cache else 0,
         )
 
     def _resolve(self, options: SynthesisOptions) -> ResolvedOptions:

@@ -36,13 +36,15 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 CUDA_LIBRARIES = {"driver": "cuda", "runtime": "cudart", "cuDNN": "cudnn", "TensorRT": "nvinfer"}
 LENGTHS = {
-    "batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7,
+    "batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7, "prefix": 40,
     "prompt_frames": 50, "prompt_tokens": 50,
 }  # fmt: skip
 
 
 # Lengths at which an engine on a GPU is compared, in three runs: the last one replays the captured graph.
-COMPARED = {"batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40}
+COMPARED = {
+    "batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40, "prefix": 128,
+}  # fmt: skip
 LEAST_AGREEMENT = 0.98
 TIMED_RUNS = 5
 
