@@ -315,9 +315,11 @@ def _objection(bundle: Bundle, engines: Engines, name: str, difference: Differen
 
 
 def _within(lengths: Mapping[str, int], axes: Mapping[str, Axis]) -> dict[str, int]:
-    """Limit lengths to those that an engine takes."""
+    """Limit lengths to those that an engine takes; an older bundle has fewer axes."""
     return {
-        symbol: min(max(length, axes[symbol].min), axes[symbol].max) for symbol, length in lengths.items()
+        symbol: min(max(length, axes[symbol].min), axes[symbol].max)
+        for symbol, length in lengths.items()
+        if symbol in axes
     }
 
 
