@@ -106,7 +106,9 @@ class AcousticStage:
     def context(self, prompt: Prompt | None, options: DecodeOptions) -> Context:
         """Return what the first block after a prompt continues."""
         nothing = Prompt(self.no_codes(), np.zeros(0, np.int64))
-        cache = self._caches and self._caches.of(prompt, options.left_out(self._codec.groups))
+        cache = None
+        if self._caches is not None:
+            cache = self._caches.of(prompt, options.left_out(self._codec.groups))
         return Context(prompt, nothing, cache)
 
     def continued(self, context: Context, block: Prompt, options: DecodeOptions) -> Context:
