@@ -85,7 +85,9 @@ def batch(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak many lines to files with the voice in the folder BUNDLE, or with an installed one.
+    """Speak many lines to files.
+
+    The voice is the one in the folder BUNDLE, or an installed one.
 
     Each line of the file LINES is a JSON object with "id" and "text", and optionally "voice" and "seed",
     which take precedence over the options. It is spoken to the file OUTPUT/id.wav. Existing files are kept,

@@ -141,10 +141,10 @@ def say(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak a text with the voice in the folder BUNDLE, or with an installed one.
+    """Speak a text: play it, or write a sound file.
 
-    Plays the speech if standard output is a terminal, and otherwise writes a WAV to it. TEXT is read from
-    standard input if it is not given, or if it is -.
+    The voice is the one in the folder BUNDLE, or an installed one. Plays if standard output is a terminal,
+    and otherwise writes a WAV to it. TEXT is read from standard input if it is not given, or if it is -.
 
     A single argument is TEXT, unless it is the folder of a bundle, has a slash and no spaces, or comes with
     --file; with --voice-pack it is always TEXT.

@@ -28,7 +28,7 @@ def speechd(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Be an output module of speech-dispatcher, on standard input and output.
+    """Be an output module of speech-dispatcher, for screen readers.
 
     speech-dispatcher starts it, from a file in its folder of modules with these two lines:
 
