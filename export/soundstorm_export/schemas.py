@@ -5,6 +5,7 @@ from __future__ import annotations
 from soundstorm_edge.codec.soundstream import SoundStream
 from soundstorm_edge.codec.spectral_codec import ConvNeXtBlock, SpectralCodec
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
+from soundstorm_edge.nn.conformer import Convolution
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_edge.units.semantic_units import HubertUnits, PhoneticUnits, SpectralUnits
 from soundstorm_runtime.bundle.manifest import (
@@ -42,11 +43,11 @@ def receptive_field(codec: SpectralCodec) -> tuple[int, int]:
 
 def cache_shape(parts: Parts) -> CacheShape | None:
     """Describe what a block-causal SoundStorm keeps of finished blocks; None for another one."""
-    net = parts.soundstorm.net
-    config = net.config.conformer
+    conformer = parts.soundstorm.net.conformer
+    config = conformer.config
     if not config.block_causal:
         return None
-    convolution = net.conformer.blocks[0].convolution
+    convolution = next(module for module in conformer.modules() if isinstance(module, Convolution))
     channels = convolution.depthwise.in_channels
     return CacheShape(config.depth, config.heads * config.dim_head, convolution.before, channels)
 

@@ -367,7 +367,7 @@ class Conformer(nn.Module):
         frames = torch.arange(x.shape[1], device=x.device)
         mask = frame_mask(lengths, x.shape[1])
         seen = torch.cat([frame_mask(past.lengths, past.keys.shape[2]), mask], dim=1)
-        bias, rotation = _mask_bias(seen, x), None
+        bias, rotation = torch.where(seen, 0.0, UNSEEN).to(x.dtype)[:, None, None], None
         if self.relative_bias is None:
             positions = past.lengths[:, None] + frames
             cosine, sine = self.get_buffer("rotary").unbind(1)

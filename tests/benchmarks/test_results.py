@@ -17,6 +17,7 @@ from benchmarks.dial import show as show_dial
 from benchmarks.inverse_stft import InverseStft
 from benchmarks.latency import Latency
 from benchmarks.openvino import OpenVino
+from benchmarks.prefix_cache import PrefixCacheResult
 from benchmarks.recognition import WordErrors, count_errors
 from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
@@ -40,6 +41,7 @@ KINDS = {
     "server_soak": Soak,
     "cluster_growth": Growth,
     "latency": Latency,
+    "prefix_cache": PrefixCacheResult,
     "seams": Streamed,
 }
 HASH = "0123456789abcdef" * 4

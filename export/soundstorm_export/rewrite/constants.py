@@ -39,5 +39,5 @@ def share_weights(model: ir.Model, other: ir.Model) -> None:
             )  # fmt: skip
 
 
-def _identity(tensor: ir.TensorProtocol) -> tuple[ir.DataType, tuple[int | ir.SymbolicDim, ...], bytes]:
-    return tensor.dtype, tuple(tensor.shape), hashlib.sha256(tensor.tobytes()).digest()
+def _identity(tensor: ir.TensorProtocol) -> tuple[ir.DataType, str, bytes]:
+    return tensor.dtype, str(tensor.shape), hashlib.sha256(tensor.tobytes()).digest()

@@ -78,8 +78,9 @@ def _looked_up(value: ir.Value) -> tuple[ir.Value, ir.Value] | None:
     if gather is None or gather.op_type != "Gather":
         return None
     table, positions = gather.inputs
-    is_table = table is not None and table.shape is not None and len(table.shape) == 2
-    return (table, positions) if is_table and positions is not None else None
+    if table is None or positions is None or table.shape is None or len(table.shape) != 2:
+        return None
+    return table, positions
 
 
 # Attention in one operator. Long samples are faster without a mask, which float32 passes only where a sample
