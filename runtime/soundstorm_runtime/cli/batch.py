@@ -102,6 +102,10 @@ def batch(
     output.mkdir(parents=True, exist_ok=True)
     job = Job(bundle, output, voice, seed, steps, temperature, threads, provider, precision, speed, lexicon)
     if cluster is not None:
+        if workers > 1:
+            raise OptionError(
+                "both --ray and --workers were given; a cluster has an actor for each processor"
+            )
         _speak_on_cluster(job, asked, cluster, form, shard_size)
         return
     left = [line for line in asked if not job.file(line).exists()]
