@@ -87,7 +87,8 @@ class Token:
 
 
 def _branch(name: str, pattern: str) -> str:
-    return f"(?P<{name}>{_INVISIBLE_GROUPS.sub('(?:', pattern)})"
+    # The group that names a branch is at its end: a branch that begins with a character is skipped at once.
+    return f"(?:{_INVISIBLE_GROUPS.sub('(?:', pattern)})(?P<{name}>)"
 
 
 def _compile() -> re.Pattern[str]:
@@ -106,8 +107,9 @@ _PATTERNS = {
     for letter, classes in (("c", _CLASSES), ("s", _SIGN_CLASSES))
     for place, c in enumerate(classes)
 }
-_ORDER = list(_PATTERNS)
+_FROM = {name: list(_PATTERNS.values())[place:] for place, name in enumerate(_PATTERNS)}
 _WORD_PATTERN = re.compile(_WORD)
+_DIGITS = re.compile(r"[0-9]{1,60}")
 _CAPITALS = re.compile(r"[A-Z]{2,}(?:s|'[A-Za-z]{1,2})?")
 _OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b|\d\ds?\b)")
 
@@ -139,9 +141,8 @@ def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
 
 def _classified(text: str, match: re.Match[str], kind: str, is_known: IsKnown | None) -> Token:
     """Verbalise a token with the class that matched, or with those after it."""
-    if kind in _PATTERNS:
-        for name in _ORDER[_ORDER.index(kind) :]:
-            pattern, token_class = _PATTERNS[name]
+    if kind in _FROM:
+        for pattern, token_class in _FROM[kind]:
             found = pattern.match(text, match.start())
             words = token_class.verbalise(found) if found else None
             if found and words is not None:
@@ -153,7 +154,7 @@ def _classified(text: str, match: re.Match[str], kind: str, is_known: IsKnown | 
         words = capitals.read_capitals(found, is_known) if capitals_only else _said(found[0].lower())
         return Token(*found.span(), words)
     if match[0][0].isdigit():
-        digits = re.compile(r"\d{1,60}").match(text, match.start())
+        digits = _DIGITS.match(text, match.start())
         end = digits.end() if digits else match.end()
         return Token(match.start(), end, numbers.read_number(text[match.start() : end]))
     return Token(match.start(), match.start() + 1, "")
