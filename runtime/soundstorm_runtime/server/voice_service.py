@@ -21,10 +21,9 @@ from ..synthesis.incremental_speech import IncrementalSpeech
 from ..synthesis.options import SynthesisOptions
 from ..synthesis.prompt_check import SENTENCE, prompt_warnings
 from ..synthesis.word_times import TimedAudio, WordTime
-from ..text.markup import MarkedText
 from ..text.sentences import OnDropped, refuse_dropped
 from ..text.ssml import read_ssml
-from ..text.words import Sentence
+from ..text.words import ReadText, Sentence
 from ..voice import Voice
 from .api_errors import Refusal
 from .api_schema import (
@@ -175,8 +174,8 @@ class Speaker:
         if not self.check_uploads().remove(name):
             raise Refusal(404, f"there is no voice {name!r}", "name", "voice_not_found")
 
-    def read(self, request: SpeechRequest) -> tuple[str | MarkedText, str]:
-        """Return the text of a request, and its characters that are not spoken, each once.
+    def read(self, request: SpeechRequest) -> tuple[ReadText, str]:
+        """Return the sentences of a request, and its characters that are not spoken, each once.
 
         Raises:
             TextError: The text cannot be spoken, is no SSML that is supported, or, if the request is strict,
@@ -184,11 +183,11 @@ class Speaker:
         """
         text = read_ssml(request.input) if request.input_type == "ssml" else request.input
         dropped: list[str] = []
-        self._voice.sentences(text, refuse_dropped if request.strict else dropped.append)
-        return text, "".join(dropped)
+        sentences = self._voice.sentences(text, refuse_dropped if request.strict else dropped.append)
+        return sentences, "".join(dropped)
 
-    def begin(self, request: SpeechRequest, text: str | MarkedText) -> Job:
-        """Queue a request with the text that `read` returned.
+    def begin(self, request: SpeechRequest, text: ReadText) -> Job:
+        """Queue a request with the sentences that `read` returned.
 
         Raises:
             Refusal: The model or voice is unknown, or the fields contradict each other.
@@ -278,6 +277,8 @@ class Speaker:
             speed=fields.speed,
             pause=fields.sentence_pause,
             paragraph_pause=fields.paragraph_pause,
+            mark_pauses=dict(fields.mark_pauses),
+            volume=fields.volume,
         )
 
     def _named(self, name: str) -> str | Prompt | None:
@@ -293,7 +294,7 @@ class Speaker:
     def _pieces(
         self,
         request: SpeechRequest,
-        text: str | MarkedText,
+        text: ReadText,
         options: SynthesisOptions,
         progress: _Progress,
         traced: Traced,
@@ -335,7 +336,7 @@ class Speaker:
         progress.end()
 
     def _stream(
-        self, request: SpeechRequest, text: str | MarkedText, options: SynthesisOptions
+        self, request: SpeechRequest, text: ReadText, options: SynthesisOptions
     ) -> Generator[TimedAudio, None, None]:
         if request.timestamp_granularities:
             yield from self._voice.stream_timed(text, options)

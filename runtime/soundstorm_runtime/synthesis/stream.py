@@ -54,8 +54,7 @@ class Stream:
         load: Callable[[], int] = lambda: 1,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
-        self._prompt = self._prompt_of(options)
-        self._volume = 1.0
+        self._prompt, self._volume = self._prompt_of(options), options.volume
         self._times = times
         self._pause = 0  # samples before the next sentence
         self._sentences = 0
@@ -76,8 +75,9 @@ class Stream:
         # Each sentence has a random stream of its own, as where a voice speaks whole sentences.
         seed = np.random.SeedSequence(self._options.seed, spawn_key=(place,))
         own = self._options.styled(sentence.style)
-        self._prompt, self._volume = self._prompt_of(own), sentence.style.volume
-        for part in self._reader.read_as_made(sentence, seed, stretch=own.stretch):
+        self._prompt, self._volume = self._prompt_of(own), own.volume
+        pauses = self._options.mark_pauses
+        for part in self._reader.read_as_made(sentence, seed, stretch=own.stretch, pauses=pauses):
             if self._times:
                 self._words.extend(self._acoustics.word_times(sentence, part, self._samples))
             yield None

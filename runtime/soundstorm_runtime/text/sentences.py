@@ -41,10 +41,6 @@ def log_dropped(characters: str) -> None:
     _LOG.warning("text has characters that are not spoken: %s", " ".join(characters))
 
 
-def ignore_dropped(characters: str) -> None:
-    """Do nothing: whoever reads the text again reports them."""
-
-
 def refuse_dropped(characters: str) -> None:
     """Raise `TextError` that names the characters that are not spoken."""
     raise TextError(f"text has characters that cannot be spoken: {' '.join(characters)}; leave them out")

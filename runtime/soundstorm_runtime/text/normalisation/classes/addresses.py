@@ -39,7 +39,8 @@ _WORDS = frozenset(
 def _street(match: Match) -> str:
     """Read `1428 Elm St.`, `1211 E Arques Ave`, `12 S 1st st`, `42nd Street`."""
     house, *parts = match[0].rstrip(".").split()
-    kind = parts.pop()
+    quarter = f" {_DIRECTIONS[parts.pop()]}" if parts[-1] in _DIRECTIONS else ""
+    kind = parts.pop().rstrip(".")
     read = [identifier(re.sub(r"\D", "", house)), *([house[-1].lower()] if house[-1].isalpha() else [])]
     for part in parts:
         bare = part.rstrip(".")
@@ -49,7 +50,7 @@ def _street(match: Match) -> str:
             read.append(ordinal(re.sub(r"\D", "", bare)))
         else:
             read.append(bare.lower())
-    return " ".join([*read, _KINDS[kind]])
+    return " ".join([*read, _KINDS[kind]]) + quarter
 
 
 def _state_and_zip(match: Match) -> str:
@@ -69,8 +70,8 @@ CLASSES = [
         "street",
         rf"\d{{1,5}}[A-Z]? (?:(?:[NSEW]|[NS][EW])\.? )?(?:[A-Z][a-z]{{1,20}} "
         rf"|\d{{1,3}}(?:st|nd|rd|th) ){{0,3}}"
-        rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')(?:\.(?= [a-z\d(,]|,|;|\)|$"
-        rf"|\s[A-Z]))?",
+        rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')"
+        rf"(?:\.? (?:[NS][EW]|[NSEW])\b(?!['.])|\.(?= [a-z\d(,]|,|;|\)|$|\s[A-Z]))?",
         _street,
     ),
     TokenClass("state_and_zip", rf"{_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)", _state_and_zip),
