@@ -445,6 +445,11 @@ class Voice:
             )
         return resolve(options, self._manifest, self._prompts)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether the voice knows when words are spoken: its text stage decides on durations."""
+        return self._text_reader is not None and self._text_reader.has_durations
+
     def _check_durations(self) -> None:
         if not self._reader.has_durations:
             raise OptionError(

@@ -196,6 +196,7 @@ class VoiceList(BaseModel):
     object: Literal["list"] = "list"
     default: str
     uploads: bool = Field(description="Whether clients may make voices of recordings.")
+    times: bool = Field(description="Whether timestamp_granularities can be asked for.")
     voices: list[VoiceInfo]
 
 

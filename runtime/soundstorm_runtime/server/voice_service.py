@@ -125,7 +125,8 @@ class Speaker:
         for name in self._uploads.names() if self._uploads else []:
             if name not in own and (voice := self._uploads and self._uploads.get(name)):
                 voices.append(self._described(voice))
-        return VoiceList(default=USUAL_VOICE, uploads=self._uploads is not None, voices=voices)
+        uploads, times = self._uploads is not None, self._voice.has_times
+        return VoiceList(default=USUAL_VOICE, uploads=uploads, times=times, voices=voices)
 
     def _described(self, voice: UploadedVoice) -> VoiceInfo:
         seconds = len(voice.prompt.codes) * self._hop / self._voice.sample_rate

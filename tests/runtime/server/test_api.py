@@ -21,7 +21,7 @@ from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.server import voice_service as speaker
 from soundstorm_runtime.server.app import create_app
 from soundstorm_runtime.server.encoding import PCM_RATE, ffmpeg
-from soundstorm_runtime.server.request_queue import Jobs
+from soundstorm_runtime.server.request_queue import Busy, Jobs
 from soundstorm_runtime.server.settings import Settings
 
 from .conftest import SENTENCE, SPEECH
@@ -166,12 +166,15 @@ def test_pauses_of_marks_and_the_volume_can_be_set(client):
 
 
 def test_a_text_is_read_once_and_not_at_all_by_a_full_server(client, monkeypatch):
+    def refuse(_):
+        raise Busy("the queue is full", 1)
+
     asked, read = client(), []
     sentences = Voice.sentences
     monkeypatch.setattr(Voice, "sentences", lambda *given: read.append(given) or sentences(*given))
     assert asked.post(SPEECH, json={"input": SENTENCE}).status_code == 200
     assert len(read) == 1
-    monkeypatch.setattr(Jobs, "is_full", True)
+    monkeypatch.setattr(Jobs, "admit", refuse)
     assert asked.post(SPEECH, json={"input": SENTENCE}).status_code == 429
     assert len(read) == 1
 

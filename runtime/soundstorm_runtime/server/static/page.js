@@ -2,7 +2,7 @@
 
 import { Speech, draw } from "./player.js";
 import { $, askJson, complain, save, show } from "./server.js";
-import { offerVoices } from "./voices.js";
+import { hasTimes, offerVoices } from "./voices.js";
 
 const MOST_KEPT = 20; // texts in the history
 const QUEUE_MS = 5000; // between two looks at the server's queue
@@ -52,7 +52,7 @@ async function speak() {
   say("Waiting for the first audio.");
   try {
     await mine.audio.resume();
-    const times = { stream_format: "sse", timestamp_granularities: ["word"] };
+    const times = { stream_format: "sse", timestamp_granularities: hasTimes ? ["word"] : [] };
     const body = { ...mine.request, ...times, response_format: "pcm" };
     await mine.make(await askJson("/v1/audio/speech", body, { signal: mine.abort.signal }));
     keep(mine);

@@ -24,6 +24,7 @@ export class Speech {
     this.audio = new AudioContext({ sampleRate: RATE });
     this.start = null; // when the first sample sounds, in seconds of the audio clock
     this.end = 0; // when the last one known does
+    this.closed = false;
     this.timer = setInterval(() => this.on.word(this), 20);
   }
 
@@ -45,7 +46,7 @@ export class Speech {
   }
 
   get word() { // the one that sounds now, or sounded last
-    if (this.start === null || this.audio.state === "closed") return undefined;
+    if (this.start === null || this.closed) return undefined;
     const now = this.audio.currentTime - this.start;
     return this.words.findLast((word) => word.start <= now);
   }
@@ -119,8 +120,9 @@ export class Speech {
 
   close() {
     clearInterval(this.timer);
-    if (this.audio.state !== "closed") this.audio.close();
+    this.closed = true;
     this.on.word(this);
+    if (this.audio.state !== "closed") this.audio.close();
   }
 
   wav() { // the bytes of a file

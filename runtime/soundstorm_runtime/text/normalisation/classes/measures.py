@@ -214,7 +214,11 @@ CLASSES = [
         r"|\d{1,2}'(?:1[01]|\d)(?![\w'])",
         _feet_and_inches,
     ),
-    TokenClass("quoted", rf"(?:{_MIXED}(?=\")|\d{{1,4}}(?:\.\d{{1,3}})?)(?:\"|'(?=[\s,.;)]|$))", _quoted),
+    TokenClass(
+        "quoted",
+        rf"(?:{_MIXED}(?=\")|\d{{1,4}}(?:\.\d{{1,3}})?)(?:\"(?! ?[xX×] ?\d)|'(?=[\s,.;)]|$))",
+        _quoted,
+    ),
     TokenClass(
         "dimensions",
         rf"{_ITEM}[\"']?(?: ?[xX] ?{_ITEM}[\"']?"

@@ -19,6 +19,7 @@ CASES = [
     ("Gen Z likes it", "gen z likes it"),
     ("a PhD in CS, N/A", "a p h d in c s, n ay"),
     ("Ask Mr. T", "ask mister t"),
+    ("WWII and WWI", "world war two and world war one"),
 ]
 
 
