@@ -278,7 +278,7 @@ class Speaker:
             speed=fields.speed,
             pause=fields.sentence_pause,
             paragraph_pause=fields.paragraph_pause,
-            mark_pauses=dict(fields.mark_pauses),
+            mark_pauses={str(mark): seconds for mark, seconds in fields.mark_pauses.items()},
             volume=fields.volume,
         )
 

@@ -11,7 +11,6 @@ import logging
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from ..errors import TextError
 from .markup import PRIVATE, MarkedText, read_inline
@@ -154,7 +153,7 @@ def _read(
                 last = Sentence(last, last.words, (last.silence or 0.0) + instruction.silence, last.style)
             continue
         if instruction:
-            token = replace(token, words=instruction.words, phones=instruction.phones)
+            token = token._replace(words=instruction.words, phones=instruction.phones)
         tokens.append(token)
         if _ends_sentence(source.text, token):
             yield from sentences_until(token.end)
