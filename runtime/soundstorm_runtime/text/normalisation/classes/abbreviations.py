@@ -148,5 +148,6 @@ CLASSES = [
         ends_sentence=False,
     ),
     TokenClass("abbreviation", rf"{alternatives(_WITH_STOP)}\.(?!\w)", _abbreviation),
+    TokenClass("before_a_number", r"(?:Apt|Fig|Vol|Ch|Sec|Ext)(?= \d)", _abbreviation),
     TokenClass("word_without_stop", rf"{alternatives(_WORDS_WITHOUT_STOP)}(?![\w'])", _word),
 ]

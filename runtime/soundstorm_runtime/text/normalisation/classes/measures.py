@@ -74,11 +74,11 @@ def _measure(match: Match) -> str | None:
 
 
 def _measure_span(match: Match) -> str:
-    """Read `10% - 20%`, `5kg-10kg`."""
+    """Read `10% - 20%`, `5kg-10kg`, `3 mm x 4 mm`."""
     read = []
     for number, sign in re.findall(rf"({NUMBER}) ?({_UNIT}{_POWER})", match[0]):
         read.append(f"{cardinal(number)} {unit_name(sign, one=number == '1')}")
-    return " to ".join(read)
+    return (" by " if re.search("[x×]", match[0]) else " to ").join(read)
 
 
 def _number(number: str, sign: str, last: str | None) -> str:
@@ -236,7 +236,7 @@ CLASSES = [
     TokenClass("millions", rf"{NUMBER}(?:[mMkK]|[bB]n?){_COUNTED}", _millions),
     TokenClass(
         "measure_span",
-        rf"{NUMBER} ?(?:{_UNIT}){_POWER} ?- ?{NUMBER} ?(?:{_UNIT}){_POWER}(?![\w'/])",
+        rf"{NUMBER} ?(?:{_UNIT}){_POWER} ?[-x×] ?{NUMBER} ?(?:{_UNIT}){_POWER}(?![\w'/])",
         _measure_span,
     ),
     TokenClass(

@@ -24,6 +24,7 @@ CASES = [
         "sixteen hundred pennsylvania avenue northwest, washington, d c two zero five zero zero",
     ),
     ("45 W 34th St. W, New York", "forty five west thirty fourth street west, new york"),
+    ("77 Massachusetts Ave, Cambridge, MA.", "seventy seven massachusetts avenue, cambridge, massachusetts."),
 ]
 
 

@@ -42,6 +42,7 @@ CASES = [
     ('5/8" and 8½" x 11"', "five eighths of an inch and eight and a half by eleven inches"),
     ("7 days/week, $3/lb", "seven days per week, three dollars per pound"),
     ('2" x 4"', "two by four inches"),
+    ("3 mm x 4 mm, 5kg x 3", "three millimeters by four millimeters, five kilograms x three"),
 ]
 
 
