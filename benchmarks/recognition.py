@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import jiwer
 import numpy as np
@@ -15,6 +16,7 @@ from soundstorm_runtime.text.sentences import PAUSES, normalise
 
 SAMPLE_RATE = 16_000  # what the model was trained on
 FRAME_RATE = 100  # frames a second, the resolution of the recogniser's times
+SILENCE = 0.5  # probability of silence between aligned words; the default, 0.005, counts pauses to the words
 SHIFTS = (0, 80)  # samples of silence put before a sound: none, and half a frame
 
 _PUNCTUATION = str.maketrans(dict.fromkeys(PAUSES + '"()', " "))
@@ -50,12 +52,14 @@ class Recogniser:
 
     def __init__(self) -> None:
         self._decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
-        self._free = self._decoder.current_search()
+
+    @cached_property
+    def _aligner(self) -> pocketsphinx.Decoder:
+        return pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL", silprob=SILENCE)
 
     def hear(self, audio: np.ndarray, sample_rate: int) -> list[Word]:
         """Recognise float32 `[samples]`; the words are spelt as those of `reference_words`."""
-        self._decoder.activate_search(self._free)
-        return heard_words(self._listen(audio, sample_rate))
+        return heard_words(_listen(self._decoder, audio, sample_rate))
 
     def hear_shifted(self, audio: np.ndarray, sample_rate: int) -> list[list[Word]]:
         """Recognise it once for each of `SHIFTS`, which are inaudible but change the result.
@@ -69,27 +73,28 @@ class Recogniser:
     def align(self, audio: np.ndarray, sample_rate: int, text: str) -> list[Word]:
         """Find known words, or none where they do not fit the audio or the recogniser does not know one."""
         try:
-            self._decoder.set_align_text(text)
+            self._aligner.set_align_text(text)
         except RuntimeError:
             return []
-        found = self._listen(audio, sample_rate)
+        found = _listen(self._aligner, audio, sample_rate)
         return found if [word.text for word in found] == text.split() else []
 
-    def _listen(self, audio: np.ndarray, sample_rate: int) -> list[Word]:
-        audio = _at_own_rate(audio, sample_rate)
-        # Noise and mean estimated on the previous utterance must not affect this one.
-        self._decoder.reinit_feat()
-        self._decoder.start_utt()
-        self._decoder.process_raw(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
-        self._decoder.end_utt()
-        if self._decoder.hyp() is None:
-            return []
-        return [
-            # "close(2)" is the second way to say a word, "<sil>" and "[NOISE]" are none.
-            Word(s.word.partition("(")[0], s.start_frame / FRAME_RATE, (s.end_frame + 1) / FRAME_RATE)
-            for s in self._decoder.seg()
-            if s.word[0] not in "<[("
-        ]
+
+def _listen(decoder: pocketsphinx.Decoder, audio: np.ndarray, sample_rate: int) -> list[Word]:
+    audio = _at_own_rate(audio, sample_rate)
+    # Noise and mean estimated on the previous utterance must not affect this one.
+    decoder.reinit_feat()
+    decoder.start_utt()
+    decoder.process_raw(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
+    decoder.end_utt()
+    if decoder.hyp() is None:
+        return []
+    return [
+        # "close(2)" is the second way to say a word, "<sil>" and "[NOISE]" are none.
+        Word(s.word.partition("(")[0], s.start_frame / FRAME_RATE, (s.end_frame + 1) / FRAME_RATE)
+        for s in decoder.seg()
+        if s.word[0] not in "<[("
+    ]
 
 
 def _at_own_rate(audio: np.ndarray, sample_rate: int) -> np.ndarray:

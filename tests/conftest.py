@@ -24,6 +24,7 @@ from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
 from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_export.tracing import trace
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
+from soundstorm_runtime.support.telemetry import refuse_telemetry
 from tests import trace_cache
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,7 @@ RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    refuse_telemetry()  # some tests import ONNX Runtime by themselves
     # Tiny networks gain nothing from more threads, and sums come out the same on every machine.
     torch.set_num_threads(1)
     # A shell ignores Ctrl-C for what it runs in the background, and the commands tested would inherit that.

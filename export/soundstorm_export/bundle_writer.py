@@ -30,10 +30,10 @@ from soundstorm_runtime.engines.graphs import AXES, step_next_graph
 from soundstorm_runtime.support.atomic import atomic_folder
 
 from .errors import ExportError
-from .rewrite.constants import share
+from .rewrite.constants import share_weights
 from .rewrite.cpu import to_cpu
 from .rewrite.simplify import simplify
-from .schemas import audio_schema, semantic_schema, text_schema
+from .schemas import audio_schema, cache_shape, semantic_schema, text_schema
 from .tracing.networks import Network, networks, prompt_encoder_networks
 from .tracing.trace import trace
 from .variants import write_variant
@@ -43,8 +43,10 @@ from .verify.prompt_parity import UNMEASURED, compare_prompt_encoder
 from .verify.speech_comparison import ReferenceSpeech, compare_speech
 from .voice_parts import Parts
 
-CPU_GRAPHS = ("step",)  # which have a second form for ONNX Runtime on CPUs, with the same weights
-SHARED_WEIGHTS = {"step": "step.weights", "step_next": "step.weights"}  # the other graphs have theirs inside
+# Graphs that have a second form for ONNX Runtime on CPUs, with the same weights, and the file of these; the
+# first graph that names a file writes it.
+CPU_GRAPHS = {"step": "step.weights", "prefix": "step.weights"}
+SHARED_WEIGHTS = CPU_GRAPHS | {"step_next": "step.weights"}
 
 Report = Callable[[str], None]
 
@@ -99,8 +101,9 @@ def _write_voice(parts: Parts, folder: Path, report: Report, for_gpus: bool) -> 
     Only TensorRT gains from a whole step as one graph, so that a bundle for CPUs does not have it.
     """
     audio, semantic, text = audio_schema(parts), semantic_schema(parts), text_schema(parts)
-    speaking = voice_graphs(audio, semantic, text)
-    if for_gpus:
+    cache = cache_shape(parts)
+    speaking = voice_graphs(audio, semantic, text, cache)
+    if for_gpus and cache is None:
         speaking["step_next"] = step_next_graph(audio.levels)
     pairs = networks(parts, speaking)
     prompt_pairs = prompt_encoder_networks(parts, audio, semantic, report)
@@ -130,6 +133,7 @@ def _write_voice(parts: Parts, folder: Path, report: Report, for_gpus: bool) -> 
         hearing=UNMEASURED if prompt_pairs else None,
         cpu=cpu,
         notice=parts.notice,
+        cache=cache,
     )
 
 
@@ -144,10 +148,11 @@ def _write_graphs(
         model = simplify(trace(network, parts))
         check_operators(name, model)
         weights = SHARED_WEIGHTS.get(name)
-        if name == "step_next":
-            share(model, ir.load(folder / "step.onnx"))
-        own = None if name == "step_next" else weights
-        parity[name] = write_checked(model, network, parts, folder / f"{name}.onnx", "fp32", own)
+        written = weights is not None and (folder / weights).exists()
+        if written:
+            share_weights(model, ir.load(folder / "step.onnx"))
+        file = folder / f"{name}.onnx"
+        parity[name] = write_checked(model, network, parts, file, "fp32", None if written else weights)
         schemas[name] = GraphSchema(f"{name}.onnx", network.graph.inputs, network.graph.outputs, weights)
     return schemas, parity
 
@@ -156,7 +161,7 @@ def _write_cpu_graphs(
     pairs: Mapping[str, Network], parts: Parts, folder: Path, report: Report
 ) -> VariantSchema:
     """Write the fp32 graphs for ONNX Runtime on CPUs; they share the weights of the others."""
-    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS}
+    files = {name: f"{name}.cpu.onnx" for name in CPU_GRAPHS if name in pairs}
     parity: dict[str, ParityReport] = {}
     for name, file in files.items():
         report(f"exporting {name} for CPUs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from soundstorm_edge.codec.soundstream import SoundStream
 from soundstorm_edge.codec.spectral_codec import ConvNeXtBlock, SpectralCodec
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
+from soundstorm_edge.nn.conformer import Convolution
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_edge.units.semantic_units import HubertUnits, PhoneticUnits, SpectralUnits
 from soundstorm_runtime.bundle.manifest import (
@@ -14,6 +15,7 @@ from soundstorm_runtime.bundle.manifest import (
     SemanticSchema,
     TextSchema,
 )
+from soundstorm_runtime.engines.graphs import CacheShape
 
 from .voice_parts import Parts
 
@@ -37,6 +39,17 @@ def receptive_field(codec: SpectralCodec) -> tuple[int, int]:
     """Return how many frames before and after a frame the decoder's spectrum of it depends on."""
     blocks = [block for block in codec.decoder if isinstance(block, ConvNeXtBlock)]
     return sum(block.padding[0] for block in blocks), sum(block.padding[1] for block in blocks)
+
+
+def cache_shape(parts: Parts) -> CacheShape | None:
+    """Describe what a block-causal SoundStorm keeps of finished blocks; None for another one."""
+    conformer = parts.soundstorm.net.conformer
+    config = conformer.config
+    if not config.block_causal:
+        return None
+    convolution = next(module for module in conformer.modules() if isinstance(module, Convolution))
+    channels = convolution.depthwise.in_channels
+    return CacheShape(config.depth, config.heads * config.dim_head, convolution.before, channels)
 
 
 def semantic_schema(parts: Parts) -> SemanticSchema:

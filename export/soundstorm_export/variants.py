@@ -10,7 +10,7 @@ from soundstorm_runtime.bundle.manifest import ParityReport, Variant, VariantSch
 from soundstorm_runtime.bundle.reader import Bundle
 
 from .rewrite.activation_ranges import calibrate
-from .rewrite.constants import share
+from .rewrite.constants import share_weights
 from .rewrite.cpu import to_int8
 from .rewrite.half import HALVES, to_half
 from .rewrite.qdq import EIGHTS, to_qdq
@@ -19,8 +19,10 @@ from .verify.checked_write import write_checked
 from .verify.operators import check_operators
 from .voice_parts import Parts
 
-# The step runs dozens of times a sentence, the other graphs once: 8 bits would save little there.
+# The step runs dozens of times a sentence, the other graphs once: 8 bits would save little there. In int8,
+# finished blocks are computed as the step would compute them.
 EIGHT_BIT_GRAPHS = ("step", "step_next")
+INT8_GRAPHS = ("step", "prefix")
 SHARING = ("step", "step_next")  # graphs with the same weights, which are in a file of their own
 WEIGHTS = "step.weights"
 # A spectrum adds up the rounding of all products and residual sums of its decoder. The shipped voice's has an
@@ -62,7 +64,7 @@ def write_variant(
         files[name] = f"{variant}/{name}.onnx"
         file = bundle.path / files[name]
         if name == "step_next":
-            share(model, ir.load(file.with_name("step.onnx")))
+            share_weights(model, ir.load(file.with_name("step.onnx")))
         own = WEIGHTS if sharing and name == "step" else None
         parity[name] = write_checked(model, pairs[name], parts, file, variant, own)
     shared = {name: f"{variant}/{WEIGHTS}" for name in sharing}
@@ -71,10 +73,10 @@ def write_variant(
 
 def _converted_graphs(variant: Variant, names: Iterable[str], codec: str) -> tuple[str, ...]:
     """List the graphs that a precision converts; the others run in float32."""
-    if variant == "int8":
-        return ("step",)
-    if variant in EIGHTS:
-        return tuple(name for name in names if name in EIGHT_BIT_GRAPHS)
+    if variant not in HALVES:
+        return tuple(
+            name for name in names if name in (EIGHT_BIT_GRAPHS if variant in EIGHTS else INT8_GRAPHS)
+        )
     return tuple(name for name in names if variant != "bf16" or (codec, name) != FLOAT_IN_BF16)
 
 

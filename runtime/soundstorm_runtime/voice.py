@@ -35,16 +35,19 @@ from .synthesis.options import (
 from .synthesis.prompt_encoder import PromptEncoder
 from .synthesis.sentence_reader import Part, SentenceReader
 from .synthesis.stream import Stream, chunks, chunks_in_thread
-from .synthesis.whole_sentences import WholeSentences, checked_tokens, synthesise
+from .synthesis.whole_sentences import WholeSentences, adjusted, checked_tokens, synthesise
 from .synthesis.word_times import TimedAudio, joined
 from .text.incremental import sentences_of, sentences_to_come
 from .text.markup import MarkedText
 from .text.sentences import OnDropped, log_dropped
 from .text.user_lexicon import Pronunciations
-from .text.words import Sentence
+from .text.words import ReadText, Sentence
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+Text = str | MarkedText | ReadText
+"""A text, what `read_ssml` made of SSML, or the sentences that `Voice.sentences` returned."""
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +136,7 @@ class Voice:
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
         return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
 
-    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> list[Sentence]:
+    def sentences(self, text: str | MarkedText, on_dropped: OnDropped = log_dropped) -> ReadText:
         """Split a text into the sentences that are spoken one after the other.
 
         Args:
@@ -144,18 +147,24 @@ class Voice:
         Raises:
             TextError: The text is empty, too long, or has nothing that can be spoken.
         """
-        return list(self._reader.sentences(text, on_dropped))
+        return ReadText(self._reader.sentences(text, on_dropped))
+
+    def _read(self, text: Text) -> ReadText:
+        return text if isinstance(text, ReadText) else self.sentences(text)
+
+    def _sentences_of(self, text: Text | Iterable[str]) -> Iterable[Sentence]:
+        return self._read(text) if isinstance(text, Text) else sentences_of(text, self._reader.sentences)
 
     def speak(
         self,
-        text: str | MarkedText,
+        text: Text,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> np.ndarray:
         """Speak a text of any number of sentences.
 
         Args:
-            text: The text, or what `read_ssml` returned.
+            text: The text, or what `read_ssml` or `sentences` returned.
             options: How it is spoken.
             **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
 
@@ -170,7 +179,7 @@ class Voice:
 
     def speak_timed(
         self,
-        text: str | MarkedText,
+        text: Text,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> TimedAudio:
@@ -187,7 +196,7 @@ class Voice:
 
     def speak_sentences(
         self,
-        text: str | MarkedText,
+        text: Text,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[np.ndarray]:
@@ -199,9 +208,9 @@ class Voice:
         return (piece.audio for piece in self._speak_sentences(text, merge(options, keywords)))
 
     def _speak_sentences(
-        self, text: str | MarkedText, chosen: SynthesisOptions, *, times: bool = False
+        self, text: Text, chosen: SynthesisOptions, *, times: bool = False
     ) -> Iterator[TimedAudio]:
-        resolved, sentences = self._resolve(chosen), self._reader.sentences(text)
+        resolved, sentences = self._resolve(chosen), self._read(text)
         if chosen.budget_ms is not None:
             if chosen.steps is not None:
                 raise OptionError("both steps and budget_ms were given; give one of them")
@@ -211,7 +220,7 @@ class Voice:
 
     def speak_many(
         self,
-        texts: Sequence[str | MarkedText],
+        texts: Sequence[Text],
         options: SynthesisOptions | DecodeOptions | Sequence[SynthesisOptions] | None = None,
         **keywords: Unpack[BatchKeywords],
     ) -> list[np.ndarray]:
@@ -235,11 +244,11 @@ class Voice:
                 "speak_many returns all texts at once and takes no budget_ms; give steps instead"
             )
         resolved = [self._resolve(own) for own in each]
-        return self._whole_sentences.together([self._reader.sentences(text) for text in texts], resolved)
+        return self._whole_sentences.together([self._read(text) for text in texts], resolved)
 
     def stream(
         self,
-        text: str | MarkedText | Iterable[str],
+        text: Text | Iterable[str],
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[np.ndarray]:
@@ -267,7 +276,7 @@ class Voice:
 
     def stream_timed(
         self,
-        text: str | MarkedText | Iterable[str],
+        text: Text | Iterable[str],
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[TimedAudio]:
@@ -282,15 +291,14 @@ class Voice:
         return self._stream(text, merge(options, keywords), times=True)
 
     def _stream(
-        self, text: str | MarkedText | Iterable[str], chosen: SynthesisOptions, *, times: bool = False
+        self, text: Text | Iterable[str], chosen: SynthesisOptions, *, times: bool = False
     ) -> Iterator[TimedAudio]:
-        split, stream = self._reader.sentences, self._begin_stream(self._resolve(chosen), times=times)
-        sentences = split(text) if isinstance(text, str | MarkedText) else sentences_of(text, split)
-        return chunks(stream.speak(sentences))
+        stream = self._begin_stream(self._resolve(chosen), times=times)
+        return chunks(stream.speak(self._sentences_of(text)))
 
     async def astream(
         self,
-        text: str | MarkedText | AsyncIterable[str] | Iterable[str],
+        text: Text | AsyncIterable[str] | Iterable[str],
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> AsyncIterator[np.ndarray]:
@@ -301,13 +309,12 @@ class Voice:
         """
         resolved = self._resolve(merge(options, keywords))
         await asyncio.to_thread(self.warm_up)  # measures once, and may wait for another thread that does
-        split, stream = self._reader.sentences, self._begin_stream(resolved)
+        stream = self._begin_stream(resolved)
         if not isinstance(text, AsyncIterable):
-            sentences = split(text) if isinstance(text, str | MarkedText) else sentences_of(text, split)
-            async for chunk in chunks_in_thread(stream.speak(sentences)):
+            async for chunk in chunks_in_thread(stream.speak(self._sentences_of(text))):
                 yield chunk.audio
             return
-        async for sentence in sentences_to_come(text, split):
+        async for sentence in sentences_to_come(text, self._reader.sentences):
             async for chunk in chunks_in_thread(stream.sentence(sentence)):
                 yield chunk.audio
 
@@ -362,7 +369,7 @@ class Voice:
         vocabulary, room = self._manifest.semantic.vocabulary, self._acoustics.room(resolved.prompt)
         tokens = checked_tokens(np.asarray(semantic_tokens), vocabulary, room)
         part = Part(tokens, np.random.default_rng(np.random.SeedSequence(resolved.seed)))
-        return synthesise(self._acoustics, [part], resolved)[part]
+        return adjusted(synthesise(self._acoustics, [part], resolved)[part], resolved.volume)
 
     def prompt(self, source: str | Path | np.ndarray, sample_rate: int | None = None) -> Prompt:
         """Make a prompt of a few seconds of somebody's speech, to speak in that voice.
@@ -401,7 +408,7 @@ class Voice:
     def steps_within(
         self,
         milliseconds: float,
-        text: str | MarkedText,
+        text: Text,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> tuple[int, ...]:
@@ -415,7 +422,7 @@ class Voice:
             OptionError: The budget is not above 0, or an option is out of range.
         """
         resolved = self._resolve(merge(options, {**keywords, "budget_ms": milliseconds}))
-        return self._steps_within(resolved.budget, self._reader.sentences(text)[0], resolved)
+        return self._steps_within(resolved.budget, self._read(text)[0], resolved)
 
     def _steps_within(self, seconds: float, sentence: Sentence, options: ResolvedOptions) -> tuple[int, ...]:
         (parts,) = self._whole_sentences.read([sentence], options)
@@ -426,11 +433,22 @@ class Voice:
             options.decode.steps,
             tokens,
             tokens * self._acoustics.per_token,
-            len(options.prompt.codes) if options.prompt else 0,
+            len(options.prompt.codes) if options.prompt and not self._acoustics.has_cache else 0,
         )
 
     def _resolve(self, options: SynthesisOptions) -> ResolvedOptions:
+        within = [mark for mark in options.mark_pauses or {} if mark in ",;:"]
+        if within and self._text_reader and not self._text_reader.has_durations:
+            raise OptionError(
+                f"mark_pauses has {within[0]!r}, but the autoregressive text stage of voice "
+                f"'{self._manifest.name}' decides on pauses within a sentence; give . ? or ! alone"
+            )
         return resolve(options, self._manifest, self._prompts)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the voice knows when words are spoken: its text stage decides on durations."""
+        return self._text_reader is not None and self._text_reader.has_durations
 
     def _check_durations(self) -> None:
         if not self._reader.has_durations:

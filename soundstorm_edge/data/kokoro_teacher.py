@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from soundstorm_runtime.support.telemetry import refuse_telemetry
 from soundstorm_runtime.text.stressed_lexicon import PAUSE
 
 from ..errors import CorpusError
@@ -192,6 +193,7 @@ def _graph() -> bytes:
 
 def _open(graph: bytes, threads: int) -> Any:
     """Open the graph with the durations and F0 inside of it as outputs, and a factor of F0 as an input."""
+    refuse_telemetry()
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper

@@ -19,6 +19,7 @@ from soundstorm_runtime.errors import OptionError
 
 from ..errors import ConfigError
 from ..support.config import MOST_LAYERS, check_positive, from_fields
+from .block_cache import BlockCache, LayerCache, last_frames
 from .conformer_attention import Attention, CrossAttention
 from .relative_bias import RelativeBias
 from .rotary import rotary_table
@@ -95,19 +96,21 @@ class BlockInputs:
     Args:
         mask: bool `[batch, frames]`.
         bias: added to the attention scores, `[batch or 1, heads or 1, frames or 1, frames]`.
-        rotation: `[frames, 2, dim_head / 2]`.
+        rotation: cosines and sines of the positions, `[frames, dim_head / 2]`.
         condition: `[batch, adaptive_norm]`.
         context: `[batch, length, cross_attention]`, with its own bias.
         blocks: int64 `[batch, frames]`.
+        lengths: frames of each sample, int64 `[batch]`, where a cache of the frames before is given.
     """
 
     mask: Tensor | None
     bias: Tensor | None
-    rotation: Tensor | None
+    rotation: tuple[Tensor, Tensor] | None
     condition: Tensor | None
     context: Tensor | None
     context_bias: Tensor | None
     blocks: Tensor | None
+    lengths: Tensor | None = None
 
 
 class FeedForward(nn.Module):
@@ -152,11 +155,32 @@ class Convolution(nn.Module):
             blocks: int64 `[batch, frames]`; later blocks are zeros to the frames of earlier ones.
         """
         real = None if mask is None else mask[:, :, None].to(x.dtype)
-        y = F.glu(self.widen(x), dim=-1)
-        y = y if real is None else y * real
+        y = _within(F.glu(self.widen(x), dim=-1), real)
         y = self._convolve(y) if blocks is None else self._convolve_blocks(y, blocks[:, :, None])
-        y = self.norm(F.silu(y if real is None else y * real))
-        return self.dropout(self.narrow(y))
+        return self._narrowed(_within(y, real))
+
+    def continued(self, x: Tensor, lengths: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the frames of a block, given the last inputs of the depthwise convolution before it.
+
+        Args:
+            x: the frames, `[batch, frames, dim]`.
+            lengths: of each sample, int64 `[batch]`.
+            past: `[batch, before, channels]`.
+
+        Returns:
+            The same shape, and the last inputs at the end of the block, like `past`.
+        """
+        real = frame_mask(lengths, x.shape[1])[:, :, None].to(x.dtype)
+        y = _within(F.glu(self.widen(x), dim=-1), real)
+        nothing = y.new_zeros(1).expand(y.shape[0], self.after, y.shape[2])
+        y = torch.cat([past, y, nothing], dim=1)
+        last = last_frames(y, lengths, self.before)
+        y = y.transpose(1, 2)
+        y = F.conv1d(y, self.depthwise.weight, self.depthwise.bias, groups=y.shape[1]).transpose(1, 2)
+        return self._narrowed(_within(y, real)), last
+
+    def _narrowed(self, y: Tensor) -> Tensor:
+        return self.dropout(self.narrow(self.norm(F.silu(y))))
 
     def _convolve(self, y: Tensor) -> Tensor:
         y = self.depthwise(y.transpose(1, 2))
@@ -171,6 +195,11 @@ class Convolution(nn.Module):
             added = y[:, ahead:] * later * kernel[:, self.before + ahead]
             found = found - F.pad(added, (0, 0, 0, ahead)).to(found.dtype)
         return found
+
+
+def _within(y: Tensor, real: Tensor | None) -> Tensor:
+    """Set frames outside the mask to zero."""
+    return y if real is None else y * real
 
 
 class Residual(nn.Module):
@@ -218,22 +247,34 @@ class ConformerBlock(nn.Module):
             self.cross_residual = Residual(config, 4 * place + 1)
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, x: Tensor, first_values: Tensor | None, inputs: BlockInputs) -> tuple[Tensor, Tensor]:
-        """Map the residual streams `[batch * streams, frames, dim]`; also return the attention values."""
+    def forward(
+        self, x: Tensor, first_values: Tensor | None, inputs: BlockInputs, past: LayerCache | None = None
+    ) -> tuple[Tensor, Tensor, LayerCache | None]:
+        """Map the residual streams `[batch * streams, frames, dim]`.
+
+        Returns:
+            The same shape, the attention values, and, with the cache of the frames before, that of these.
+        """
         feed_in, attend_frames, convolve, feed_out = self.residuals
         y, add = feed_in(x, inputs)
         x = add(0.5 * self.feed_forward_in(y))
         y, add = attend_frames(x, inputs)
-        attended, values = self.attention(y, first_values, inputs.rotation, inputs.bias)
+        attended, keys, values = self.attention(y, first_values, inputs.rotation, inputs.bias, past)
         x = add(attended)
         if self.cross_attention is not None and self.cross_residual is not None:
             y, add = self.cross_residual(x, inputs)
             x = add(self.cross_attention(y, inputs.context, inputs.context_bias))
         y, add = convolve(x, inputs)
-        x = add(self.convolution(y, inputs.mask, inputs.blocks))
+        cache = None
+        if past is None or inputs.lengths is None:
+            x = add(self.convolution(y, inputs.mask, inputs.blocks))
+        else:
+            convolved, last = self.convolution.continued(y, inputs.lengths, past.convolved)
+            x = add(convolved)
+            cache = LayerCache(keys.transpose(1, 2).flatten(2), values.transpose(1, 2).flatten(2), last)
         y, add = feed_out(x, inputs)
         x = add(0.5 * self.feed_forward_out(y))
-        return self.norm(x), values
+        return self.norm(x), values, cache
 
 
 class Conformer(nn.Module):
@@ -300,17 +341,61 @@ class Conformer(nn.Module):
         first_values = None
         x = self.expand(x)
         for block in self.blocks:
-            x, values = block(x, first_values, inputs)
+            x, values, _ = block(x, first_values, inputs)
             first_values = values if first_values is None else first_values
         return self.reduce(x)
 
-    def _positions(self, frames: int) -> Tensor | None:
+    def continued(self, x: Tensor, lengths: Tensor, past: BlockCache) -> tuple[Tensor, BlockCache]:
+        """Map one block, `[batch, frames, dim]`, as `forward` does where it follows finished blocks.
+
+        Args:
+            x: the frames of the block.
+            lengths: of each sample, int64 `[batch]`.
+            past: what was kept of the frames before.
+
+        Returns:
+            The same shape, and what to keep of this block: keys and values of its own frames, and the last
+            inputs of the convolutions.
+
+        Raises:
+            OptionError: the Conformer is not block-causal.
+        """
+        if not self.config.block_causal:
+            raise OptionError(
+                "the Conformer has block_causal False and a cache was given; train it with True"
+            )
+        frames = torch.arange(x.shape[1], device=x.device)
+        mask = frame_mask(lengths, x.shape[1])
+        seen = torch.cat([frame_mask(past.lengths, past.keys.shape[2]), mask], dim=1)
+        bias, rotation = torch.where(seen, 0.0, UNSEEN).to(x.dtype)[:, None, None], None
+        if self.relative_bias is None:
+            positions = past.lengths[:, None] + frames
+            cosine, sine = self.get_buffer("rotary").unbind(1)
+            rotation = F.embedding(positions, cosine)[:, None], F.embedding(positions, sine)[:, None]
+        else:
+            before = torch.arange(past.keys.shape[2], device=x.device) - past.lengths[:, None]
+            keys = torch.cat([before, frames.expand(x.shape[0], -1)], dim=1)
+            bias = bias + self.relative_bias.of(keys[:, None] - frames[:, None]).to(x.dtype)
+        inputs = BlockInputs(mask, bias, rotation, None, None, None, None, lengths)
+        x, first_values, kept = self.expand(x), None, []
+        for place, block in enumerate(self.blocks):
+            x, values, cache = block(x, first_values, inputs, past.layer(place))
+            first_values = values if first_values is None else first_values
+            kept.append(cache)
+        keys, values, convolved = (
+            torch.stack([getattr(cache, name) for cache in kept], dim=1)
+            for name in ("keys", "values", "convolved")
+        )
+        return self.reduce(x), BlockCache(keys, values, convolved, lengths)
+
+    def _positions(self, frames: int) -> tuple[Tensor, Tensor] | None:
         if self.relative_bias is not None:
             return None
         table = self.get_buffer("rotary")
         if frames > POSITIONS:
-            return rotary_table(frames, self.config.dim_head).to(table)
-        return table[:frames]
+            table = rotary_table(frames, self.config.dim_head).to(table)
+        cosine, sine = table[:frames].unbind(1)
+        return cosine, sine
 
 
 def _mask_bias(mask: Tensor | None, like: Tensor) -> Tensor | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .rotary import rotate
+from .block_cache import LayerCache
+from .rotary import turn
 
 
 class Attention(nn.Module):
@@ -27,15 +29,21 @@ class Attention(nn.Module):
         self.to_mix = nn.Linear(dim, heads, bias=False) if mix_values else None
 
     def forward(
-        self, x: Tensor, first_values: Tensor | None, rotation: Tensor | None, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Map `[batch, frames, dim]` to the same shape; also return the values that were attended to.
+        self,
+        x: Tensor,
+        first_values: Tensor | None,
+        rotation: tuple[Tensor, Tensor] | None,
+        bias: Tensor | None,
+        past: LayerCache | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Map `[batch, frames, dim]` to the same shape; also return the keys and values of these frames.
 
         Args:
             x: the frames.
             first_values: of the first block, `[batch, heads, frames, dim_head]`.
-            rotation: `[frames, 2, dim_head / 2]`.
-            bias: added to the scores, `[batch or 1, heads or 1, frames or 1, frames]`.
+            rotation: cosines and sines, `[frames, dim_head / 2]`, or `[batch, 1, frames, dim_head / 2]`.
+            bias: added to the scores, `[batch or 1, heads or 1, frames or 1, past + frames]`.
+            past: keys and values of frames before these, which are attended to as well.
         """
         batch, frames, _ = x.shape
         qkv = self.to_qkv(x).view(batch, frames, 3, self.heads, -1)
@@ -43,9 +51,16 @@ class Attention(nn.Module):
         if self.to_mix is not None and first_values is not None:
             v = v.lerp(first_values, self.to_mix(x).sigmoid().transpose(1, 2)[..., None])
         if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
-        attended = attend(q, k, v, bias, self.dropout if self.training else 0.0, self.flash)
-        return self.to_out(attended.transpose(1, 2).reshape(batch, frames, -1)), v
+            q, k = turn(q, *rotation), turn(k, *rotation)
+        all_k, all_v = k, v
+        if past is not None:
+            all_k, all_v = self._after(past.keys, k), self._after(past.values, v)
+        attended = attend(q, all_k, all_v, bias, self.dropout if self.training else 0.0, self.flash)
+        return self.to_out(attended.transpose(1, 2).reshape(batch, frames, -1)), k, v
+
+    def _after(self, past: Tensor, own: Tensor) -> Tensor:
+        """Join `[batch, past, heads * dim_head]` and `[batch, heads, frames, dim_head]` like the latter."""
+        return torch.cat([past.unflatten(2, (self.heads, -1)).transpose(1, 2), own], dim=2)
 
 
 class CrossAttention(nn.Module):

@@ -22,11 +22,17 @@ class RelativeBias(nn.Module):
 
     def forward(self, frames: int) -> Tensor:
         """Return the bias of the attention scores, float32 `[heads, frames, frames]`."""
+        position = torch.arange(frames, device=self.embedding.weight.device)
+        return self._by_distance(position - position[:, None])
+
+    def of(self, distance: Tensor) -> Tensor:
+        """Return the biases of distances int64 `[batch, queries, keys]`, `[batch, heads, queries, keys]`."""
+        return self._by_distance(distance).transpose(0, 1)
+
+    def _by_distance(self, distance: Tensor) -> Tensor:
         # The bias depends on the distance only, so one row of biases serves every pair of frames.
         by_distance = self.embedding(self.get_buffer("buckets")).t() * self.scale
-        position = torch.arange(frames, device=by_distance.device)
-        distance = (position - position[:, None]).clamp(-MAX_DISTANCE, MAX_DISTANCE)
-        return by_distance[:, distance + MAX_DISTANCE]
+        return by_distance[:, distance.clamp(-MAX_DISTANCE, MAX_DISTANCE) + MAX_DISTANCE]
 
 
 def _buckets() -> Tensor:

@@ -18,10 +18,14 @@ def rotary_table(positions: int, dim_head: int) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate `x` `[..., length, dim_head]` by `rotation` `[length, 2, dim_head / 2]`.
+    """Rotate `x` `[..., length, dim_head]` by `rotation` `[length, 2, dim_head / 2]`."""
+    return turn(x, *rotation.unbind(1))
+
+
+def turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotate `x` `[..., length, dim_head]` by cosines and sines `[..., length, dim_head / 2]`.
 
     Dimension i is paired with i + dim_head / 2: halves are cheaper to slice than even and odd dimensions.
     """
-    cosine, sine = rotation.unbind(1)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from soundstorm_runtime.errors import OptionError
 
+from ..nn.block_cache import BlockCache
 from ..nn.conformer import Conformer, ConformerConfig
 from ..support.config import check_positive, from_fields
 
@@ -179,6 +180,26 @@ class ConformerWrapper(nn.Module):
                 embedding = embedding * (blocks == blocks.amax(dim=1, keepdim=True))[:, :, None]
             x = x + embedding
         return self.conformer(x, mask, **conditions)
+
+    def continued(
+        self, codes: Tensor, lengths: Tensor, cond: Tensor, past: BlockCache, level: Tensor | None = None
+    ) -> tuple[Tensor, BlockCache]:
+        """Return the input of the heads for one block, as `hidden` does where it follows finished blocks.
+
+        Args:
+            codes: int64 `[batch, frames, levels]`, masked ones `codebook_size`.
+            lengths: frames of each sample, int64 `[batch]`.
+            cond: added to the frames, `[batch, frames, dim]`.
+            past: what was kept of the frames before.
+            level: that is sampled, int64 `[1]`; None for a block that is finished.
+
+        Returns:
+            Float32 `[batch, frames, dim]`, and what to keep of this block.
+        """
+        x = self._embed(codes) + cond
+        if self.level_embedding is not None and level is not None:
+            x = x + self.level_embedding(level)[:, None]
+        return self.conformer.continued(x, lengths, past)
 
     def as_frames(self, codes: Tensor) -> Tensor:
         """Return codes as `[batch, frames, levels]`; raises `OptionError` for another shape."""

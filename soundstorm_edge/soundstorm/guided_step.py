@@ -26,7 +26,8 @@ class GuidedStep:
         filter_thres: share of the codes that is ruled out before sampling; None rules out none.
         cond_scale: weight of the condition (classifier-free guidance, arXiv 2207.12598); 1 adds none.
         inputs: further inputs of `Conformer.forward`.
-        prompt_frames: of the prompt, which is a block of its own where the network is block-causal.
+        prompt_frames: of the prompt, which is a block of its own where the network is block-causal and
+            `inputs` has no blocks.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class GuidedStep:
             "mask": frame_mask(lengths, codes.shape[1]),
             "cond": self.condition,
         }
-        if net.config.conformer.block_causal:
+        if net.config.conformer.block_causal and "blocks" not in inputs:
             after_prompt = torch.arange(codes.shape[1], device=codes.device) >= self.prompt_frames
             inputs["blocks"] = after_prompt.long().expand(len(codes), -1)
         sum_embeds = None if self.self_condition is None else self.self_condition(self.previous)

@@ -15,6 +15,7 @@ from soundstorm_runtime.engines.graphs import step_graph
 from soundstorm_runtime.errors import OptionError
 
 from ..errors import ConfigError
+from ..nn.block_cache import BlockCache
 from ..nn.conformer import frame_mask
 from ..nn.torch_engine import TorchEngine, evaluating
 from ..support.config import from_fields
@@ -259,15 +260,16 @@ class SoundStorm(nn.Module):
             semantic_tokens: int64 `[batch, frames]`.
             lengths: frames of each sample, int64 `[batch]`.
         """
-        inputs = self._inputs(codes, semantic_tokens, lengths)
-        return self.net.heads(self.net.hidden(codes, level=level, **inputs), level)
+        cond = self._embedded(semantic_tokens)
+        mask = frame_mask(lengths, codes.shape[1])
+        return self.net.heads(self.net.hidden(codes, level=level, mask=mask, cond=cond), level)
 
-    def _inputs(self, codes: Tensor, semantic_tokens: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    def _embedded(self, semantic_tokens: Tensor) -> Tensor:
         if self.condition is None or self.config.only_in_pytorch:
             raise OptionError(
                 f"the step graph cannot hold {', '.join(self.config.only_in_pytorch)}; decode with generate()"
             )
-        return {"mask": frame_mask(lengths, codes.shape[1]), "cond": self.condition.embed(semantic_tokens)}
+        return self.condition.embed(semantic_tokens)
 
     def step(
         self,
@@ -277,6 +279,7 @@ class SoundStorm(nn.Module):
         lengths: Tensor,
         uniform: Tensor,
         temperature: Tensor,
+        *past: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Sample the codes of one level: the graph `step` of `soundstorm_runtime.engines.graphs`.
 
@@ -287,18 +290,40 @@ class SoundStorm(nn.Module):
             lengths: frames of each sample, int64 `[batch]`.
             uniform: float32 `[batch, frames]` in [0, 1).
             temperature: float32 `[1]`.
+            past: of a block-causal network, the fields of a `BlockCache`.
 
         Returns:
             The codes int64 `[batch, frames]`, unmasked ones unchanged, and the confidence in each, float32
             `[batch, frames]`: its probability at temperature 1, or that of the critic.
         """
-        inputs = self._inputs(codes, semantic_tokens, lengths)
-        logits = self.net.heads(self.net.hidden(codes, level=level, **inputs), level)
+        cond, mask = self._embedded(semantic_tokens), frame_mask(lengths, codes.shape[1])
+        if self.net.config.conformer.block_causal:
+            hidden, _ = self.net.continued(codes, lengths, cond, BlockCache(*past), level)
+        else:
+            hidden = self.net.hidden(codes, level=level, mask=mask, cond=cond)
         given = codes.index_select(2, level)[..., 0]
+        logits = self.net.heads(hidden, level)
         ids, confidence = draw(logits, given, uniform, temperature, self.codebook_size)
         if self.token_critic is not None:
-            confidence = self.token_critic.confidence(ids, codes, level, **inputs)
+            confidence = self.token_critic.confidence(ids, codes, level, mask=mask, cond=cond)
         return ids, confidence
+
+    def prefix(
+        self, codes: Tensor, semantic_tokens: Tensor, lengths: Tensor, *past: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute what a step needs of a finished block: the graph `prefix`.
+
+        Args:
+            codes: int64 `[batch, frames, levels]`.
+            semantic_tokens: int64 `[batch, frames]`.
+            lengths: frames of each sample, int64 `[batch]`.
+            past: the fields of a `BlockCache` of the blocks before.
+
+        Returns:
+            Keys, values and last inputs of the convolutions of this block, as in a `BlockCache`.
+        """
+        _, kept = self.net.continued(codes, lengths, self._embedded(semantic_tokens), BlockCache(*past))
+        return kept.keys, kept.values, kept.convolved
 
     def generate(
         self,

@@ -28,6 +28,7 @@ def step_next(
     noisy: Tensor,
     revise: Tensor,
     stay: Tensor,
+    *past: Tensor,
 ) -> Tensor:
     """Sample the codes of one level, and mask the least certain again: the graph `step_next`.
 
@@ -43,12 +44,13 @@ def step_next(
         noisy: int64 `[1]`, 1 where it is added; 0 ranks by the confidence itself.
         revise: int64 `[1]`, 1 where codes that were kept may be masked again.
         stay: how many codes of the level are masked afterwards, int64 `[batch]`.
+        past: of a block-causal network, the fields of a `BlockCache`.
 
     Returns:
         The codes of the next step, int64 `[batch, frames, levels]`.
     """
     mask_token, frames = model.codebook_size, codes.shape[1]
-    ids, confidence = model.step(codes, level, semantic_tokens, lengths, uniform, temperature)
+    ids, confidence = model.step(codes, level, semantic_tokens, lengths, uniform, temperature, *past)
     within = frame_mask(lengths, frames)
     given = codes.index_select(2, level)[..., 0]
     masked = (given == mask_token) & within

@@ -72,6 +72,11 @@ class SoundStormConfig:
         )
 
     @property
+    def has_critic(self) -> bool:
+        """Whether a critic ranks the sampled codes."""
+        return self.self_token_critic or self.token_critic is not None
+
+    @property
     def only_in_pytorch(self) -> tuple[str, ...]:
         """The features of this SoundStorm that the step graph does not support."""
         features = {
@@ -80,7 +85,7 @@ class SoundStormConfig:
             "frames_per_token": self.frames_per_token != 1,  # the device does not interpolate
             "cross_attention": self.conformer.cross_attention is not None,
             "adaptive_norm": self.conformer.adaptive_norm is not None,
-            "block_causal": self.conformer.block_causal,
+            "block_causal with a critic": self.conformer.block_causal and self.has_critic,
         }
         return tuple(name for name, is_there in features.items() if is_there)
 

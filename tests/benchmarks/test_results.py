@@ -16,6 +16,8 @@ from benchmarks.dial import Dial, Setting
 from benchmarks.dial import show as show_dial
 from benchmarks.inverse_stft import InverseStft
 from benchmarks.latency import Latency
+from benchmarks.openvino import OpenVino
+from benchmarks.prefix_cache import PrefixCacheResult
 from benchmarks.recognition import WordErrors, count_errors
 from benchmarks.report import circumstances, markdown, table, write_result
 from benchmarks.score import Score
@@ -31,6 +33,7 @@ KEPT = sorted(RESULTS.glob("*.json"))
 KINDS = {
     "score": Score,
     "inverse_stft": InverseStft,
+    "openvino": OpenVino,
     "step": StepResult,
     "dial": Dial,
     "speed": Bench,
@@ -38,6 +41,7 @@ KINDS = {
     "server_soak": Soak,
     "cluster_growth": Growth,
     "latency": Latency,
+    "prefix_cache": PrefixCacheResult,
     "seams": Streamed,
 }
 HASH = "0123456789abcdef" * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -34,6 +35,17 @@ def full_bundle(tiny_voice: VoiceModels, tmp_path_factory: pytest.TempPathFactor
     """The tiny voice in every precision."""
     folder = tmp_path_factory.mktemp("full") / "voice"
     return export_bundle(tiny_voice, folder, precisions=get_args(Precision))
+
+
+@pytest.fixture(scope="session")
+def block_causal(tiny_voice: VoiceModels) -> SoundStorm:
+    """A block-causal network for the tiny voice, of two blocks, so that values are mixed."""
+    torch.manual_seed(0)
+    config = tiny_voice.config.soundstorm
+    conformer = replace(config.conformer, depth=2, block_causal=True)
+    model = SoundStorm.from_config(replace(config, conformer=conformer)).eval()
+    model.net.heads.classifier.data *= 5  # as decided as a trained network
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import re
@@ -9,11 +10,13 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis import strategies as st
 
 from .targets import Target, make_target
 
@@ -41,6 +44,7 @@ class Report:
 
 def fuzz(name: str, cases: int, number: int, folder: Path) -> Report:
     """Try cases of a target; `number` is the seed that makes them."""
+    _warm_up()
     ours, its = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(
         target=_work, args=(name, cases, number, folder, its), daemon=True
@@ -66,8 +70,20 @@ def fuzz(name: str, cases: int, number: int, folder: Path) -> Report:
         case = found
 
 
+@cache
+def _warm_up() -> None:
+    """Let Hypothesis read all sources for constants, and Unicode's tables, once and not in every fork."""
+
+    @settings(max_examples=20, database=None, deadline=None)
+    @given(st.text(), st.binary(), st.integers())
+    def nothing(text: str, data: bytes, number: int) -> None: ...
+
+    nothing()
+
+
 def _work(name: str, cases: int, number: int, folder: Path, parent: Connection) -> None:
     report = Report()
+    faulthandler.disable()  # pytest's would print where a crash happened
     quiet = os.open(os.devnull, os.O_WRONLY)  # libraries complain there about what they refuse
     for stream in (1, 2):
         os.dup2(quiet, stream)

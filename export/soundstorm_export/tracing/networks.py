@@ -52,6 +52,8 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
         "step_next": (parts.soundstorm, partial(step_next, parts.soundstorm)),
         "decoder": (codec, decode),
     }
+    if "prefix" in graphs:
+        functions["prefix"] = (parts.soundstorm, parts.soundstorm.prefix)
     if isinstance(text, ParallelTextToSemantic):
         functions |= {"text_encoder": (text, text.encode), "text_decoder": (text, text.decode)}
     elif text is not None:

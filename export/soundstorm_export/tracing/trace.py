@@ -27,7 +27,7 @@ OPSET = 20  # the newest that TensorRT 10.0 reads
 # Lengths of the example inputs: different from one another and from every fixed size, so that the tracer
 # cannot confuse them.
 EXAMPLE_LENGTHS = {
-    "batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11,
+    "batch": 2, "frames": 37, "phones": 19, "tokens": 43, "past": 11, "prefix": 29,
     "prompt_frames": 47, "prompt_tokens": 41,
 }  # fmt: skip
 

@@ -51,10 +51,10 @@ BOUNDS: dict[Precision, Bound] = {
 
 # Lengths other than those of the trace: one sample and several, short and long.
 CASES: tuple[dict[str, int], ...] = (
-    {"batch": 1, "frames": 1, "phones": 1, "tokens": 1, "past": 0},
-    {"batch": 1, "frames": 50, "phones": 12, "tokens": 50, "past": 7},
-    {"batch": 3, "frames": 211, "phones": 61, "tokens": 211, "past": 40},
-    {"batch": 1, "frames": 500, "phones": 120, "tokens": 500, "past": 200},
+    {"batch": 1, "frames": 1, "phones": 1, "tokens": 1, "past": 0, "prefix": 1},
+    {"batch": 1, "frames": 50, "phones": 12, "tokens": 50, "past": 7, "prefix": 150},
+    {"batch": 3, "frames": 211, "phones": 61, "tokens": 211, "past": 40, "prefix": 83},
+    {"batch": 1, "frames": 500, "phones": 120, "tokens": 500, "past": 200, "prefix": 64},
 )
 PROMPTS = (10, 75, 111, 250)  # frames and tokens of the recordings in these cases
 

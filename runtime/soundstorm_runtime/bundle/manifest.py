@@ -14,6 +14,7 @@ from ..engines.example_feeds import FeedLimits
 from ..engines.graphs import (
     AXES,
     Axis,
+    CacheShape,
     Graph,
     Tensor,
     autoregressive_text_graphs,
@@ -21,6 +22,7 @@ from ..engines.graphs import (
     decoder_stream_graph,
     encoder_graph,
     parallel_text_graphs,
+    prefix_graph,
     spectral_decoder_graph,
     step_graph,
     step_next_graph,
@@ -76,8 +78,10 @@ DIGEST = "digest"  # key of the manifest's own digest; a manifest of before ther
 _LONGER = 100  # times that an axis may be longer than in the table of graphs
 
 
-def voice_graphs(audio: AudioSchema, semantic: SemanticSchema, text: TextSchema | None) -> dict[str, Graph]:
-    """Return the graphs of a voice by name: step, decoder, and those of its text stage if it has one."""
+def voice_graphs(
+    audio: AudioSchema, semantic: SemanticSchema, text: TextSchema | None, cache: CacheShape | None = None
+) -> dict[str, Graph]:
+    """Return the graphs of a voice by name: step, decoder, and those that the other sections call for."""
     stage: tuple[Graph, ...] = ()
     if isinstance(text, ParallelTextSchema):
         stage = parallel_text_graphs(text.dim)
@@ -88,7 +92,9 @@ def voice_graphs(audio: AudioSchema, semantic: SemanticSchema, text: TextSchema 
     else:
         decoder = decoder_graph(audio.levels)
     pieces = (decoder_stream_graph(audio.levels, audio.state),) if audio.state else ()
-    return {graph.name: graph for graph in (step_graph(audio.levels), decoder, *stage, *pieces)}
+    prefix = () if cache is None else (prefix_graph(audio.levels, cache),)
+    speaking = (step_graph(audio.levels, cache), decoder, *stage, *pieces, *prefix)
+    return {graph.name: graph for graph in speaking}
 
 
 def prompt_graphs(audio: AudioSchema, semantic: SemanticSchema) -> dict[str, Graph]:
@@ -122,6 +128,7 @@ class Manifest:
         cpu: Graphs of fp32 with operators that only ONNX Runtime has, for CPUs; they use the weights of
             `graphs`.
         notice: Whose speech the voice was trained on, and under which licence.
+        cache: Of a block-causal network, which has the graph `prefix`; None for others.
 
     Raises:
         ValueError: Values contradict each other.
@@ -146,6 +153,7 @@ class Manifest:
     hearing: PromptEncoderReport | None = None
     cpu: VariantSchema | None = None
     notice: str = ""
+    cache: CacheShape | None = None
 
     def __post_init__(self) -> None:
         if self.audio.sample_rate % (self.audio.hop * self.semantic.rate):
@@ -207,7 +215,7 @@ class Manifest:
 
     def expected_graphs(self) -> dict[str, Graph]:
         """Return the graphs that the voice speaks with, by name."""
-        return voice_graphs(self.audio, self.semantic, self.text)
+        return voice_graphs(self.audio, self.semantic, self.text, self.cache)
 
     def whole_step(self) -> dict[str, Graph]:
         """Return the graph `step_next`, by its name, if the bundle has it: `step` for engines of TensorRT.

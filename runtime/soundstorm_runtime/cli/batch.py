@@ -85,7 +85,9 @@ def batch(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak many lines to files with the voice in the folder BUNDLE, or with an installed one.
+    """Speak many lines to files.
+
+    The voice is the one in the folder BUNDLE, or an installed one.
 
     Each line of the file LINES is a JSON object with "id" and "text", and optionally "voice" and "seed",
     which take precedence over the options. It is spoken to the file OUTPUT/id.wav. Existing files are kept,
@@ -100,6 +102,10 @@ def batch(
     output.mkdir(parents=True, exist_ok=True)
     job = Job(bundle, output, voice, seed, steps, temperature, threads, provider, precision, speed, lexicon)
     if cluster is not None:
+        if workers > 1:
+            raise OptionError(
+                "both --ray and --workers were given; a cluster has an actor for each processor"
+            )
         _speak_on_cluster(job, asked, cluster, form, shard_size)
         return
     left = [line for line in asked if not job.file(line).exists()]

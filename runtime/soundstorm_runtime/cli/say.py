@@ -22,10 +22,9 @@ from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
 from ..synthesis.options import PAUSE_SECONDS, SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
-from ..text.markup import MarkedText
-from ..text.sentences import check_length, ignore_dropped, log_dropped, refuse_dropped
+from ..text.sentences import check_length, log_dropped, refuse_dropped
 from ..text.ssml import read_ssml
-from ..text.words import Sentence
+from ..text.words import PAUSES, ReadText
 from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
@@ -40,6 +39,7 @@ from .shared_options import (
     temperature_option,
     voice_option,
     voice_pack_option,
+    volume_option,
 )
 
 FILE = "out.wav"  # where speech goes if there is a terminal and no sound device
@@ -102,6 +102,14 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
     show_default="as --pause",
     help="Seconds of silence where a blank line separates two sentences.",
 )
+@click.option(
+    "--mark-pause",
+    "mark_pauses",
+    type=(click.Choice(PAUSES), float),
+    multiple=True,
+    help="Mark and seconds of silence after it, such as --mark-pause , 0.3; may be given several times.",
+)
+@volume_option
 @lexicon_option
 @click.option("--ssml", is_flag=True, help="TEXT is an SSML document.")
 @click.option("--strict", is_flag=True, help="Refuse text with characters that cannot be spoken.")
@@ -132,6 +140,8 @@ def say(
     speed: float,
     pause: float,
     paragraph_pause: float | None,
+    mark_pauses: tuple[tuple[str, float], ...],
+    volume: float,
     lexicon: Path | None,
     ssml: bool,
     strict: bool,
@@ -141,10 +151,10 @@ def say(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak a text with the voice in the folder BUNDLE, or with an installed one.
+    """Speak a text: play it, or write a sound file.
 
-    Plays the speech if standard output is a terminal, and otherwise writes a WAV to it. TEXT is read from
-    standard input if it is not given, or if it is -.
+    The voice is the one in the folder BUNDLE, or an installed one. Plays if standard output is a terminal,
+    and otherwise writes a WAV to it. TEXT is read from standard input if it is not given, or if it is -.
 
     A single argument is TEXT, unless it is the folder of a bundle, has a slash and no spaces, or comes with
     --file; with --voice-pack it is always TEXT.
@@ -160,8 +170,9 @@ def say(
     if times is not None:
         check_times_path(times)
     options = SynthesisOptions(
-        voice=voice, seed=seed, speed=speed, pause=pause, paragraph_pause=paragraph_pause, duration=duration,
-        budget_ms=budget_ms, steps=steps, temperature=temperature,
+        voice=voice, seed=seed, speed=speed, pause=pause, paragraph_pause=paragraph_pause,
+        mark_pauses=dict(mark_pauses), volume=volume, duration=duration, budget_ms=budget_ms, steps=steps,
+        temperature=temperature,
     )  # fmt: skip
     folder = bundle_of(bundle, voice_pack)
     loaded = Voice.load(folder, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
@@ -170,8 +181,8 @@ def say(
         write = _open_device(stack, loaded.sample_rate) if output is None else None
         plays, output = write is not None, output or FILE
         stream = stream or (plays and duration is None)
-        on_dropped = refuse_dropped if strict else log_dropped if stream else ignore_dropped
-        audio = _speak(loaded, marked, loaded.sentences(marked, on_dropped), options, stream, words)
+        sentences = loaded.sentences(marked, refuse_dropped if strict else log_dropped)
+        audio = _speak(loaded, sentences, options, stream, words)
         write = write or stack.enter_context(_open_output(output, loaded.sample_rate, raw))
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     if times is not None:
@@ -184,13 +195,12 @@ def say(
 
 def _speak(
     voice: Voice,
-    text: str | MarkedText,
-    sentences: Sequence[Sentence],
+    sentences: ReadText,
     options: SynthesisOptions,
     stream: bool,
     words: list[WordTime] | None,
 ) -> Iterator[np.ndarray]:
-    """Speak a text, or stream its sentences; where `words` is a list, add the times of the words to it."""
+    """Speak sentences, or stream them; where `words` is a list, add the times of the words to it."""
     if stream:
         voice.warm_up()
         coming = _with_progress(sentences, len(sentences))
@@ -198,8 +208,8 @@ def _speak(
             return voice.stream(coming, options)
         return _timed(voice.stream_timed(coming, options), words)
     if words is None:
-        return _with_progress(voice.speak_sentences(text, options), len(sentences))
-    return _timed([voice.speak_timed(text, options)], words)
+        return _with_progress(voice.speak_sentences(sentences, options), len(sentences))
+    return _timed([voice.speak_timed(sentences, options)], words)
 
 
 def _bundle_and_text(

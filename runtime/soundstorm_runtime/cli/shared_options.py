@@ -80,6 +80,9 @@ temperature_option = click.option(
 speed_option = click.option(
     "--speed", type=float, default=1.0, help="Speaking rate, 0.25 to 4; the pitch does not change."
 )
+volume_option = click.option(
+    "--volume", type=float, default=1.0, help="Factor of the amplitude, 0 to 4; 1 is the voice's own."
+)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),

@@ -10,22 +10,25 @@ import click
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..integrations.speechd_module import serve
 from ..support.command import Command
+from ..synthesis.options import SynthesisOptions
 from ..voice import Voice
-from .shared_options import bundle_argument, engine_options, lexicon_option
+from .shared_options import bundle_argument, engine_options, lexicon_option, steps_option
 
 
 @click.command(cls=Command, example="soundstorm speechd build/voice")
 @bundle_argument
+@steps_option
 @lexicon_option
 @engine_options
 def speechd(
     bundle: Path,
+    steps: tuple[int, ...] | None,
     lexicon: Path | None,
     threads: int | None,
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Be an output module of speech-dispatcher, on standard input and output.
+    """Be an output module of speech-dispatcher, for screen readers.
 
     speech-dispatcher starts it, from a file in its folder of modules with these two lines:
 
@@ -33,6 +36,7 @@ def speechd(
         #!/bin/sh
         exec soundstorm speechd BUNDLE
     """
+    options = SynthesisOptions(steps=steps)
     voice = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     voice.warm_up()
-    asyncio.run(serve(voice, bundle.resolve().name))
+    asyncio.run(serve(voice, bundle.resolve().name, options))

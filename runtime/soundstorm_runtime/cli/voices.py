@@ -26,10 +26,11 @@ soundstorm voices build/voice
 @voice_pack_option
 @json_option
 def voices(bundle: Path | None, voice_pack: str | None, as_json: bool) -> None:
-    """List the installed voice packages with their speakers, or the speakers of one bundle.
+    """List the installed voices, or the speakers of a bundle.
 
-    With BUNDLE or --voice-pack, lists the named voices of that bundle and the length of their prompts: those
-    that it was exported with and those added to its folder 'prompts'.
+    Without arguments, lists the voice packages, who speaks in them and where they came from. With BUNDLE or
+    --voice-pack, lists the named voices of that bundle and the length of their prompts: those that it was
+    exported with and those added to its folder 'prompts'.
     """
     if bundle is None and voice_pack is None:
         rows, lines = _packages()

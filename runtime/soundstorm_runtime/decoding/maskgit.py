@@ -7,14 +7,15 @@ MaskGIT, arXiv 2202.04200 (schedules, confidence with annealed Gumbel noise).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 
 from ..engines.base import Engine
 from ..errors import EngineError, OptionError
+from .prefix_cache import PrefixCache
 
 Schedule = Literal["cosine", "linear"] | Callable[[float], float]
 
@@ -73,6 +74,11 @@ class DecodeOptions:
         if not (self.noise >= 0 and math.isfinite(self.noise)):
             raise OptionError(f"noise is {self.noise}, expected 0 or more; 0 ranks by confidence alone")
 
+    def left_out(self, groups: int) -> list[int]:
+        """Return the levels that are not decoded, as columns of codes, where the codec has so many groups."""
+        order = level_order(len(self.steps), groups)
+        return [level for level, steps in zip(order, self.steps, strict=True) if not steps]
+
     def check_levels(self, levels: int) -> None:
         """Raise `OptionError` unless there is one number of steps for each of the voice's levels."""
         if len(self.steps) != levels:
@@ -109,6 +115,7 @@ def decode(
     rng: np.random.Generator | Sequence[np.random.Generator],
     prompt: np.ndarray | None = None,
     groups: int = 1,
+    cache: PrefixCache | None = None,
 ) -> np.ndarray:
     """Decode codes with an engine of the graph `step` or `step_next`.
 
@@ -126,6 +133,8 @@ def decode(
         prompt: Codes to start with, int64 [batch, prompt frames, levels], which do not change. A prompt with
             fewer levels holds the coarsest, and the others are decoded.
         groups: Groups of the codec's quantizers; `options.steps` are in the order of `level_order`.
+        cache: Of the prompt, for an engine whose graph has one as an input: the network computes the other
+            frames alone, and the codes are the same.
 
     Returns:
         int64 [batch, frames, levels].
@@ -133,9 +142,10 @@ def decode(
     Raises:
         OptionError: The inputs do not fit together.
     """
-    return finish(
-        decode_in_steps(engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups)
+    ticks = decode_in_steps(
+        engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups, cache
     )
+    return finish(ticks)
 
 
 def finish(ticks: Ticks[T]) -> T:
@@ -157,11 +167,11 @@ def decode_in_steps(
     rng: np.random.Generator | Sequence[np.random.Generator],
     prompt: np.ndarray | None = None,
     groups: int = 1,
+    cache: PrefixCache | None = None,
 ) -> Ticks[np.ndarray]:
     """Decode as `decode` does, and yield after every step, where the caller may stop."""
     options.check_levels(levels)
-    order = level_order(levels, groups)
-    left_out = [level for level, steps in zip(order, options.steps, strict=True) if not steps]
+    order, left_out = level_order(levels, groups), options.left_out(groups)
     codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt, left_out)
     if isinstance(rng, np.random.Generator):
         seeds = rng.integers(2**63, size=len(codes))
@@ -170,7 +180,13 @@ def decode_in_steps(
     streams = [np.random.default_rng(seed) for seed in seeds]
     steps = planned_steps(fresh, lengths, order, options, streams)
     whole = _on_device if engine.graph.name == "step_next" else _on_host
-    codes = yield from whole(engine, codes, semantic_tokens, lengths, steps, codebook_size, options)
+    known, past = 0, dict[str, np.ndarray]()
+    if cache is not None:
+        known, past = _cached_frames(cache, prompt, levels), cache.feeds(engine, len(codes))
+        steps = (_after(step, known) for step in steps)
+    shown = np.ascontiguousarray(codes[:, known:]), np.ascontiguousarray(semantic_tokens[:, known:])
+    decoded = yield from whole(engine, *shown, lengths - known, steps, codebook_size, options, past)
+    codes[:, known:] = decoded
     codes[..., left_out] = -1
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
     return codes
@@ -265,6 +281,23 @@ def _start(
     return codes, (codes == codebook_size) & within[..., None]
 
 
+def _cached_frames(cache: PrefixCache, prompt: np.ndarray | None, levels: int) -> int:
+    """Return the frames of the prompt that a cache is of."""
+    shape = [0, levels] if prompt is None else list(prompt.shape[1:])
+    if shape != [cache.frames, levels]:
+        raise OptionError(
+            f"the cache is of a prompt [{cache.frames}, {levels}], but the prompt is {shape}; give the one "
+            "that the cache was made of"
+        )
+    return cache.frames
+
+
+def _after(step: Step, known: int) -> Step:
+    """Return a step without the frames that are known."""
+    noise = None if step.noise is None else step.noise[:, known:]
+    return replace(step, uniform=np.ascontiguousarray(step.uniform[:, known:]), noise=noise)
+
+
 def _on_host(
     engine: Engine,
     codes: np.ndarray,
@@ -273,6 +306,7 @@ def _on_host(
     steps: Iterator[Step],
     codebook_size: int,
     options: DecodeOptions,
+    past: Mapping[str, np.ndarray],
 ) -> Ticks[np.ndarray]:
     """Take the steps with an engine of the graph `step`; this is what defines decoding."""
     within = np.arange(codes.shape[1]) < lengths[:, None]
@@ -286,6 +320,7 @@ def _on_host(
                 "lengths": lengths,
                 "uniform": step.uniform,
                 "temperature": np.array([step.temperature], np.float32),
+                **past,
             }
         )
         of_level = codes[..., step.level]
@@ -310,6 +345,7 @@ def _on_device(
     steps: Iterator[Step],
     codebook_size: int,
     options: DecodeOptions,
+    past: Mapping[str, np.ndarray],
 ) -> Ticks[np.ndarray]:
     """Take the same steps with an engine of the graph `step_next`.
 
@@ -323,6 +359,7 @@ def _on_device(
         "semantic_tokens": _longer(semantic_tokens, more, 0),
         "lengths": lengths,
         "revise": np.array([options.can_mask_prev_unmasked], np.int64),
+        **past,
     }
     arrays = [*constant.values(), *(array for step in planned for array in _arrays(step, more))]
     kept = iter(engine.keep(arrays))

@@ -60,13 +60,15 @@ def example_feeds(
     }
     symbols = {axis for tensor in graph.inputs for axis in tensor.axes if isinstance(axis, str)}
     longest = next((lengths[axis] for axis in ("frames", "tokens", "phones") if axis in symbols), 0)
+    limits_of = {"lengths": (1, longest), "past_lengths": (0, lengths.get("prefix", 0))}
     feeds = {}
     for tensor in graph.inputs:
         shape = [lengths[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
         array: np.ndarray
-        if tensor.name == "lengths":
-            array = rng.integers(1, longest + 1, size=shape)
-            array[0] = longest
+        if tensor.name in limits_of:
+            least, most = limits_of[tensor.name]
+            array = rng.integers(least, most + 1, size=shape)
+            array[0] = most
         elif tensor.name == "phone_index":
             array = np.sort(rng.integers(lengths["phones"], size=shape), axis=-1)
         elif tensor.name in ("uniform", "progress"):

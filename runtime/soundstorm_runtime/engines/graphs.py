@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import EngineError
+from ..support.serde import check_positive
 
 DTYPES = ("int64", "float32")
 
@@ -52,6 +53,41 @@ class Graph:
     padding: str | None = None
 
 
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of what a block-causal network keeps of the frames before a block.
+
+    Attributes:
+        layers: Layers of the network.
+        width: Width of the keys of all heads, and of the values.
+        before: Frames that the convolutions depend on before a frame.
+        channels: Channels of the convolutions.
+    """
+
+    layers: int
+    width: int
+    before: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        check_positive(self, "layers", "width", "before", "channels")
+
+    def tensors(self, past: bool, frames: str) -> tuple[Tensor, ...]:
+        """Return keys, values and last inputs of the convolutions, of a block or of the frames before."""
+        name = "past_{}" if past else "{}"
+        keys = ("batch", self.layers, frames, self.width)
+        return (
+            Tensor(name.format("keys"), "float32", keys),
+            Tensor(name.format("values"), "float32", keys),
+            Tensor(name.format("convolved"), "float32", ("batch", self.layers, self.before, self.channels)),
+        )
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The cache of the frames before a block, as inputs of a graph."""
+        return (*self.tensors(past=True, frames="prefix"), Tensor("past_lengths", "int64", ("batch",)))
+
+
 AXES: dict[str, Axis] = {
     "batch": Axis(1, 1, 16),
     "frames": Axis(1, 500, 3000),  # codec frames; 3000 are one minute at 50 Hz
@@ -60,13 +96,17 @@ AXES: dict[str, Axis] = {
     "tokens": Axis(1, 250, 3000),  # semantic tokens
     "past": Axis(0, 250, 3000),  # semantic tokens already in the key/value cache
     "past_and_one": Axis(1, 251, 3001),
+    "prefix": Axis(1, 192, 1536),  # frames in the cache of a block-causal network
     "prompt_frames": Axis(10, 150, 1500),  # of a recording that becomes a prompt
     "prompt_tokens": Axis(10, 150, 1500),
 }
 
 
-def step_graph(levels: int) -> Graph:
-    """One Conformer pass over the whole masked sequence, sampling the codes of one level."""
+def step_graph(levels: int, cache: CacheShape | None = None) -> Graph:
+    """One Conformer pass over the whole masked sequence, sampling the codes of one level.
+
+    With the cache of the frames before, the sequence is one block that continues them.
+    """
     frames = ("batch", "frames")
     return Graph(
         "step",
@@ -77,13 +117,29 @@ def step_graph(levels: int) -> Graph:
             Tensor("lengths", "int64", ("batch",)),
             Tensor("uniform", "float32", frames),
             Tensor("temperature", "float32", (1,)),
+            *(() if cache is None else cache.inputs),
         ),
         (Tensor("ids", "int64", frames), Tensor("confidence", "float32", frames)),
         padding="frames",
     )
 
 
-def step_next_graph(levels: int) -> Graph:
+def prefix_graph(levels: int, cache: CacheShape) -> Graph:
+    """One Conformer pass over a finished block: what the steps of later blocks need of it."""
+    frames = ("batch", "frames")
+    return Graph(
+        "prefix",
+        (
+            Tensor("codes", "int64", (*frames, levels)),
+            Tensor("semantic_tokens", "int64", frames),
+            Tensor("lengths", "int64", ("batch",)),
+            *cache.inputs,
+        ),
+        cache.tensors(past=False, frames="frames"),
+    )
+
+
+def step_next_graph(levels: int, cache: CacheShape | None = None) -> Graph:
     """A whole step of decoding: as `step`, then the codes that the next step begins with.
 
     So the codes need not come to the host before the decode is done. All else that a step takes is known
@@ -104,6 +160,7 @@ def step_next_graph(levels: int) -> Graph:
             Tensor("noisy", "int64", (1,)),  # 1 where it is; 0 ranks by the confidence itself
             Tensor("revise", "int64", (1,)),  # 1 where codes that were kept may be masked again
             Tensor("stay", "int64", ("batch",)),  # how many codes of the level are masked afterwards
+            *(() if cache is None else cache.inputs),
         ),
         (Tensor("next_codes", "int64", (*frames, levels)),),
         padding="frames",

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -121,6 +122,7 @@ class SpeechdModule:
         name: The name of its bundle.
         reader: Commands.
         send: Sends bytes, and returns when they are on their way.
+        options: How it speaks, but for what the dispatcher sets.
     """
 
     def __init__(
@@ -129,8 +131,10 @@ class SpeechdModule:
         name: str,
         reader: asyncio.StreamReader,
         send: Callable[[bytes], Awaitable[None]],
+        options: SynthesisOptions | None = None,
     ) -> None:
         self._voice, self._name, self._reader, self._send = voice, name, reader, send
+        self._options = options or SynthesisOptions()
         self._settings = Settings(voice.voices)
         self._speaking: asyncio.Task[None] | None = None
 
@@ -205,7 +209,7 @@ class SpeechdModule:
     async def _say(self, parts: list[tuple[str, str | None]]) -> None:
         """Send the audio of a message, and its events."""
         await self._reply("701 BEGIN")
-        options = SynthesisOptions(voice=self._settings.voice, speed=self._settings.speed)
+        options = replace(self._options, voice=self._settings.voice, speed=self._settings.speed)
         gain, rate = self._settings.gain, self._voice.sample_rate
         pause = np.zeros(round(PAUSE_SECONDS / options.speed * rate), np.float32)
         for place, (text, mark) in enumerate(parts):
@@ -268,8 +272,8 @@ def _set_audio(name: str, value: str) -> None:
         raise BadParameter(value)
 
 
-async def serve(voice: Voice, name: str) -> None:
-    """Be an output module on standard input and output."""
+async def serve(voice: Voice, name: str, options: SynthesisOptions) -> None:
+    """Be an output module on standard input and output; arguments as for `SpeechdModule`."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MOST_CHARACTERS * 4)
     # Copies, since the event loop closes what it is given.
@@ -283,4 +287,4 @@ async def serve(voice: Voice, name: str) -> None:
         await writer.drain()
 
     with suppress(BrokenPipeError, ConnectionResetError):
-        await SpeechdModule(voice, name, reader, send).run()
+        await SpeechdModule(voice, name, reader, send, options).run()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..synthesis.options import LONGEST_PAUSE, PAUSE_SECONDS, SPEEDS
+from ..synthesis.options import LONGEST_PAUSE, LOUDEST, PAUSE_SECONDS, SPEEDS
 from .encoding import PCM_RATE, Format
 from .settings import MOST_CHARACTERS
 
@@ -17,6 +17,9 @@ OPENAI_MODELS = re.compile(
     r"(tts-1|tts-1-hd|gpt-4o-mini-tts)(-\d{4}(-\d{2}-\d{2})?)?"
 )  # with or without a date
 USUAL_VOICE = "default"
+
+
+PauseSeconds = Annotated[float, Field(ge=0, le=LONGEST_PAUSE, allow_inf_nan=False)]
 
 
 class VoiceId(BaseModel):
@@ -76,6 +79,12 @@ class SpeechFields(BaseModel):
         allow_inf_nan=False,
         description="The same where a blank line separates two sentences; by default like sentence_pause.",
     )
+    mark_pauses: dict[Literal[",", ";", ":", ".", "?", "!"], PauseSeconds] = Field(
+        default_factory=dict,
+        description="Seconds of silence after a mark, at speed 1; by default the voice's own within a "
+        "sentence, and sentence_pause after one.",
+    )
+    volume: float = Field(1.0, ge=0, le=LOUDEST, allow_inf_nan=False, description="Factor of the amplitude.")
     timestamp_granularities: list[Literal["word", "phone"]] = Field(
         default_factory=list,
         max_length=2,
@@ -187,6 +196,7 @@ class VoiceList(BaseModel):
     object: Literal["list"] = "list"
     default: str
     uploads: bool = Field(description="Whether clients may make voices of recordings.")
+    times: bool = Field(description="Whether timestamp_granularities can be asked for.")
     voices: list[VoiceInfo]
 
 

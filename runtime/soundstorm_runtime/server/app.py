@@ -182,6 +182,7 @@ def _api(speaker: Speaker) -> APIRouter:
         kind = PCM_MEDIA_TYPE if request.response_format == "pcm" else MEDIA_TYPES[request.response_format]
         if request.stream_format == "sse":
             kind = _EVENT_STREAM
+        speaker.jobs.admit()  # a request that is refused is not read
         text, dropped = await asyncio.to_thread(speaker.read, request)
         return SpeechResponse(speaker.begin(request, text), kind, dropped, request.ignored)
 

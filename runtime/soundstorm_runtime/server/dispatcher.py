@@ -13,7 +13,8 @@ import numpy as np
 
 from ..decoding.length_batching import MOST_FRAMES, buckets
 from ..engines.base import Engine
-from ..engines.graphs import Graph
+from ..engines.graphs import Graph, lengths_of
+from ..engines.padding import shapes_of
 from .request_queue import Job
 
 Results = dict[str, np.ndarray]
@@ -25,7 +26,7 @@ class _Call:
     def __init__(self, engine: SharedEngine, feeds: Mapping[str, np.ndarray], job: Job | None) -> None:
         self.engine = engine
         self.feeds = feeds
-        # What all samples of a batch share: the level, the temperature, and lengths other than the frames.
+        # What all samples of a batch share: the level, the temperature, and lengths that are not padded.
         self.kind = (
             tuple(feeds[name].tobytes() for name in engine.shared),
             tuple(feeds[name].shape[1:] for name in engine.fixed),
@@ -176,7 +177,7 @@ class SharedEngine(Engine):
         super().__init__(engine.graph, engine.axes)
         self.most = most
         self.shared = [tensor.name for tensor in engine.graph.inputs if "batch" not in tensor.axes]
-        varying = ("batch", "frames")
+        varying = ("batch", "frames", "prefix")
         self.fixed = [
             tensor.name
             for tensor in engine.graph.inputs
@@ -207,22 +208,22 @@ class SharedEngine(Engine):
 
 
 def _joined(graph: Graph, feeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Stack the samples, padded with zeros to the longest."""
-    longest = max(own["codes"].shape[1] for own in feeds)
+    """Stack the samples, padded with zeros to the longest of every axis."""
+    each = [lengths_of(graph, own) for own in feeds]
+    longest = {axis: max(lengths[axis] for lengths in each) for axis in each[0]}
+    shapes = shapes_of(graph.inputs, {**longest, "batch": 1})
     joined = {}
     for tensor in graph.inputs:
         arrays = [own[tensor.name] for own in feeds]
         if "batch" not in tensor.axes:
             joined[tensor.name] = arrays[0]
             continue
-        if "frames" in tensor.axes:
-            arrays = [_padded(array, longest) for array in arrays]
-        joined[tensor.name] = np.concatenate(arrays)
+        joined[tensor.name] = np.concatenate([_padded(array, shapes[tensor.name]) for array in arrays])
     return joined
 
 
-def _padded(array: np.ndarray, frames: int) -> np.ndarray:
-    """Pad the second axis, that of frames, with zeros at its end."""
-    width = [(0, 0)] * array.ndim
-    width[1] = (0, frames - array.shape[1])
-    return np.pad(array, width)
+def _padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Pad every axis with zeros at its end."""
+    if array.shape == shape:
+        return array
+    return np.pad(array, [(0, most - length) for length, most in zip(array.shape, shape, strict=True)])

@@ -49,7 +49,8 @@ class UploadedVoices:
 
     def names(self) -> list[str]:
         """Return the names of all voices."""
-        return sorted(path.stem for path in self._folder.glob(f"[!.]*{SUFFIX}"))
+        stems = (path.stem for path in self._folder.glob(f"*{SUFFIX}"))
+        return sorted(stem for stem in stems if _NAME.fullmatch(stem))
 
     def get(self, name: str) -> UploadedVoice | None:
         """Return a voice; None if there is none, or it was made for another bundle."""
@@ -104,5 +105,4 @@ def read_upload(file: IO[bytes]) -> Recording:
     with tempfile.NamedTemporaryFile(suffix=".upload") as copy:
         shutil.copyfileobj(file, copy)
         copy.flush()
-        recording = read_recording(Path(copy.name), "the recording", longest=LOOKED_AT)
-    return recording
+        return read_recording(Path(copy.name), "the recording", longest=LOOKED_AT)

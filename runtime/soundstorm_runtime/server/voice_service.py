@@ -21,10 +21,9 @@ from ..synthesis.incremental_speech import IncrementalSpeech
 from ..synthesis.options import SynthesisOptions
 from ..synthesis.prompt_check import SENTENCE, prompt_warnings
 from ..synthesis.word_times import TimedAudio, WordTime
-from ..text.markup import MarkedText
 from ..text.sentences import OnDropped, refuse_dropped
 from ..text.ssml import read_ssml
-from ..text.words import Sentence
+from ..text.words import ReadText, Sentence
 from ..voice import Voice
 from .api_errors import Refusal
 from .api_schema import (
@@ -104,7 +103,8 @@ class Speaker:
         self.model = manifest.name
         made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
         self.description = Model(id=self.model, created=made, owned_by="soundstorm-edge")
-        self._uploads = settings.voice_uploads and UploadedVoices(settings.voice_uploads, manifest)
+        folder = settings.voice_uploads
+        self._uploads = None if folder is None else UploadedVoices(folder, manifest)
         self.engine = f"{by_name['step']}, {engines.precision}"
 
     @property
@@ -125,7 +125,8 @@ class Speaker:
         for name in self._uploads.names() if self._uploads else []:
             if name not in own and (voice := self._uploads and self._uploads.get(name)):
                 voices.append(self._described(voice))
-        return VoiceList(default=USUAL_VOICE, uploads=self._uploads is not None, voices=voices)
+        uploads, times = self._uploads is not None, self._voice.has_times
+        return VoiceList(default=USUAL_VOICE, uploads=uploads, times=times, voices=voices)
 
     def _described(self, voice: UploadedVoice) -> VoiceInfo:
         seconds = len(voice.prompt.codes) * self._hop / self._voice.sample_rate
@@ -174,8 +175,8 @@ class Speaker:
         if not self.check_uploads().remove(name):
             raise Refusal(404, f"there is no voice {name!r}", "name", "voice_not_found")
 
-    def read(self, request: SpeechRequest) -> tuple[str | MarkedText, str]:
-        """Return the text of a request, and its characters that are not spoken, each once.
+    def read(self, request: SpeechRequest) -> tuple[ReadText, str]:
+        """Return the sentences of a request, and its characters that are not spoken, each once.
 
         Raises:
             TextError: The text cannot be spoken, is no SSML that is supported, or, if the request is strict,
@@ -183,11 +184,11 @@ class Speaker:
         """
         text = read_ssml(request.input) if request.input_type == "ssml" else request.input
         dropped: list[str] = []
-        self._voice.sentences(text, refuse_dropped if request.strict else dropped.append)
-        return text, "".join(dropped)
+        sentences = self._voice.sentences(text, refuse_dropped if request.strict else dropped.append)
+        return sentences, "".join(dropped)
 
-    def begin(self, request: SpeechRequest, text: str | MarkedText) -> Job:
-        """Queue a request with the text that `read` returned.
+    def begin(self, request: SpeechRequest, text: ReadText) -> Job:
+        """Queue a request with the sentences that `read` returned.
 
         Raises:
             Refusal: The model or voice is unknown, or the fields contradict each other.
@@ -277,6 +278,8 @@ class Speaker:
             speed=fields.speed,
             pause=fields.sentence_pause,
             paragraph_pause=fields.paragraph_pause,
+            mark_pauses={str(mark): seconds for mark, seconds in fields.mark_pauses.items()},
+            volume=fields.volume,
         )
 
     def _named(self, name: str) -> str | Prompt | None:
@@ -292,7 +295,7 @@ class Speaker:
     def _pieces(
         self,
         request: SpeechRequest,
-        text: str | MarkedText,
+        text: ReadText,
         options: SynthesisOptions,
         progress: _Progress,
         traced: Traced,
@@ -334,7 +337,7 @@ class Speaker:
         progress.end()
 
     def _stream(
-        self, request: SpeechRequest, text: str | MarkedText, options: SynthesisOptions
+        self, request: SpeechRequest, text: ReadText, options: SynthesisOptions
     ) -> Generator[TimedAudio, None, None]:
         if request.timestamp_granularities:
             yield from self._voice.stream_timed(text, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import ray
 
@@ -20,8 +21,11 @@ def connect(address: str) -> None:
         OptionError: There is no cluster at this address.
     """
     try:
+        host, _, port = address.rpartition(":")
+        if host and port.isdecimal():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise OptionError(
             f"there is no Ray cluster at {address!r} ({str(error).splitlines()[0]}); "
             "start one with: ray start --head"

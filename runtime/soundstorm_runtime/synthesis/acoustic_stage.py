@@ -14,9 +14,12 @@ from ..decoding.maskgit import DecodeOptions, Ticks, decode_in_steps, finish
 from ..engines.base import Engine
 from ..text.words import Sentence
 from .codec_decoder import CodecDecoder, WholeDecoder, make_codec_decoder, streaming_latency
+from .context import Context, PrefixCaches, joined, last_tokens
 from .sentence_reader import Part, PartInProgress
 from .word_times import WordTime, word_times
 
+BEFORE_SECONDS = 1.0  # of the speech before it that a block of a stream continues
+MOST_SPOKEN_SECONDS = 4.0  # of that speech where it is cached; when there is more, the last `BEFORE_SECONDS`
 CONTEXT_SECONDS = 0.5  # of the prompt that the codec decodes before the speech; longer than its memory
 
 
@@ -33,6 +36,7 @@ class AcousticStage:
         latency: Frames by which audio decoded in pieces lags behind the codes; None where the codec can only
             decode whole utterances.
         sample_rate: Samples a second.
+        has_cache: Whether the frames before a block are computed once, and not in every step.
     """
 
     def __init__(self, manifest: Manifest, engines: Mapping[str, Engine], in_batches: bool = True) -> None:
@@ -45,6 +49,10 @@ class AcousticStage:
         self._decoder = engines["decoder"]
         self._decoder_stream = engines.get("decoder_stream")
         self.latency = streaming_latency(self._codec, self._decoder_stream)
+        self._caches: PrefixCaches | None = None
+        if "prefix" in engines:
+            self._caches = PrefixCaches(engines["prefix"], self.per_token, self._codec.codebook_size)
+        self.has_cache = self._caches is not None
 
     def room(self, prompt: Prompt | None) -> int:
         """Return how many tokens can be spoken at once after a prompt."""
@@ -83,18 +91,40 @@ class AcousticStage:
         before = len(prompt.codes) if prompt else 0
         lengths = [before + len(part.tokens) * self.per_token for part in parts]
         codes: list[np.ndarray] = [np.empty(0)] * len(parts)
+        context = self.context(prompt, options)
         for batch in buckets(lengths, self._most_batch, MOST_FRAMES):
-            decoded = finish(self._decode([parts[place] for place in batch], options, prompt))
+            decoded = finish(self._decode([parts[place] for place in batch], options, context))
             for place, of_sample in zip(batch, decoded, strict=True):
                 codes[place] = of_sample[before : lengths[place]]
         return codes
 
-    def codes_in_steps(
-        self, part: Part, options: DecodeOptions, before: Prompt | None = None
-    ) -> Ticks[np.ndarray]:
-        """Decode codes, int64 [frames, levels], that continue those of `before`; yield after each step."""
-        decoded = yield from self._decode([part], options, before)
-        return decoded[0, len(before.codes) if before else 0 :]
+    def codes_in_steps(self, part: Part, options: DecodeOptions, context: Context) -> Ticks[np.ndarray]:
+        """Decode codes, int64 [frames, levels], that continue a context; yield after each step."""
+        decoded = yield from self._decode([part], options, context)
+        return decoded[0, len(context.before.codes) if context.before else 0 :]
+
+    def context(self, prompt: Prompt | None, options: DecodeOptions) -> Context:
+        """Return what the first block after a prompt continues."""
+        nothing = Prompt(self.no_codes(), np.zeros(0, np.int64))
+        cache = None
+        if self._caches is not None:
+            cache = self._caches.of(prompt, options.left_out(self._codec.groups))
+        return Context(prompt, nothing, cache)
+
+    def continued(self, context: Context, block: Prompt, options: DecodeOptions) -> Context:
+        """Return what the block after a block continues.
+
+        It is bounded, so that a block costs the same however long the text is.
+        """
+        spoken = joined(context.spoken, block)
+        most = MOST_SPOKEN_SECONDS if self._caches else BEFORE_SECONDS
+        if len(spoken.codes) > self.tokens(most) * self.per_token:
+            spoken = block = last_tokens(spoken, self.tokens(BEFORE_SECONDS))
+            context = self.context(context.prompt, options)
+        cache = context.cache
+        if self._caches is not None and cache is not None:
+            cache = self._caches.extended(cache, block, options.left_out(self._codec.groups))
+        return Context(context.prompt, spoken, cache)
 
     def audio(self, codes: np.ndarray, prompt: Prompt | None = None) -> np.ndarray:
         """Decode codes, int64 [frames, levels], to audio, float32 [frames * hop] in [-1, 1].
@@ -113,10 +143,9 @@ class AcousticStage:
             return self.no_codes()
         return prompt.codes[-self.tokens(CONTEXT_SECONDS) * self.per_token :]
 
-    def _decode(
-        self, parts: Sequence[Part], options: DecodeOptions, prompt: Prompt | None
-    ) -> Ticks[np.ndarray]:
-        """Decode one batch, int64 [batch, frames, levels], the prompt's frames first."""
+    def _decode(self, parts: Sequence[Part], options: DecodeOptions, context: Context) -> Ticks[np.ndarray]:
+        """Decode one batch, int64 [batch, frames, levels], the frames of the context first."""
+        prompt = context.before
         spoken = [part.tokens for part in parts]
         if prompt:
             spoken = [np.concatenate([prompt.semantic_tokens, tokens]) for tokens in spoken]
@@ -128,4 +157,6 @@ class AcousticStage:
         rng = [part.rng for part in parts]
         start = prompt.codes[None].repeat(len(parts), axis=0) if prompt else None
         size, groups = codec.codebook_size, codec.groups
-        return decode_in_steps(self._step, aligned, lengths, codec.levels, size, options, rng, start, groups)
+        return decode_in_steps(
+            self._step, aligned, lengths, codec.levels, size, options, rng, start, groups, context.cache
+        )

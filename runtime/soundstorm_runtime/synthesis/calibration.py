@@ -96,9 +96,12 @@ def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Co
 
     def decode(frames: int) -> tuple[np.ndarray, float]:
         tokens = np.zeros(frames // acoustics.per_token, np.int64)
-        return quickest(
-            lambda: finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options)), _RUNS
-        )
+        context = acoustics.context(None, options)
+
+        def codes() -> np.ndarray:
+            return finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options, context))
+
+        return quickest(codes, _RUNS)
 
     few, many = BLOCK_FRAMES[0], BLOCK_FRAMES[-1]
     (_, short), (codes, long) = decode(few), decode(many)

@@ -14,11 +14,12 @@ from ..bundle.manifest import Manifest
 from ..bundle.prompts import SUFFIX, Prompt, check_prompt, read_prompt
 from ..decoding.maskgit import DecodeOptions
 from ..errors import OptionError
-from ..text.words import Sentence, Style
+from ..text.words import PAUSES, Sentence, Style
 
 PAUSE_SECONDS = 0.15
 LONGEST_PAUSE = 60.0  # seconds
 SPEEDS = 0.25, 4.0
+LOUDEST = 4.0  # volume: 12 dB above the voice's own
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,14 @@ class SynthesisOptions:
     speed: float = 1.0  # speech rate relative to the voice's own, 0.25 to 4; the pitch does not change
     pause: float = PAUSE_SECONDS  # seconds of silence between two sentences, at speed 1
     paragraph_pause: float | None = None  # the same where a blank line separates them; None: like `pause`
+    mark_pauses: Mapping[str, float] | None = field(default=None, hash=False)  # the same after a mark, such
+    # as {",": 0.3, "?": 0.5}; also within a sentence, where the voice decides on others
     duration: float | None = None  # seconds that the whole text lasts, in place of `speed`; not in a stream
     budget_ms: float | None = None  # milliseconds until the first audio: fewer steps, or, in a stream, a
     # first block as long as fits. None: the voice's own steps, and the shortest first block
+
+    # Level
+    volume: float = 1.0  # factor of the amplitude, 0 to 4; what would be louder than full scale is clipped
 
     # Decoding of the codes
     decode: DecodeOptions | None = None  # all options of the decode loop; None: the voice's own
@@ -57,6 +63,14 @@ class SynthesisOptions:
         for name, pause in (("pause", self.pause), ("paragraph_pause", self.paragraph_pause)):
             if pause is not None and not 0 <= pause <= LONGEST_PAUSE:
                 raise OptionError(f"{name} is {pause:g} s, expected 0 to {LONGEST_PAUSE:g}")
+        for mark, pause in (self.mark_pauses or {}).items():
+            if len(mark) != 1 or mark not in PAUSES or not 0 <= pause <= LONGEST_PAUSE:
+                raise OptionError(
+                    f"mark_pauses has {pause!r} s for {mark!r}, expected 0 to {LONGEST_PAUSE:g} for one of "
+                    f"{' '.join(PAUSES)}"
+                )
+        if not 0 <= self.volume <= LOUDEST:
+            raise OptionError(f"volume is {self.volume:g}, expected 0 to {LOUDEST:g}; 1 is the voice's own")
         if self.duration is not None and self.speed != 1:
             raise OptionError("duration and speed were both given; give one of them")
         if self.budget_ms is not None and not 0 < self.budget_ms < float("inf"):
@@ -71,6 +85,8 @@ class SharedKeywords(TypedDict, total=False):
     speed: float
     pause: float
     paragraph_pause: float | None
+    mark_pauses: Mapping[str, float] | None
+    volume: float
     duration: float | None
     budget_ms: float | None
     decode: DecodeOptions | None
@@ -103,6 +119,9 @@ class ResolvedOptions:
         stretch: Factor of all durations: 1 / speed.
         pause: Samples of silence between two sentences.
         paragraph_pause: The same where a blank line separates them.
+        mark_pauses: Seconds of silence after each mark that has a pause of its own, at speed 1.
+        volume: Factor of the amplitude.
+        sample_rate: Samples a second.
         duration: Seconds that the whole text lasts, None for its natural length.
         budget: Seconds until the first audio, 0 for as few as possible.
         voices: The named voices of the bundle.
@@ -114,6 +133,9 @@ class ResolvedOptions:
     stretch: float = 1.0
     pause: int = 0
     paragraph_pause: int = 0
+    mark_pauses: Mapping[str, float] = field(default_factory=dict)
+    volume: float = 1.0
+    sample_rate: int = 0
     duration: float | None = None
     budget: float = 0.0
     voices: Mapping[str, Prompt] = field(default_factory=dict)
@@ -122,18 +144,23 @@ class ResolvedOptions:
         """Return the samples of silence after a sentence; 0 where the text asks for its own."""
         if sentence.silence is not None:
             return 0
-        return self.paragraph_pause if sentence.ends_paragraph else self.pause
+        if sentence.ends_paragraph:
+            return self.paragraph_pause
+        seconds = self.mark_pauses.get(sentence.words[-1].pause)
+        return self.pause if seconds is None else round(seconds * self.stretch * self.sample_rate)
 
     def styled(self, style: Style) -> ResolvedOptions:
-        """Return the options of a sentence for which markup asks for another speed or voice.
+        """Return the options of a sentence for which markup asks for another speed, volume or voice.
 
         Raises:
             OptionError: The bundle does not have the voice.
         """
-        if style.voice is None and style.speed == 1:
+        if style == Style():
             return self
         prompt = self.prompt if style.voice is None else _named(style.voice, self.voices)
-        return replace(self, prompt=prompt, stretch=self.stretch / style.speed)
+        return replace(
+            self, prompt=prompt, stretch=self.stretch / style.speed, volume=self.volume * style.volume
+        )
 
 
 def merge(options: SynthesisOptions | DecodeOptions | None, keywords: Keywords) -> SynthesisOptions:
@@ -215,6 +242,9 @@ def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str,
         stretch=stretch,
         pause=round(options.pause * stretch * manifest.audio.sample_rate),
         paragraph_pause=round(paragraph_pause * stretch * manifest.audio.sample_rate),
+        mark_pauses=options.mark_pauses or {},
+        volume=options.volume,
+        sample_rate=manifest.audio.sample_rate,
         duration=options.duration,
         budget=(options.budget_ms or 0.0) / 1000,
         voices=prompts,

@@ -50,6 +50,22 @@ class PartInProgress:
     counts: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class _Pace:
+    """How long the parts of a sentence last: the arguments of `SentenceReader.read`."""
+
+    stretch: float
+    room: int | None
+    pauses: Mapping[str, float]
+
+    def lengths(self, units: Sequence[Unit], rate: int) -> np.ndarray | None:
+        """Return the tokens of each unit, float [units], NaN where the stage decides; None: everywhere."""
+        if not self.pauses:
+            return None
+        seconds = np.array([self.pauses.get(unit.mark, np.nan) for unit in units])
+        return seconds * self.stretch * rate
+
+
 class SentenceReader:
     """Turns sentences into semantic tokens.
 
@@ -68,6 +84,7 @@ class SentenceReader:
     ) -> None:
         self._stage = _text_stage(manifest, text, engines, spelling.longest_unit)
         self._spelling = spelling
+        self._rate = manifest.semantic.rate
         self.has_durations = self._stage.has_durations
         self.sentences = spelling.sentences
 
@@ -78,6 +95,7 @@ class SentenceReader:
         *,
         stretch: float = 1.0,
         room: int | None = None,
+        pauses: Mapping[str, float] = {},
     ) -> list[Part]:
         """Return a sentence in one part, or in several where it is too long for one.
 
@@ -86,15 +104,22 @@ class SentenceReader:
             seed: Seed of this sentence.
             stretch: Factor of all durations.
             room: Semantic tokens that a part may have at most.
+            pauses: Seconds of the pause that a mark within the sentence makes, where the text stage does not
+                decide; they are stretched, too.
 
         Raises:
             TextError: The sentence cannot be spoken.
         """
-        found = self._begin(sentence, seed, stretch, room, whole=True)
+        found = self._begin(sentence, seed, _Pace(stretch, room, pauses), whole=True)
         return [Part(np.concatenate(list(part.tokens)), part.rng, part.units, part.counts) for part in found]
 
     def read_as_made(
-        self, sentence: Sentence, seed: np.random.SeedSequence, *, stretch: float = 1.0
+        self,
+        sentence: Sentence,
+        seed: np.random.SeedSequence,
+        *,
+        stretch: float = 1.0,
+        pauses: Mapping[str, float] = {},
     ) -> Iterator[PartInProgress]:
         """Yield each part as soon as its first tokens exist; consume the tokens of one before the next.
 
@@ -102,23 +127,18 @@ class SentenceReader:
             sentence: One of those that `sentences` returned.
             seed: Seed of this sentence.
             stretch: Factor of all durations.
+            pauses: As in `read`.
 
         Raises:
             TextError: The sentence cannot be spoken, or a part turns out too long while its tokens are made.
         """
-        return self._begin(sentence, seed, stretch, room=None, whole=False)
+        return self._begin(sentence, seed, _Pace(stretch, None, pauses), whole=False)
 
     def _begin(
-        self,
-        sentence: Sentence,
-        seed: np.random.SeedSequence,
-        stretch: float,
-        room: int | None,
-        *,
-        whole: bool,
+        self, sentence: Sentence, seed: np.random.SeedSequence, pace: _Pace, *, whole: bool
     ) -> Iterator[PartInProgress]:
         try:
-            yield from self._parts(self._spelling.units(sentence), _streams(seed), stretch, room, whole)
+            yield from self._parts(self._spelling.units(sentence), _streams(seed), pace, whole)
         except TooLongError as error:
             raise TextError(f"{error} or put commas into it: {_excerpt(sentence)}") from error
 
@@ -126,20 +146,21 @@ class SentenceReader:
         self,
         units: list[Unit],
         streams: Iterator[np.random.Generator],
-        stretch: float,
-        room: int | None,
+        pace: _Pace,
         whole: bool,
     ) -> Iterator[PartInProgress]:
         rng = next(streams)
         try:
-            stream = self._stage.start(self._spelling.ids(units), rng, stretch=stretch, room=room)
+            lengths = pace.lengths(units, self._rate)
+            ids = self._spelling.ids(units)
+            stream = self._stage.start(ids, rng, stretch=pace.stretch, room=pace.room, lengths=lengths)
             begun = list(stream.tokens) if whole else [next(stream.tokens)]
         except TooLongError:
             halves = self._spelling.halves(units)
             if not halves:
                 raise
             for half in halves:
-                yield from self._parts(half, streams, stretch, room, whole)
+                yield from self._parts(half, streams, pace, whole)
         else:
             yield PartInProgress(chain(begun, stream.tokens), rng, units, stream.counts)
 

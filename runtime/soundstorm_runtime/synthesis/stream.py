@@ -1,8 +1,8 @@
 """Speech in blocks: each continues the codes of the last, and its audio is returned at once.
 
 SoundStorm (arXiv 2305.09636) decodes in parallel, but its paper synthesises whole sentences. Here a block of
-frames is decoded with the codes before it as a prompt, and with some of the semantic tokens after it; the
-codes of the latter are discarded. Both are bounded, so that a block costs the same however long the text is.
+frames is decoded with the codes before it as a prompt, or with a cache of them (`decoding.prefix_cache`), and
+with some of the semantic tokens after it; the codes of the latter are discarded.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 
 from ..bundle.prompts import Prompt
 from ..text.words import Sentence
-from .acoustic_stage import AcousticStage
+from .acoustic_stage import BEFORE_SECONDS, AcousticStage
 from .block_scheduler import BlockScheduler
 from .calibration import Costs
+from .context import last_tokens
 from .options import ResolvedOptions
 from .sentence_reader import Part, PartInProgress, SentenceReader
 from .whole_sentences import adjusted
 from .word_times import TimedAudio, WordTime
 
-BEFORE_SECONDS = 1.0  # of codes that a block continues
 AHEAD_SECONDS = 0.2  # of semantic tokens after a block that it is decoded with
 PROMPT_SECONDS = 3.0  # of the end of a voice's prompt, which precedes every block
 
@@ -54,8 +54,7 @@ class Stream:
         load: Callable[[], int] = lambda: 1,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
-        self._prompt = self._prompt_of(options)
-        self._volume = 1.0
+        self._prompt, self._volume = self._prompt_of(options), options.volume
         self._times = times
         self._pause = 0  # samples before the next sentence
         self._sentences = 0
@@ -76,8 +75,9 @@ class Stream:
         # Each sentence has a random stream of its own, as where a voice speaks whole sentences.
         seed = np.random.SeedSequence(self._options.seed, spawn_key=(place,))
         own = self._options.styled(sentence.style)
-        self._prompt, self._volume = self._prompt_of(own), sentence.style.volume
-        for part in self._reader.read_as_made(sentence, seed, stretch=own.stretch):
+        self._prompt, self._volume = self._prompt_of(own), own.volume
+        pauses = self._options.mark_pauses
+        for part in self._reader.read_as_made(sentence, seed, stretch=own.stretch, pauses=pauses):
             if self._times:
                 self._words.extend(self._acoustics.word_times(sentence, part, self._samples))
             yield None
@@ -94,36 +94,38 @@ class Stream:
             yield self._returned(np.zeros(samples, np.float32))
 
     def _part(self, part: PartInProgress) -> Work:
-        """Synthesise block by block; `codes` and `tokens` start where the context of the next block does."""
-        acoustics, per_token = self._acoustics, self._acoustics.per_token
-        past, ahead = (acoustics.tokens(seconds) for seconds in (BEFORE_SECONDS, AHEAD_SECONDS))
+        """Synthesise block by block; `tokens` are those of the next block, and further ones."""
+        acoustics, options = self._acoustics, self._options.decode
+        ahead = acoustics.tokens(AHEAD_SECONDS)
         decoder = acoustics.codec_decoder(self._prompt)
-        tokens, codes = np.zeros(0, np.int64), acoustics.no_codes()
-        last = False
-        while not last:
-            start = len(codes) // per_token
-            end = start + self._block()
+        context, tokens = acoustics.context(self._prompt, options), np.zeros(0, np.int64)
+        while True:
+            end = self._block()
             while len(tokens) <= end + ahead and (more := next(part.tokens, None)) is not None:
                 tokens = np.concatenate([tokens, more])
                 yield None
             last = len(tokens) <= end + ahead  # the few tokens that would remain belong to this block
             end = len(tokens) if last else end
-            block = Part(tokens[start : end + ahead], part.rng)
-            before = joined(self._prompt, Prompt(codes, tokens[:start]))
-            made = yield from acoustics.codes_in_steps(block, self._options.decode, before)
-            made = made[: (end - start) * per_token]
+            block = Part(tokens[: end + ahead], part.rng)
+            made = yield from acoustics.codes_in_steps(block, options, context)
+            made = made[: end * acoustics.per_token]
             audio = decoder.push(made, last)
             if len(audio):
                 yield self._returned(adjusted(audio, self._volume))
-            codes = np.concatenate([codes, made])[-past * per_token :]
-            tokens = tokens[end - len(codes) // per_token :]
+            if last:
+                return
+            context = acoustics.continued(context, Prompt(made, tokens[:end]), options)
+            tokens = tokens[end:]
 
     def _make_scheduler(self, costs: Costs, load: Callable[[], int]) -> BlockScheduler:
         acoustics, per_token = self._acoustics, self._acoustics.per_token
-        around = acoustics.tokens(BEFORE_SECONDS + AHEAD_SECONDS) * per_token
-        if self._prompt:
-            around += len(self._prompt.codes)
+        around = acoustics.tokens(AHEAD_SECONDS) * per_token
         steps = sum(self._options.decode.steps)
+        if acoustics.has_cache:
+            steps += 1  # a finished block passes once more through the network
+        else:
+            around += acoustics.tokens(BEFORE_SECONDS) * per_token
+            around += len(self._prompt.codes) if self._prompt else 0
 
         def block(frames: int) -> float:
             decoding = steps * costs.one_step(frames + around)
@@ -150,22 +152,6 @@ class Stream:
         while self._words and round(self._words[0].start * rate) < self._samples:
             words.append(self._words.popleft())
         return TimedAudio(audio, tuple(words))
-
-
-def last_tokens(prompt: Prompt, tokens: int) -> Prompt:
-    """Return the end of a prompt, of so many semantic tokens at most."""
-    per_token = len(prompt.codes) // len(prompt.semantic_tokens)
-    return Prompt(prompt.codes[-tokens * per_token :], prompt.semantic_tokens[-tokens:])
-
-
-def joined(prompt: Prompt | None, spoken: Prompt) -> Prompt | None:
-    """Return the context of a block: the prompt, and what was spoken since."""
-    if prompt is None:
-        return spoken if len(spoken.codes) else None
-    return Prompt(
-        np.concatenate([prompt.codes, spoken.codes]),
-        np.concatenate([prompt.semantic_tokens, spoken.semantic_tokens]),
-    )
 
 
 def chunks(work: Work) -> Iterator[TimedAudio]:

@@ -68,6 +68,7 @@ class TextStage(ABC):
         *,
         stretch: float = 1.0,
         room: int | None = None,
+        lengths: np.ndarray | None = None,
     ) -> TokenStream:
         """Encode phones and start to make their semantic tokens.
 
@@ -76,6 +77,8 @@ class TextStage(ABC):
             rng: Source of the random numbers.
             stretch: Factor of all durations; above 1 is slower speech.
             room: Tokens that may be made, where that is less than `max_tokens`.
+            lengths: Tokens of each phone, float [phones], NaN where the stage decides; an autoregressive
+                stage decides on all of them.
 
         Raises:
             TooLongError: There are more phones or tokens than the voice takes at once; the tokens of an
@@ -86,7 +89,12 @@ class TextStage(ABC):
             raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
         most = self.max_tokens if room is None else min(room, self.max_tokens)
         feeds = {"phones": phones[None], "lengths": np.array([len(phones)])}
-        return self._from_encoded(self._encoder.run(feeds), len(phones), rng, stretch, most)
+        encoded = self._encoder.run(feeds)
+        if lengths is not None and "durations" in encoded:
+            kept = np.isnan(lengths)
+            own = np.where(kept, encoded["durations"][0] * stretch, np.maximum(lengths, 1))
+            encoded, stretch = {**encoded, "durations": own[None]}, 1.0
+        return self._from_encoded(encoded, len(phones), rng, stretch, most)
 
     @abstractmethod
     def _from_encoded(

@@ -28,12 +28,14 @@ class Utterance:
         parts: Its parts.
         before: Samples of silence before it.
         after: Samples of silence after it.
+        volume: Factor of its amplitude.
     """
 
     sentence: Sentence
     parts: list[Part]
     before: int
     after: int
+    volume: float
 
 
 class WholeSentences:
@@ -62,7 +64,8 @@ class WholeSentences:
             seed = np.random.SeedSequence(options.seed, spawn_key=(place,))
             own = options.styled(sentence.style)
             factor = (stretch or options.stretch) / sentence.style.speed
-            yield self._reader.read(sentence, seed, stretch=factor, room=self._acoustics.room(own.prompt))
+            room = self._acoustics.room(own.prompt)
+            yield self._reader.read(sentence, seed, stretch=factor, room=room, pauses=options.mark_pauses)
 
     def plan(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> Iterator[Utterance]:
         """Read sentences and place the silence between them; with a duration, all of them at once.
@@ -74,7 +77,8 @@ class WholeSentences:
             options.styled(sentence.style)  # a voice that the bundle does not have is refused here
         if options.duration is not None:
             return iter(self._fit(options.duration, sentences, options))
-        return _utterances(sentences, self.read(sentences, options), self._silences(sentences, options))
+        read, silences = self.read(sentences, options), self._silences(sentences, options)
+        return _utterances(sentences, read, silences, options)
 
     def each(
         self, sentences: Sequence[Sentence], options: ResolvedOptions, *, times: bool = False
@@ -157,14 +161,17 @@ class WholeSentences:
                 break
             stretch *= wanted / found
         silences = distribute_silence(samples - token * found, silences)
-        return list(_utterances(sentences, read, silences))
+        return list(_utterances(sentences, read, silences, options))
 
 
 def _utterances(
-    sentences: Iterable[Sentence], read: Iterable[list[Part]], silences: Iterable[tuple[int, int]]
+    sentences: Iterable[Sentence],
+    read: Iterable[list[Part]],
+    silences: Iterable[tuple[int, int]],
+    options: ResolvedOptions,
 ) -> Iterator[Utterance]:
     for sentence, parts, (before, after) in zip(sentences, read, silences, strict=True):
-        yield Utterance(sentence, parts, before, after)
+        yield Utterance(sentence, parts, before, after, options.volume * sentence.style.volume)
 
 
 def synthesise(
@@ -208,7 +215,7 @@ def _joined(utterance: Utterance, audio: dict[Part, np.ndarray]) -> np.ndarray:
     """Join the audio of a sentence's parts, with the silence around it."""
     around = utterance.before, utterance.after
     speech = np.concatenate([audio[part] for part in utterance.parts])
-    return np.pad(adjusted(speech, utterance.sentence.style.volume), around)
+    return np.pad(adjusted(speech, utterance.volume), around)
 
 
 def adjusted(audio: np.ndarray, volume: float) -> np.ndarray:

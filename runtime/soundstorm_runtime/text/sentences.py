@@ -11,7 +11,6 @@ import logging
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 from ..errors import TextError
 from .markup import PRIVATE, MarkedText, read_inline
@@ -39,10 +38,6 @@ _STARTER = re.compile(rf"[\s\"'(\[{{]+(?:{STARTERS})\b")
 def log_dropped(characters: str) -> None:
     """Log a warning that names the characters that are not spoken."""
     _LOG.warning("text has characters that are not spoken: %s", " ".join(characters))
-
-
-def ignore_dropped(characters: str) -> None:
-    """Do nothing: whoever reads the text again reports them."""
 
 
 def refuse_dropped(characters: str) -> None:
@@ -158,7 +153,7 @@ def _read(
                 last = Sentence(last, last.words, (last.silence or 0.0) + instruction.silence, last.style)
             continue
         if instruction:
-            token = replace(token, words=instruction.words, phones=instruction.phones)
+            token = token._replace(words=instruction.words, phones=instruction.phones)
         tokens.append(token)
         if _ends_sentence(source.text, token):
             yield from sentences_until(token.end)
@@ -177,17 +172,32 @@ def _ends_sentence(text: str, token: Token) -> bool:
     return token.ends_sentence and _STARTER.match(text, token.end) is not None
 
 
-@dataclass
 class _Group:
-    """The words of a token, and where the cleaned text goes on after them and their mark."""
+    """The words of a token, and where the cleaned text goes on after them and their mark.
 
-    words: list[Word]
-    end: int
+    Attributes:
+        words: The words.
+        end: The place after them.
+        length: Characters when spelled out; the letter w by itself counts as its long name.
+    """
 
-    @property
-    def length(self) -> int:
-        """Characters when spelled out; the letter w by itself counts as its long name."""
-        return sum(len(word.text + word.pause) + 1 + 7 * (word.text == "w") for word in self.words)
+    __slots__ = ("end", "length", "words")
+
+    def __init__(self, end: int) -> None:
+        self.words: list[Word] = []
+        self.end = end
+        self.length = 0
+
+    def add(self, word: Word) -> None:
+        """Add a word."""
+        self.words.append(word)
+        self.length += len(word.text) + len(word.pause) + (8 if word.text == "w" else 1)
+
+    def pause(self, mark: str) -> None:
+        """Put a mark behind the last word, unless it has one."""
+        if not self.words[-1].pause:
+            self.words[-1] = self.words[-1]._replace(pause=mark)
+            self.length += 1
 
 
 def _sentences(source: SourceText, tokens: list[Token], start: int, end: int) -> Iterator[Sentence]:
@@ -210,27 +220,21 @@ def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
     """Return the words of tokens with their pauses; only a token too long for a sentence is divided."""
     groups: list[_Group] = []
     for token in tokens:
-        span = source.span(token.start, token.end)
+        start, end = source.span(token.start, token.end)
         for item in token.words.split():
             text = item.rstrip(PAUSES)
             if text:
-                word = Word(text, *span, item[len(text) :][:1], token.phones)
-                fits = groups and groups[-1].end == token.end and groups[-1].length < SENTENCE_CHARACTERS - 20
-                if fits:
-                    groups[-1].words.append(word)
-                else:
-                    groups.append(_Group([word], token.end))
+                if not (
+                    groups and groups[-1].end == token.end and groups[-1].length < SENTENCE_CHARACTERS - 20
+                ):
+                    groups.append(_Group(token.end))
+                groups[-1].add(Word(text, start, end, item[len(text) :][:1], token.phones))
             elif groups:
-                _pause(groups[-1], item[0])
+                groups[-1].pause(item[0])
         if token.mark and token.mark != "\n" and groups:
-            _pause(groups[-1], token.mark)
+            groups[-1].pause(token.mark)
             groups[-1].end = token.end
     return groups
-
-
-def _pause(group: _Group, mark: str) -> None:
-    if not group.words[-1].pause:
-        group.words[-1] = group.words[-1]._replace(pause=mark)
 
 
 def _cut(piece: list[_Group]) -> int:

@@ -28,10 +28,12 @@ class Unit:
     Attributes:
         text: The symbol of the phone or pause, or the word.
         word: Index of its word in the sentence; None for a pause.
+        mark: The punctuation mark that a pause within the sentence stands for.
     """
 
     text: str
     word: int | None = None
+    mark: str = ""
 
 
 class Spelling(ABC):
@@ -89,8 +91,9 @@ class Phones(Spelling):
         for index, (phones, pause) in enumerate(self._lexicon.spoken(sentence.words)):
             units += [Unit(phone, index) for phone in phones]
             if pause:
-                units.append(Unit(pause))
-        return units
+                units.append(Unit(pause, mark=sentence.words[index].pause))
+        # The last one belongs to the end of the sentence, behind which there is a silence of its own.
+        return [*units[:-1], Unit(units[-1].text)]
 
     def halves(self, units: list[Unit]) -> list[list[Unit]]:
         """Split at a pause, which both halves have."""

@@ -105,3 +105,7 @@ class Sentence(str):
             for word in self.words
         )
         return Sentence(self, words, self.silence, self.style, self.ends_paragraph)
+
+
+class ReadText(list[Sentence]):
+    """The sentences of a text that was read; whatever takes a text takes them in its place."""

@@ -37,14 +37,16 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 CUDA_LIBRARIES = {"driver": "cuda", "runtime": "cudart", "cuDNN": "cudnn", "TensorRT": "nvinfer"}
 LENGTHS = {
-    "batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7,
+    "batch": 1, "frames": 50, "samples": 16_000, "phones": 12, "tokens": 50, "past": 7, "prefix": 40,
     "prompt_frames": 50, "prompt_tokens": 50,
 }  # fmt: skip
 
 
 LITTLE_MEMORY = 1024  # MiB below which engines of a small voice may not start
 # Lengths at which an engine on a GPU is compared, in three runs: the last one replays the captured graph.
-COMPARED = {"batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40}
+COMPARED = {
+    "batch": 1, "frames": 200, "samples": 16_000, "phones": 60, "tokens": 200, "past": 40, "prefix": 128,
+}  # fmt: skip
 LEAST_AGREEMENT = 0.98
 TIMED_RUNS = 5
 
@@ -333,10 +335,15 @@ def _objection(bundle: Bundle, engines: Engines, name: str, difference: Differen
 
 
 def _within(lengths: Mapping[str, int], engine: Engine) -> dict[str, int]:
-    """Limit lengths to those that an engine takes, filled up to the length in which it runs fastest."""
+    """Limit lengths to those that an engine takes, filled up to the length in which it runs fastest.
+
+    An older bundle has fewer axes.
+    """
     axes, padding = engine.axes, engine.graph.padding
     found = {
-        symbol: min(max(length, axes[symbol].min), axes[symbol].max) for symbol, length in lengths.items()
+        symbol: min(max(length, axes[symbol].min), axes[symbol].max)
+        for symbol, length in lengths.items()
+        if symbol in axes
     }
     return found if padding is None else found | {padding: engine.padded(found[padding])}
 

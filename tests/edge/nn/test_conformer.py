@@ -121,8 +121,9 @@ def test_positions_go_on_after_the_table() -> None:
     conformer = make(depth=1)
     rotation = conformer._positions(POSITIONS + 2)
     assert rotation is not None
-    assert len(rotation) == POSITIONS + 2
-    torch.testing.assert_close(rotation[:POSITIONS], conformer.get_buffer("rotary"))
+    for found, table in zip(rotation, conformer.get_buffer("rotary").unbind(1), strict=True):
+        assert len(found) == POSITIONS + 2
+        torch.testing.assert_close(found[:POSITIONS], table)
 
 
 def test_one_residual_stream_is_a_plain_residual() -> None:
@@ -137,8 +138,8 @@ def test_values_of_the_first_block_are_mixed_into_the_others() -> None:
     y, values = torch.randn(1, 4, 16), torch.randn(1, 2, 4, 8)
     with torch.no_grad():
         second.attention.to_mix.weight.zero_()  # a share of one half
-        mixed = second.attention(y, values, None, None)[1]
-        own = second.attention(y, None, None, None)[1]
+        mixed = second.attention(y, values, None, None)[2]
+        own = second.attention(y, None, None, None)[2]
     torch.testing.assert_close(mixed, (own + values) / 2)
     assert make(value_residual=False).blocks[1].attention.to_mix is None
 

@@ -296,7 +296,7 @@ def test_version_and_help():
     assert re.fullmatch(rb"\S.* \S+\n", soundstorm("--version").stdout)
     found = soundstorm("say", "--help")
     assert found.returncode == 0
-    assert b"Speak a text with the voice in the folder BUNDLE, or with an installed one." in found.stdout
+    assert b"Speak a text: play it, or write a sound file." in found.stdout
     assert soundstorm("shout").returncode == 2
 
 

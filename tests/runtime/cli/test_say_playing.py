@@ -31,7 +31,7 @@ def terminal(tmp_path):
     (tmp_path / "sounddevice.py").write_text("raise ImportError('absent')\n")
     leader, follower = pty.openpty()
 
-    def start(*arguments, player=None):
+    def start(*arguments, player=None, errors=subprocess.PIPE):
         if player is not None:
             (programs / "aplay").write_text(f"#!/bin/sh\n{player}\n")
             (programs / "aplay").chmod(0o755)
@@ -39,23 +39,25 @@ def terminal(tmp_path):
         environment = os.environ | {"PATH": str(programs), "PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-m", "soundstorm_runtime.cli", "say", *map(str, arguments)]
         return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=follower, stderr=subprocess.PIPE, text=True
+            command, cwd=tmp_path, env=environment, stdout=follower, stderr=errors or follower, text=True
         )
 
+    start.output = leader
     yield start
     os.close(leader)
     os.close(follower)
 
 
-def test_a_terminal_plays(terminal, voice, tmp_path):
-    process = terminal(voice, TEXT, player=f"/bin/cat > {tmp_path}/samples")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+def test_a_terminal_plays_and_shows_progress(terminal, voice, tmp_path):
+    process = terminal(voice, TEXT, player=f"/bin/cat > {tmp_path}/samples", errors=None)
+    code = process.wait(60)
+    shown = os.read(terminal.output, 1 << 16).decode()
+    assert code == 0, shown
+    assert "sentences  [##" in shown
     heard = np.frombuffer((tmp_path / "samples").read_bytes(), "<i2")
     loaded = Voice.load(voice)
     assert len(heard) == len(loaded.speak(TEXT))
-    line = errors.splitlines()[-1]
-    assert line.startswith(f"played: {len(heard) / loaded.sample_rate:.2f} s of audio, first audio after ")
+    assert f"played: {len(heard) / loaded.sample_rate:.2f} s of audio, first audio after " in shown
     assert list(tmp_path.glob("*.wav")) == []
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from soundstorm_runtime.engines.example_feeds import FeedLimits, example_feeds
 from soundstorm_runtime.engines.graphs import (
+    CacheShape,
     autoregressive_text_graphs,
     check_feeds,
     decoder_graph,
     decoder_stream_graph,
     encoder_graph,
     parallel_text_graphs,
+    prefix_graph,
     spectral_decoder_graph,
     step_graph,
     units_graph,
@@ -26,11 +28,15 @@ LENGTHS = {
     "phones": 5,
     "tokens": 7,
     "past": 3,
+    "prefix": 4,
     "prompt_frames": 10,
     "prompt_tokens": 11,
 }
+CACHE = CacheShape(layers=2, width=32, before=2, channels=64)
 GRAPHS = (
     step_graph(LEVELS),
+    step_graph(LEVELS, CACHE),
+    prefix_graph(LEVELS, CACHE),
     decoder_graph(LEVELS),
     decoder_stream_graph(LEVELS, [(2, 5), (4,)]),
     spectral_decoder_graph(LEVELS, 33),

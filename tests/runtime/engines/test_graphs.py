@@ -11,18 +11,25 @@ from soundstorm_runtime.engines.graphs import (
     AXES,
     DTYPES,
     Axis,
+    CacheShape,
     autoregressive_text_graphs,
     check_feeds,
     check_results,
     decoder_graph,
     parallel_text_graphs,
+    prefix_graph,
     spectral_decoder_graph,
     step_graph,
+    step_next_graph,
 )
 from soundstorm_runtime.errors import EngineError
 
+CACHE = CacheShape(layers=2, width=32, before=2, channels=64)
 GRAPHS = [
     step_graph(6),
+    step_graph(6, CACHE),
+    step_next_graph(6, CACHE),
+    prefix_graph(6, CACHE),
     decoder_graph(6),
     spectral_decoder_graph(6, 321),
     *parallel_text_graphs(32),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundstorm_runtime import Voice
+from soundstorm_runtime import SynthesisOptions, Voice
 from soundstorm_runtime.integrations.speechd_module import SpeechdModule, audio_frame, parts_of
 
 TEXT = "Hello there. Good day."
@@ -23,10 +23,10 @@ TEXT = "Hello there. Good day."
 class Dispatcher:
     """The other side of the module: sends commands, and takes apart what comes back."""
 
-    def __init__(self, voice, name="tiny"):
+    def __init__(self, voice, options=None):
         self.reader = asyncio.StreamReader()
         self.messages: asyncio.Queue = asyncio.Queue()
-        self.module = SpeechdModule(voice, name, self.reader, self.receive)
+        self.module = SpeechdModule(voice, "tiny", self.reader, self.receive, options)
 
     async def receive(self, data):
         """Take apart what the module sends: whole lines, or a frame of audio."""
@@ -80,9 +80,9 @@ def read_frame(data):
     return samples
 
 
-def with_dispatcher(voice, use):
+def with_dispatcher(voice, use, options=None):
     async def run():
-        dispatcher = Dispatcher(voice)
+        dispatcher = Dispatcher(voice, options)
         running = asyncio.create_task(dispatcher.module.run())
         try:
             return await use(dispatcher)
@@ -179,6 +179,16 @@ def test_parameters_are_audible(voice):
     np.testing.assert_allclose(heard["soft"], heard["plain"] / 2, atol=1)
     np.testing.assert_array_equal(heard["rms"], spoken(voice, TEXT, voice="rms"))
     np.testing.assert_array_equal(heard["again"], heard["plain"])
+
+
+def test_decoding_steps_can_be_chosen(voice):
+    async def use(dispatcher):
+        dispatcher.send("SET", "rate=50", ".")
+        await dispatcher.until("203 OK SETTINGS RECEIVED")
+        return sound(await dispatcher.say(TEXT))
+
+    heard = with_dispatcher(voice, use, SynthesisOptions(steps=(1, 1, 0)))
+    np.testing.assert_array_equal(heard, spoken(voice, TEXT, speed=2.0, steps=(1, 1, 0)))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.server import voice_service as speaker
 from soundstorm_runtime.server.app import create_app
 from soundstorm_runtime.server.encoding import PCM_RATE, ffmpeg
+from soundstorm_runtime.server.request_queue import Busy, Jobs
 from soundstorm_runtime.server.settings import Settings
 
 from .conftest import SENTENCE, SPEECH
@@ -152,6 +153,30 @@ def test_pauses_can_be_set(client):
     second = lengths[1] - lengths[0]
     assert second == lengths[2] - lengths[0] > 0
     assert lengths[3] - lengths[0] == 2 * second
+
+
+def test_pauses_of_marks_and_the_volume_can_be_set(client):
+    asked, request = client(), {"response_format": "wav", "input": "Hello? There."}
+    plain, longer, silent = (
+        asked.post(SPEECH, json=request | change).content
+        for change in ({}, {"mark_pauses": {"?": 2.15}}, {"volume": 0})
+    )
+    assert len(longer) - len(plain) == 2 * 2 * int.from_bytes(plain[24:28], "little")
+    assert not np.frombuffer(silent[44:], "<i2").any()
+
+
+def test_a_text_is_read_once_and_not_at_all_by_a_full_server(client, monkeypatch):
+    def refuse(_):
+        raise Busy("the queue is full", 1)
+
+    asked, read = client(), []
+    sentences = Voice.sentences
+    monkeypatch.setattr(Voice, "sentences", lambda *given: read.append(given) or sentences(*given))
+    assert asked.post(SPEECH, json={"input": SENTENCE}).status_code == 200
+    assert len(read) == 1
+    monkeypatch.setattr(Jobs, "admit", refuse)
+    assert asked.post(SPEECH, json={"input": SENTENCE}).status_code == 429
+    assert len(read) == 1
 
 
 def test_a_named_voice_sounds_different(client, make_bundle):

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.example_feeds import FeedLimits, example_feeds
+from soundstorm_runtime.engines.graphs import CacheShape, check_feeds, step_graph
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.errors import EngineError
-from soundstorm_runtime.server.dispatcher import Dispatcher
+from soundstorm_runtime.server.dispatcher import Dispatcher, _joined
 from soundstorm_runtime.server.request_queue import Cancelled
 from tests.runtime.conftest import CODES, LEVELS, VOCABULARY, step_model
 
@@ -196,3 +197,19 @@ def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
     dispatcher.close()
     assert order == [0, 2, 1]
     assert all(job.computed > 0 for job in jobs)
+
+
+def test_samples_with_prefixes_of_other_lengths_share_a_batch() -> None:
+    cache = CacheShape(layers=1, width=4, before=2, channels=3)
+    graph, rng = step_graph(LEVELS, cache), np.random.default_rng(0)
+    limits = FeedLimits(LEVELS, CODES, VOCABULARY, 0, 1.0)
+    alone = [
+        example_feeds(graph, limits, {"batch": 1, "frames": frames, "prefix": prefix}, rng)
+        for frames, prefix in ((5, 3), (4, 7))
+    ]
+    joined = _joined(graph, alone)
+    check_feeds(graph, joined)
+    assert joined["past_keys"].shape == (2, 1, 7, 4)
+    assert joined["past_lengths"].tolist() == [3, 7]
+    np.testing.assert_array_equal(joined["past_keys"][0, :, :3], alone[0]["past_keys"][0])
+    assert not joined["past_keys"][0, :, 3:].any()

@@ -119,6 +119,29 @@ def test_speech_begins_while_it_is_made_and_stops_when_told(browser, start, slow
     assert complaints(browser) == []
 
 
+def test_words_are_marked_as_they_are_spoken(page):
+    page.driver.execute_script(
+        "window.marked = [];"
+        "const spoken = document.getElementById('spoken');"
+        "new MutationObserver(() => {"
+        "  const mark = spoken.querySelector('mark');"
+        "  window.marked.push(mark ? [mark.textContent, spoken.textContent] : null);"
+        "}).observe(spoken, { childList: true });"
+    )
+    text = "Tea \N{HOT BEVERAGE} \N{GRINNING FACE} costs $100, twice <b>."
+    page.write(text)
+    page["speak"].click()
+    page.wait(lambda: page["status"].text == "Done.")
+    *marked, last = page.driver.execute_script("return window.marked")
+    assert last is None  # at the end, nothing is marked
+    assert {whole for _, whole in marked} == {text}
+    words = [word for word, _ in marked]
+    expected = ["Tea", "\N{HOT BEVERAGE}", "\N{GRINNING FACE}", "costs", "$100,", "twice"]
+    places = [expected.index(next(e for e in expected if e.startswith(word))) for word in words]
+    assert places == sorted(set(places))
+    assert len(places) >= 4  # a short word may pass between two looks
+
+
 def test_the_sound_is_what_the_server_sends(page):
     """The samples that are scheduled have no gap: their length is that of the answer."""
     page.driver.execute_script(

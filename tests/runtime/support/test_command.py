@@ -42,7 +42,7 @@ def test_every_command_has_an_example_that_parses(name, tmp_path, monkeypatch):
     assert "-v, --verbose" in shown
     assert "-q, --quiet" in shown
     for line in command.example.strip().splitlines():
-        assert line.strip().startswith(name + " ")
+        assert f"{line.strip()} ".startswith(f"{name} ")
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line.strip().partition(" | ")[0])]
         for opened in {"letter.txt", "lines.jsonl"} & {*words}:
             (tmp_path / opened).touch()

@@ -46,6 +46,7 @@ def ways(voice):
     [
         {"voice": "rms", "seed": 3},
         {"speed": 0.8, "pause": 0.4},
+        {"mark_pauses": {".": 0.7}, "volume": 0.5},
         {"steps": (2, 1, 1), "temperature": 0.5},
         {"decode": DecodeOptions((1, 1, 0), noise=0.5)},
     ],
@@ -102,6 +103,12 @@ def test_options_of_another_type_are_refused(voice):
         ({"pause": -0.1}, r"pause is -0\.1 s, expected 0 to 60"),
         ({"paragraph_pause": 61}, "paragraph_pause is 61 s, expected 0 to 60"),
         ({"pause": float("nan")}, "pause is nan s"),
+        (
+            {"mark_pauses": {"-": 1}},
+            "mark_pauses has 1 s for '-', expected 0 to 60 for one of",
+        ),
+        ({"mark_pauses": {",": -1}}, "mark_pauses has -1 s for ','"),
+        ({"volume": 5}, "volume is 5, expected 0 to 4"),
         ({"budget_ms": 0}, "the budget is 0 ms, expected a number above 0"),
         ({"budget_ms": float("inf")}, "the budget is inf ms"),
         ({"speed": 2, "duration": 3}, "duration and speed were both given"),
@@ -113,9 +120,9 @@ def test_values_out_of_range_are_refused_when_the_options_are_made(values, messa
 
 
 def test_options_are_frozen_and_can_be_keys():
-    options = SynthesisOptions(steps=[2, 1, 1])
+    options = SynthesisOptions(steps=[2, 1, 1], mark_pauses={",": 0.3})
     assert options.steps == (2, 1, 1)
-    assert {options: 1}[SynthesisOptions(steps=(2, 1, 1))] == 1
+    assert {options: 1}[SynthesisOptions(steps=(2, 1, 1), mark_pauses={",": 0.3})] == 1
     with pytest.raises(AttributeError):
         options.seed = 3  # type: ignore[misc]
 

@@ -80,3 +80,13 @@ def test_awaited_fragments_give_the_same():
         return [sentence async for sentence in sentences_to_come(fragments(), split_sentences)]
 
     assert asyncio.run(collected()) == split_sentences(TEXT)
+
+
+def test_whole_sentences_are_returned_as_they_come():
+    whole = split_sentences("Good morning. And good night.")
+
+    def split(text):
+        raise AssertionError(f"{text} was split again")
+
+    found = list(sentences_of(iter(whole), split))
+    assert all(one is other for one, other in zip(found, whole, strict=True))

@@ -91,14 +91,51 @@ def test_a_long_sentence_is_cut_at_its_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["x", "w", "abc ", "1", "1 ", "a.", "a, ", "-", "$1 ", "'", "é", "9:", "A.B@c"]
+    "unit",
+    [
+        "x",
+        "w",
+        "abc ",
+        "1",
+        "1 ",
+        "a.",
+        "$1 ",
+        "'",
+        "é",
+        "A.B@c",
+        "1/",
+        "½",
+        "\N{GRINNING FACE}\N{PARTY POPPER}",
+    ],
 )
 def test_100_000_characters_are_cut_to_size_at_once(unit: str) -> None:
     text = ("a" + unit * 100_000)[:100_000]
     started = time.process_time()
     parts = split_sentences(text)
-    assert time.process_time() - started < 5  # a fraction of a second; what is not linear takes minutes
+    assert time.process_time() - started < 5  # a second on a quiet core; what is not linear takes minutes
     assert max(len(part.spelled) for part in parts) <= SENTENCE_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "$1,234.56",
+        "+44 20 7946 0958",
+        "https://a-b.example/c?d=1",
+        "2024-10-01T12:30:00Z",
+        "12 µg/m³",
+        "AT&T",
+    ],
+)
+@pytest.mark.parametrize("before", range(0, 24, 3))
+def test_a_long_sentence_is_never_cut_inside_a_token(token: str, before: int) -> None:
+    """Wherever the cut comes to lie, all words of a token are in one sentence, read as they are alone."""
+    text = f"{'w' * before} {f'it is {token} ' * 40}"
+    spoken = " ".join(word.strip(PAUSES) for word in normalise(token).split())
+    parts = split_sentences(text)
+    assert len(parts) > 2
+    found = [" ".join(word.text for word in part.words).count(spoken) for part in parts]
+    assert sum(found) == 40
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import pytest
 pytest.importorskip("ray", reason="the extra ray is absent: pip install 'soundstorm-edge[ray]'")
 
 import ray
+from click.testing import CliRunner
 from ray.cluster_utils import Cluster
 
+from soundstorm_runtime.cli import main_group
 from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.support.cluster import connect
 from soundstorm_runtime.tools.batch_jobs import Job, Line
@@ -77,6 +79,15 @@ def test_a_node_that_is_killed_loses_and_doubles_nothing(cluster, make_bundle, t
     assert second is None  # both nodes spoke before one was killed
     assert Counter(ids_in_shards(job.folder)) == Counter(line.id for line in asked)
     assert not list(Path(job.folder).glob(".*"))
+
+
+def test_processes_of_this_machine_are_none_of_the_cluster(make_bundle, tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"id": "one", "text": "Yes."}')
+    options = ["-o", tmp_path / "out", "--ray", "auto", "--workers", 2]
+    found = CliRunner().invoke(main_group, ["batch", *map(str, [make_bundle(), path, *options])])
+    assert isinstance(found.exception, OptionError)
+    assert "both --ray and --workers" in str(found.exception)
 
 
 def test_without_a_cluster_the_address_is_told():

@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import EngineError
 from ...support.hardware import default_threads
 from ...support.interrupt import uninterrupted
+from ...support.telemetry import refuse_telemetry
 from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
 from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
@@ -233,6 +234,7 @@ def _has_provider(library: ModuleType, device: Device) -> bool:
 
 def _onnxruntime() -> ModuleType:
     """Import the library at its first use: it is large, and the runtime can be imported without it."""
+    refuse_telemetry()
     try:
         with uninterrupted():
             import onnxruntime

@@ -117,10 +117,13 @@ class TensorRtEngine(Engine):
             return
         batch, longest = self.axes["batch"].min, min(_WARM, self.axes[axis].max)
         for length in range(BUCKET, longest + 1, BUCKET):
-            shapes = shapes_of(self.graph.inputs, {"batch": batch, axis: length})
+            usual = {symbol: span.opt for symbol, span in self.axes.items()}
+            shapes = shapes_of(self.graph.inputs, {**usual, "batch": batch, axis: length})
             feeds = {
                 tensor.name: np.full(
-                    shapes[tensor.name], tensor.dtype == "float32" or tensor.name == "lengths", tensor.dtype
+                    shapes[tensor.name],
+                    tensor.dtype == "float32" or tensor.name.endswith("lengths"),
+                    tensor.dtype,
                 )
                 for tensor in self.graph.inputs
             }

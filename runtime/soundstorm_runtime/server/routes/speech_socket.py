@@ -169,9 +169,9 @@ class _Session:
         except _Garbage as error:
             await _end(speaking)
             detail = Refusal(400, str(error), code="invalid_message").detail.model_dump()
-            with suppress(WebSocketDisconnect, RuntimeError):
+            with suppress(WebSocketDisconnect):
                 await self._send({"type": "error", "error": detail})
-                await self._socket.close(error.code, str(error)[:100])
+                await self._socket.close(error.code, _reason(error))
         finally:
             await _end(speaking)
 
@@ -196,22 +196,26 @@ class _Session:
         self._messages.put_nowait(message)
 
     async def _speak(self) -> None:
-        """Handle messages in order. An error that concerns a text ends that text and is sent."""
-        while True:
-            message = await self._messages.get()
-            if isinstance(message, Append):
-                self._waiting -= len(message.text)
-            try:
-                await self._handle(message)
-            except (WebSocketDisconnect, RuntimeError):  # the client has gone, or does not read
-                return
-            except Exception as error:
-                self._text = None
-                found = refusal(error)
-                event: dict[str, Any] = {"type": "error", "error": found.detail.model_dump()}
-                if isinstance(error, Busy):
-                    event["retry_after"] = error.retry_after
-                await self._send(event)
+        """Handle messages in order, until the client has gone."""
+        with suppress(WebSocketDisconnect):
+            while True:
+                message = await self._messages.get()
+                if isinstance(message, Append):
+                    self._waiting -= len(message.text)
+                try:
+                    await self._handle(message)
+                except WebSocketDisconnect:
+                    raise
+                except Exception as error:
+                    await self._fail(error)
+
+    async def _fail(self, error: Exception) -> None:
+        """End the text that an error concerns, and send the error."""
+        self._text = None
+        event: dict[str, Any] = {"type": "error", "error": refusal(error).detail.model_dump()}
+        if isinstance(error, Busy):
+            event["retry_after"] = error.retry_after
+        await self._send(event)
 
     async def _handle(self, message: Start | Append | Signal) -> None:
         if isinstance(message, Start):
@@ -255,8 +259,13 @@ class _Session:
         )
         try:
             await asyncio.wait_for(sending, STALL_SECONDS)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, RuntimeError):  # it does not read, or has closed the connection
             raise WebSocketDisconnect(GOING_AWAY) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return an error as the reason of a close frame, which has 123 bytes at most."""
+    return str(error).encode("ascii", "replace")[:120].decode()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

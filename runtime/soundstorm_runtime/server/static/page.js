@@ -2,7 +2,7 @@
 
 import { Speech, draw } from "./player.js";
 import { $, askJson, complain, save, show } from "./server.js";
-import { offerVoices } from "./voices.js";
+import { hasTimes, offerVoices } from "./voices.js";
 
 const MOST_KEPT = 20; // texts in the history
 const QUEUE_MS = 5000; // between two looks at the server's queue
@@ -26,7 +26,20 @@ const on = {
     show("made", seconds((performance.now() - mine.begun) / 1000));
   },
   draw: redraw,
+  word: mark,
 };
+
+function mark({ request, word }) { // shows the text with the word that sounds
+  if (!word) return $("spoken").replaceChildren();
+  const shown = $("spoken").querySelector("mark");
+  const [start, end] = word.span;
+  if (shown?.dataset.start === String(start)) return;
+  const characters = Array.from(request.input); // a span counts characters; of an emoji, JavaScript counts two
+  const made = element("mark", { textContent: characters.slice(start, end).join("") });
+  made.dataset.start = start;
+  $("spoken").replaceChildren(characters.slice(0, start).join(""), made, characters.slice(end).join(""));
+  made.scrollIntoView({ block: "nearest" });
+}
 
 async function speak() {
   stop();
@@ -39,7 +52,8 @@ async function speak() {
   say("Waiting for the first audio.");
   try {
     await mine.audio.resume();
-    const body = { ...mine.request, response_format: "pcm" };
+    const times = { stream_format: "sse", timestamp_granularities: hasTimes ? ["word"] : [] };
+    const body = { ...mine.request, ...times, response_format: "pcm" };
     await mine.make(await askJson("/v1/audio/speech", body, { signal: mine.abort.signal }));
     keep(mine);
     await mine.heard();

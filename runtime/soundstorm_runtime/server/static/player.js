@@ -7,7 +7,7 @@ const LEAD = 0.03; // seconds between the first samples and their start, for wha
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Speech {
-  constructor(request, on) { // on.start, on.samples and on.draw are called with the speech
+  constructor(request, on) { // on.start, on.samples, on.draw and on.word are called with the speech
     this.request = request;
     this.on = on;
     this.abort = new AbortController();
@@ -15,6 +15,7 @@ export class Speech {
     this.samples = 0;
     this.peaks = [];
     this.rest = new Uint8Array(0); // half a sample that a chunk ended with
+    this.words = []; // with their starts in seconds, and their spans in the text
     this.whole = false; // whether all of it is here
     this.open();
   }
@@ -23,12 +24,31 @@ export class Speech {
     this.audio = new AudioContext({ sampleRate: RATE });
     this.start = null; // when the first sample sounds, in seconds of the audio clock
     this.end = 0; // when the last one known does
+    this.closed = false;
+    this.timer = setInterval(() => this.on.word(this), 20);
   }
 
-  async make(answer) { // plays the body of a response
-    const reader = answer.body.getReader();
-    for (let got = await reader.read(); !got.done; got = await reader.read()) this.take(got.value);
+  async make(answer) { // plays a response of server-sent events
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let received = "";
+    for (let got = await reader.read(); !got.done; got = await reader.read()) {
+      const events = (received + got.value).split("\n\n");
+      received = events.pop();
+      for (const event of events) this.receive(JSON.parse(event.slice("data: ".length)));
+    }
     this.whole = true;
+  }
+
+  receive(event) {
+    if (event.type === "speech.audio.delta") this.take(Uint8Array.from(atob(event.audio), (c) => c.charCodeAt(0)));
+    if (event.type === "speech.words.delta") this.words.push(...event.words);
+    if (event.type === "error") throw new Error(event.error.message);
+  }
+
+  get word() { // the one that sounds now, or sounded last
+    if (this.start === null || this.closed) return undefined;
+    const now = this.audio.currentTime - this.start;
+    return this.words.findLast((word) => word.start <= now);
   }
 
   take(bytes) {
@@ -90,11 +110,18 @@ export class Speech {
       await new Promise((go) => setTimeout(go, 40));
     }
     this.on.draw(this);
-    if (this.audio.state !== "closed") this.audio.close();
+    this.close();
   }
 
   stop() {
     this.abort.abort();
+    this.close();
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.closed = true;
+    this.on.word(this);
     if (this.audio.state !== "closed") this.audio.close();
   }
 

@@ -2,10 +2,12 @@
 
 import { $, ask, complain, show } from "./server.js";
 
+export let hasTimes = false; // whether the server knows when words are spoken
 let known = new Map();
 
 export async function offerVoices(chosen = $("voice").value) {
   const list = await (await ask("/v1/voices")).json();
+  hasTimes = list.times;
   known = new Map(list.voices.map((voice) => [voice.id, voice]));
   $("voice").replaceChildren(...list.voices.map((voice) => new Option(voice.name, voice.id)));
   $("voice").value = known.has(chosen) ? chosen : list.default;

@@ -35,6 +35,9 @@ INSTRUCTIONS = "\ue000-\uf8ff"
 
 _READ = frozenset(map(chr, [*range(0x20, 0x7F), *range(0xE000, 0xF900)])) | {"\n", "•"} | frozenset(NAMES)
 _ASIDE = re.compile(r"(?<=[A-Za-z])`(?=[A-Za-z])")  # an apostrophe of some keyboards
+_ENDS_NUMBER = re.compile(r"[\d%°]")
+_SIGNED = re.compile(r"[\d.$£€¥₹]")
+_TERM = re.compile(r"[\w)\]]")
 _CHARACTER_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#39|#x27|mdash|ndash|hellip);")
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&nbsp;": " ", "&mdash;": " -- ",
              "&ndash;": "-", "&hellip;": "... "}  # fmt: skip
@@ -71,8 +74,10 @@ def _folded(source: SourceText) -> tuple[SourceText, str]:
             new = " "
         elif new.startswith("^") and place and (_reading(text[place - 1]) or "").startswith("^"):
             new = new[1:]  # 10⁻⁶ has one exponent
-        elif new == " -- " and text[place - 1 : place].isdigit() and text[place + 1 : place + 2].isdigit():
+        elif new == " -- " and _ENDS_NUMBER.match(text, place - 1) and text[place + 1 : place + 2].isdigit():
             new = "-"  # 1914–1918
+        elif character == "−" and not (_SIGNED.match(text, place + 1) and not _TERM.match(text, place - 1)):
+            new = " minus "  # a − b, but not −5
         edits.append((place, place + 1, new))
     return source.edit(edits), "".join(dropped)
 

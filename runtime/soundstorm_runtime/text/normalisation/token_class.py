@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 Match = re.Match[str]
 
-WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,60})"
+WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,2}(?:,\d\d){1,5},\d{3}(?![\d,])|\d{1,60})"  # also 1,00,000
 NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
 MONTHS = ("january february march april may june july august september october november december").split()
 

@@ -7,9 +7,10 @@ end on; a class whose verbaliser returns None leaves the token to the next class
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 from .classes import (
     abbreviations,
@@ -34,15 +35,19 @@ IsKnown = Callable[[str], bool]
 
 MARKS = ".,;:!?"
 
-_CLASSES: list[TokenClass] = [
-    token_class
+_FILES: list[list[TokenClass]] = [
+    module.CLASSES
     for module in (
         abbreviations, electronic, dates, telephone, clock_times, money, addresses, measures, numbers,
         roman_numerals, capitals, serials,
     )
-    for token_class in module.CLASSES
-] + [symbols.FUNCTION]  # fmt: skip
-_SIGN_CLASSES: list[TokenClass] = symbols.CLASSES
+]  # fmt: skip
+_FILES += [[symbols.FUNCTION], symbols.CLASSES]  # signs are tried after words
+_NAMED = [
+    [(f"c{file}_{place}", token_class) for place, token_class in enumerate(classes)]
+    for file, classes in enumerate(_FILES)
+]
+_CLASS = {name: token_class for named in _NAMED for name, token_class in named}
 
 _MONTH_OR_ABBREVIATION = (
     r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ -]\d|(?:vs|etc|ok|approx|dept|et)\b"
@@ -62,8 +67,7 @@ _SOUNDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A token of the cleaned text.
 
     Args:
@@ -86,13 +90,14 @@ class Token:
     phones: str | None = None
 
 
-def _branch(name: str, pattern: str) -> str:
-    return f"(?P<{name}>{_INVISIBLE_GROUPS.sub('(?:', pattern)})"
+def _any_of(named: Iterable[tuple[str, TokenClass]]) -> str:
+    """Return a pattern for any of some classes, whose last group names the one that matches."""
+    # The group is at the end of its branch, so that a branch that begins with a character is skipped at once.
+    return "|".join(f"(?:{_INVISIBLE_GROUPS.sub('(?:', c.pattern)})(?P<{name}>)" for name, c in named)
 
 
 def _compile() -> re.Pattern[str]:
-    names = "|".join(_branch(f"c{place}", c.pattern) for place, c in enumerate(_CLASSES))
-    signs = "|".join(_branch(f"s{place}", c.pattern) for place, c in enumerate(_SIGN_CLASSES))
+    names, signs = _any_of(chain(*_NAMED[:-1])), _any_of(_NAMED[-1])
     return re.compile(
         rf"(?P<plain>{_PLAIN})|(?P<instruction>[{INSTRUCTIONS}])|(?<![\w]){_NO_START}(?:{names})"
         rf"|(?P<word>{_WORD})|(?P<break>\n)|{signs}|(?P<dash>{_DASH})|(?P<mark>{_MARK})|(?P<digits>\d{{1,60}})",
@@ -100,14 +105,22 @@ def _compile() -> re.Pattern[str]:
     )
 
 
+@cache
+def _pattern(*named: tuple[str, TokenClass]) -> re.Pattern[str]:
+    return re.compile(_any_of(named), re.ASCII)
+
+
+@cache
+def _later(name: str) -> list[re.Pattern[str]]:
+    """Return what is tried where a class refuses: the rest of its file one by one, then each later file."""
+    file, place = map(int, name[1:].split("_"))
+    rest = [_pattern(each) for each in _NAMED[file][place + 1 :]]
+    return rest + [_pattern(*named) for named in _NAMED[file + 1 :]]
+
+
 _TOKEN = _compile()
-_PATTERNS = {
-    f"{letter}{place}": (re.compile(c.pattern, re.ASCII), c)
-    for letter, classes in (("c", _CLASSES), ("s", _SIGN_CLASSES))
-    for place, c in enumerate(classes)
-}
-_ORDER = list(_PATTERNS)
 _WORD_PATTERN = re.compile(_WORD)
+_DIGITS = re.compile(r"[0-9]{1,60}")
 _CAPITALS = re.compile(r"[A-Z]{2,}(?:s|'[A-Za-z]{1,2})?")
 _OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b|\d\ds?\b)")
 
@@ -139,24 +152,30 @@ def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
 
 def _classified(text: str, match: re.Match[str], kind: str, is_known: IsKnown | None) -> Token:
     """Verbalise a token with the class that matched, or with those after it."""
-    if kind in _PATTERNS:
-        for name in _ORDER[_ORDER.index(kind) :]:
-            pattern, token_class = _PATTERNS[name]
-            found = pattern.match(text, match.start())
-            words = token_class.verbalise(found) if found else None
-            if found and words is not None:
-                stops = found[0].endswith(".") and token_class.ends_sentence
-                return Token(*found.span(), words, ends_sentence=stops)
+    if kind in _CLASS and (token := _of_class(match, kind)):
+        return token
     found = _WORD_PATTERN.match(text, match.start())
     if found:
         capitals_only = _CAPITALS.fullmatch(found[0])
         words = capitals.read_capitals(found, is_known) if capitals_only else _said(found[0].lower())
         return Token(*found.span(), words)
     if match[0][0].isdigit():
-        digits = re.compile(r"\d{1,60}").match(text, match.start())
+        digits = _DIGITS.match(text, match.start())
         end = digits.end() if digits else match.end()
         return Token(match.start(), end, numbers.read_number(text[match.start() : end]))
     return Token(match.start(), match.start() + 1, "")
+
+
+def _of_class(match: re.Match[str], name: str) -> Token | None:
+    """Verbalise a token with the class of that name, or with those after it; None where all refuse."""
+    token_class = _CLASS[name]
+    words = token_class.verbalise(match)
+    if words is not None:
+        return Token(*match.span(), words, ends_sentence=token_class.ends_sentence and match[0][-1] == ".")
+    for pattern in _later(name):
+        if found := pattern.match(match.string, match.start()):
+            return _of_class(found, found.lastgroup or "")
+    return None
 
 
 @lru_cache(maxsize=4096)

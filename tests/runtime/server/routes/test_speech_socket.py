@@ -8,12 +8,16 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from soundstorm_runtime import Voice
+from soundstorm_runtime.server.app import create_app
 from soundstorm_runtime.server.encoding import PCM_RATE
 from soundstorm_runtime.server.routes import speech_socket
+from soundstorm_runtime.server.settings import Settings
+from soundstorm_runtime.synthesis.incremental_speech import IncrementalSpeech
 
 from ..test_processes import LONG, counts, until
 
@@ -174,6 +178,7 @@ def test_a_client_that_hangs_up_stops_the_work(start, slow_bundle):
         ("[]", 1008, "the message: "),
         ("{}", 1008, "the message: "),
         ('{"type": "shout"}', 1008, "the message: Input tag 'shout'"),
+        ('{"type": "' + 200 * "漢" + '"}', 1008, "the message: Input tag '漢"),
         ('{"type": "append"}', 1008, "append.text: Field required"),
         ('{"type": "append", "text": 3}', 1008, "append.text: Input should be a valid string"),
         ('{"type": "start", "speed": 9}', 1008, "start.speed: Input should be less than or equal to 4"),
@@ -187,6 +192,27 @@ def test_garbage_is_named_and_closes_the_connection(client, message, code, says)
         client.socket.recv(timeout=30)
     assert closed.value.rcvd.code == code
     assert closed.value.rcvd.reason
+
+
+def test_a_failure_of_ours_is_an_error_and_the_connection_stays(bundle, monkeypatch):
+    """In this process, where the voice can be broken."""
+
+    def broken(*_):
+        raise RuntimeError("the engine has failed")
+
+    with (
+        TestClient(create_app(Settings(bundle)), "http://localhost") as asked,
+        asked.websocket_connect(f"ws://localhost{PATH}") as socket,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(IncrementalSpeech, "speak", broken)
+            for message in ({"type": "start"}, {"type": "append", "text": "Hello."}, {"type": "finish"}):
+                socket.send_json(message)
+            assert socket.receive_json()["type"] == "speech.started"
+            error = socket.receive_json()["error"]
+        assert error["message"] == "the speech could not be made; the server's log says why"
+        socket.send_json({"type": "start"})
+        assert socket.receive_json()["type"] == "speech.started"
 
 
 def test_a_message_that_is_too_large_closes_the_connection(client):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -184,7 +187,7 @@ def test_a_voice_that_makes_no_prompts_says_so(client, bundle, uploads):
     assert "voice 'tiny' makes no prompts of recordings" in answer.json()["error"]["message"]
 
 
-def test_the_official_client_and_several_processes(start, make_bundle, uploads):
+def test_the_official_client_curl_and_several_processes(start, make_bundle, uploads, tmp_path):
     openai = pytest.importorskip("openai")
     bundle = make_bundle(hears=True, voices={"slt": 6})
     options = ("--workers", 2, "--voice-uploads", uploads)
@@ -204,6 +207,11 @@ def test_the_official_client_and_several_processes(start, make_bundle, uploads):
         assert spoken["anna"] != spoken["slt"]
         with pytest.raises(openai.ConflictError, match="there is a voice 'anna'"):
             ask.audio.voices.create(name="anna", audio_sample=sound(), consent="cons_1")
+        if curl := shutil.which("curl"):
+            (tmp_path / "ben.wav").write_bytes(sound())
+            form = ("-F", "name=ben", "-F", f"audio_sample=@{tmp_path / 'ben.wav'}")
+            command = [curl, "-sf", f"{served.url}{VOICES}", "-H", "Authorization: Bearer secret", *form]
+            assert json.loads(subprocess.check_output(command))["id"] == "ben"
         assert ask.audio.voices.delete("anna").deleted
         with pytest.raises(openai.BadRequestError, match="voice 'anna' was asked for"):
             ask.audio.speech.create(model="tts-1", voice={"id": "anna"}, input=SENTENCE)

@@ -64,7 +64,8 @@ _PHRASES = {
     "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of", "and/or": "and or", "N/A": "n ay",
     "n/a": "n ay", "i.e.": "i e", "e.g.": "e g", "Ph.D.": "p h d", "Ph.D": "p h d", "PhD": "p h d",
     "a.k.a.": "ay k ay",
-    "p.s.": "p s", "OK": "okay", "ok": "okay", "Ok": "okay", "pH": "p h", "B.Sc.": "b s c", "M.Sc.": "m s c",
+    "WWI": "world war one", "WWII": "world war two", "p.s.": "p s",
+    "OK": "okay", "ok": "okay", "Ok": "okay", "pH": "p h", "B.Sc.": "b s c", "M.Sc.": "m s c",
     "et al.": "et al", "km/h": "kilometers per hour",
 }  # fmt: skip
 
@@ -137,6 +138,7 @@ def _days(match: Match) -> str:
 _DAY = r"(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)"
 CLASSES = [
     TokenClass("days", rf"{_DAY}-{_DAY}(?!\w)", _days),
+    TokenClass("day", rf"{_DAY}(?=,? (?:[A-Z][a-z]{{2,8}}\.? \d|\d\d? [A-Z]|\d\d?/\d))", _days),
     TokenClass("phrase", rf"{alternatives(_PHRASES)}(?!\w)", _phrase),
     TokenClass(
         "title",
@@ -146,5 +148,6 @@ CLASSES = [
         ends_sentence=False,
     ),
     TokenClass("abbreviation", rf"{alternatives(_WITH_STOP)}\.(?!\w)", _abbreviation),
+    TokenClass("before_a_number", r"(?:Apt|Fig|Vol|Ch|Sec|Ext)(?= \d)", _abbreviation),
     TokenClass("word_without_stop", rf"{alternatives(_WORDS_WITHOUT_STOP)}(?![\w'])", _word),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import digits, identifier, ordinal
-from ..token_class import Match, TokenClass, alternatives
+from ..token_class import Match, TokenClass, after, alternatives, before
 
 _KINDS = {
     "St": "street", "st": "street", "Ave": "avenue", "ave": "avenue", "Blvd": "boulevard", "Rd": "road",
@@ -36,10 +36,15 @@ _WORDS = frozenset(
 )  # only before a ZIP code
 
 
+_NO_WORDS = frozenset(["PA", "MA", "LA", "MS", "MD"])  # hardly a word behind a name and a comma
+_CITY = re.compile(r"\b[A-Z][a-z]+, $")
+
+
 def _street(match: Match) -> str:
     """Read `1428 Elm St.`, `1211 E Arques Ave`, `12 S 1st st`, `42nd Street`."""
     house, *parts = match[0].rstrip(".").split()
-    kind = parts.pop()
+    quarter = f" {_DIRECTIONS[parts.pop()]}" if parts[-1] in _DIRECTIONS else ""
+    kind = parts.pop().rstrip(".")
     read = [identifier(re.sub(r"\D", "", house)), *([house[-1].lower()] if house[-1].isalpha() else [])]
     for part in parts:
         bare = part.rstrip(".")
@@ -49,7 +54,7 @@ def _street(match: Match) -> str:
             read.append(ordinal(re.sub(r"\D", "", bare)))
         else:
             read.append(bare.lower())
-    return " ".join([*read, _KINDS[kind]])
+    return " ".join([*read, _KINDS[kind]]) + quarter
 
 
 def _state_and_zip(match: Match) -> str:
@@ -59,8 +64,9 @@ def _state_and_zip(match: Match) -> str:
 
 
 def _state(match: Match) -> str | None:
-    """Read the `NY` of `Albany, NY`."""
-    return None if match[0] in _WORDS else STATES[match[0]]
+    """Read the `NY` of `Albany, NY`, and the `MA` of `Boston, MA.`"""
+    certain = match[0] not in _WORDS or (match[0] in _NO_WORDS and _CITY.search(before(match, 20)))
+    return STATES[match[0]] if certain and not (match[0] in _WORDS and after(match, 1) == " ") else None
 
 
 _STATE = alternatives(STATES)
@@ -69,8 +75,8 @@ CLASSES = [
         "street",
         rf"\d{{1,5}}[A-Z]? (?:(?:[NSEW]|[NS][EW])\.? )?(?:[A-Z][a-z]{{1,20}} "
         rf"|\d{{1,3}}(?:st|nd|rd|th) ){{0,3}}"
-        rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')(?:\.(?= [a-z\d(,]|,|;|\)|$"
-        rf"|\s[A-Z]))?",
+        rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')"
+        rf"(?:\.? (?:[NS][EW]|[NSEW])\b(?!['.])|\.(?= [a-z\d(,]|,|;|\)|$|\s[A-Z]))?",
         _street,
     ),
     TokenClass("state_and_zip", rf"{_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)", _state_and_zip),

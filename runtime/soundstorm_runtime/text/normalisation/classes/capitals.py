@@ -49,6 +49,7 @@ _INITIALISMS = frozenset(
     aaa aa na ie eg cv
     """.split()
 )
+_PRONOUNCED = {"json": "jason", "jpeg": "jay peg", "ascii": "asky"}
 _AMBIGUOUS = frozenset("us it am id ad er ok".split())  # words as well
 _BEFORE_LETTERS = re.compile(
     r"\b(?:the|an|in|of|our|your|their|from|to|and|non|anti|pro|all|this)[ -]$", re.IGNORECASE
@@ -73,7 +74,8 @@ def read_capitals(match: Match, is_known: Callable[[str], bool] | None) -> str:
     run, _, ending = match[0].partition("'")
     plural = "s" if run[-1] == "s" and len(run) > 2 else ""
     word = run[: len(run) - len(plural)].lower()
-    if not _by_letter(match, word, is_known):
+    word = _PRONOUNCED.get(word, word)
+    if " " in word or not _by_letter(match, word, is_known):
         return word + (f"'{ending.lower()}" if ending else plural)
     letters = spell(word)
     return f"{letters}'{'s' if plural else ending.lower()}" if plural or ending else letters
@@ -127,7 +129,12 @@ def _dotted(match: Match) -> str | None:
 
 def _joined(match: Match) -> str:
     """Read `AT&T` and `CI/CD`."""
-    return " and ".join(" ".join(spell(run) for run in part.split("/")) for part in match[0].split("&"))
+    joined, plural = match[0].rstrip("s"), "'s" * match[0].endswith("s")
+    return " and ".join(" ".join(map(_run, part.split("/"))) for part in joined.split("&")) + plural
+
+
+def _run(run: str) -> str:
+    return run.lower() if len(run) > 3 and _looks_like_a_word(run.lower()) else spell(run)
 
 
 def _initial(match: Match) -> str:
@@ -157,7 +164,7 @@ CLASSES = [
         _dotted,
     ),
     TokenClass(
-        "joined", r"[A-Z]{1,4}(?:&[A-Z]{1,4}){1,3}\b|[A-Z]{1,5}(?:/[A-Z]{1,5}){1,3}(?![\w/])", _joined
+        "joined", r"[A-Z]{1,4}(?:&[A-Z]{1,4}){1,3}s?\b|[A-Z]{1,5}(?:/[A-Z]{1,5}){1,3}(?![\w/])", _joined
     ),
     TokenClass(
         "initial",

@@ -22,14 +22,14 @@ def clock(text: str, *, span: bool = False) -> str:
     """Read a time: `3:45 pm` -> `three forty five p m`, `10:00` -> `ten o'clock` (`ten` in a span)."""
     found = _PARTS.match(text)
     if found is None:
-        return cardinal(text) if text.isdigit() else ""
+        return cardinal(text) if text.isdigit() else text
     hour, minute, second, half, zone = found.groups()
     read = cardinal(str(int(hour)))
     if second is not None and int(second) and not text.startswith("T"):
         read = f"{_count(hour, 'hour')} {_count(minute, 'minute')} and {_count(second, 'second')}"
     elif minute and minute != "00":
         read += f" oh {cardinal(minute[1])}" if minute[0] == "0" else f" {cardinal(minute)}"
-    elif minute and not half and not span:
+    elif minute and not half and not span and not zone:
         read += " o'clock"
     halves = f" {spell(half)} m" if half else ""
     return read + halves + (f" {spell(zone if zone != 'Z' else 'UTC')}" if zone else "")
@@ -59,8 +59,8 @@ def _ratio(match: Match) -> str:
 CLASSES = [
     TokenClass(
         "time_span",
-        rf"(?:{_CLOCK}|{_HOUR}"
-        rf"|\d\d?(?= ?- ?\d\d?(?::\d\d)? ?{_HALF})) ?- ?(?:{_CLOCK}|{_HOUR})(?!\w)",
+        rf"(?:noon|midnight|{_CLOCK}|{_HOUR}"
+        rf"|\d\d?(?= ?- ?\d\d?(?::\d\d)? ?{_HALF})) ?- ?(?:noon|midnight|{_CLOCK}|{_HOUR})(?!\w)",
         _span,
     ),
     TokenClass("clock", rf"{_CLOCK}(?![\w:])", _time),

@@ -95,7 +95,7 @@ def _decades(match: Match) -> str:
 
 def _era(match: Match) -> str:
     number, era = re.findall(r"\d+|[A-Z][A-Z.]+", match[0])
-    return f"{plain(number) if len(number) < 4 or number[0] == '1' else cardinal(number)} {spell(era)}"
+    return f"{year(number) if len(number) == 4 else cardinal(number)} {spell(era)}"
 
 
 CLASSES = [

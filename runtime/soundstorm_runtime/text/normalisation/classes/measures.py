@@ -13,6 +13,7 @@ _POWER = r"(?:\^?[23](?!\d|[.,]\d))?"
 _ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^)"  # after a space they are rather a letter or a word
 _WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
 _MIXED = r"(?:\d{1,4} )?\d{1,3}/\d{1,3}"
+_ITEM = rf"(?:{_MIXED}|{NUMBER})"
 _AMOUNT = re.compile(rf"(-?)({_MIXED}|{NUMBER})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL)
 _LENGTHS = re.compile(r"(\d{1,4}) ?(d|days?|h|hrs?|m|mins?|s|secs?)(?![a-z])", re.IGNORECASE)
 _LENGTH_NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
@@ -70,6 +71,14 @@ def _measure(match: Match) -> str | None:
     glued = sign in _ATTRIBUTED and " " not in match[0] and _ATTRIBUTE.match(after(match, 16))
     attribute = glued or match[0][len(minus) + len(number) :].startswith("-")  # a 12V battery, a 6-ft board
     return f"{read} {unit_name(sign, one=bool(attribute) or number == '1')}"
+
+
+def _measure_span(match: Match) -> str:
+    """Read `10% - 20%`, `5kg-10kg`, `3 mm x 4 mm`."""
+    read = []
+    for number, sign in re.findall(rf"({NUMBER}) ?({_UNIT}{_POWER})", match[0]):
+        read.append(f"{cardinal(number)} {unit_name(sign, one=number == '1')}")
+    return (" by " if re.search("[x×]", match[0]) else " to ").join(read)
 
 
 def _number(number: str, sign: str, last: str | None) -> str:
@@ -152,7 +161,7 @@ def _quoted(match: Match) -> str | None:
     if opened:
         return None
     number, sign = match[0][:-1], "in" if mark == '"' else "ft"
-    if _ATTRIBUTE.match(after(match, 16)):  # a 12" pizza
+    if "/" not in number and _ATTRIBUTE.match(after(match, 16)):  # a 12" pizza
         return f"{cardinal(number)} {UNITS[sign][0]}"
     return _amount_of(number, sign)
 
@@ -168,11 +177,20 @@ def _angle(match: Match) -> str:
 
 def _dimensions(match: Match) -> str:
     """Read `2 x 4`, `1920x1080`, `2x8 m2`."""
-    found = re.match(rf"((?:{NUMBER}\"?'? ?[xX×] ?)+{NUMBER})[\"']? ?(.*)", match[0])
+    found = re.match(rf"((?:{_ITEM}[\"']? ?[xX×] ?)+{_ITEM})([\"']?) ?(.*)", match[0])
     if found is None:
         return match[0]
-    read = " by ".join(cardinal(number) for number in re.findall(NUMBER, found[1]))
-    return f"{read} {unit_name(found[2], one=False)}" if found[2] else read
+    read = " by ".join(_item(number) for number in re.findall(_ITEM, found[1]))
+    unit = found[3] or {'"': "in", "'": "ft"}.get(found[2])
+    return f"{read} {unit_name(unit, one=False)}" if unit else read
+
+
+def _item(number: str) -> str:
+    whole, _, part = number.rpartition(" ")
+    if "/" not in part:
+        return cardinal(number)
+    read = "a half" if whole and part == "1/2" else fraction(*part.split("/"))
+    return f"{cardinal(whole)} and {read}" if whole else read
 
 
 def _millions(match: Match) -> str:
@@ -196,10 +214,14 @@ CLASSES = [
         r"|\d{1,2}'(?:1[01]|\d)(?![\w'])",
         _feet_and_inches,
     ),
-    TokenClass("quoted", r"\d{1,4}(?:\.\d{1,3})?(?:\"|'(?=[\s,.;)]|$))", _quoted),
+    TokenClass(
+        "quoted",
+        rf"(?:{_MIXED}(?=\")|\d{{1,4}}(?:\.\d{{1,3}})?)(?:\"(?! ?[xX×] ?\d)|'(?=[\s,.;)]|$))",
+        _quoted,
+    ),
     TokenClass(
         "dimensions",
-        rf"{NUMBER}[\"']?(?: ?[xX] ?{NUMBER}[\"']?"
+        rf"{_ITEM}[\"']?(?: ?[xX] ?{_ITEM}[\"']?"
         rf"| [×] {NUMBER}[\"']?(?= ?(?:{_UNIT})(?!\w))"
         rf"|×{NUMBER}){{1,3}}(?: ?(?:{_WITH_UNIT}))?(?!\w| ?[=^])",
         _dimensions,
@@ -212,6 +234,11 @@ CLASSES = [
         _length_of_time,
     ),
     TokenClass("millions", rf"{NUMBER}(?:[mMkK]|[bB]n?){_COUNTED}", _millions),
+    TokenClass(
+        "measure_span",
+        rf"{NUMBER} ?(?:{_UNIT}){_POWER} ?[-x×] ?{NUMBER} ?(?:{_UNIT}){_POWER}(?![\w'/])",
+        _measure_span,
+    ),
     TokenClass(
         "measure",
         rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"

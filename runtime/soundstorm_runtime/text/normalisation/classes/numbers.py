@@ -18,6 +18,7 @@ _A_THING = re.compile(
     r"|minute|kilo"
     r"|kilomet(?:er|re)|met(?:er|re)|foot|yard|ton|percent|point|stick|bottle|glass|day|page)\b"
 )
+_NAMED = re.compile(r"\b(?:[Ss]uite|Ste\.?|[Rr]oom|Rm\.?|[Aa]pt\.?|[Uu]nit|[Rr]oute|[Bb]us|[A-Z]{2,5}) $")
 _MATHEMATICAL = re.compile(r"^ ?[-+*/=×÷^<>≤≥≠]|^ ?\d{1,9}(?:\.\d+)? ?[=+×÷*≠≤≥]")
 
 
@@ -57,6 +58,8 @@ def _fraction(match: Match) -> str | None:
     whole, top, bottom = re.match(r"(?:(\d+) )?(\d+)/(\d+)", match[0]).groups()  # type: ignore[union-attr]
     if bottom.startswith("0") or (len(top) > 1 and top.startswith("0")):
         return None
+    if not whole and re.match(r" ?=", after(match, 2)):
+        return f"{cardinal(top)} divided by {cardinal(bottom)}"
     if not whole and int(top) > int(bottom) >= 40 and int(top) < 300:
         return f"{cardinal(top)} over {cardinal(bottom)}"
     if not whole and (thing := _A_THING.match(after(match, 14))):
@@ -77,6 +80,8 @@ def _range(match: Match) -> str | None:
     first, last = match[0].split("-")
     if _MATHEMATICAL.match(after(match, 12)):
         return f"{cardinal(first)} minus {cardinal(last)}"
+    if first == last and len(first) == 2:  # fifty fifty
+        return f"{read_number(first)} {read_number(last)}"
     start, end = (float(number.replace(",", "")) for number in (first, last))
     if start < end and (len(first) == len(last) or "." in match[0] or end < 10000):
         joined = "and" if before(match, 9).lower().endswith("between ") else "to"
@@ -140,6 +145,9 @@ def _with_s(match: Match) -> str:
 
 
 def _number(match: Match) -> str:
+    """Read a number; that of a room or a model of four digits in pairs: `Suite 3300`, `RTX 4090`."""
+    if re.fullmatch(r"\d\d(?:00|[1-9]\d)", match[0]) and _NAMED.search(before(match, 12)):
+        return identifier(match[0])
     return read_number(match[0])
 
 

@@ -57,6 +57,8 @@ def _roman(match: Match) -> str | None:
     numeral = match[0]
     if not _VALID.fullmatch(numeral):
         return None
+    if len(numeral) > 1 and re.match(r"(?:th)? centur", after(match, 9)):
+        return ordinal(_value(numeral))
     words = re.findall(r"[A-Za-z]+(?= $)|[A-Za-z]+(?= [A-Za-z]+ $)", before(match, 40))
     last = words[-1] if words else ""
     if not last or not last[0].isupper():

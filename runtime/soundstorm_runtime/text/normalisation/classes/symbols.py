@@ -105,7 +105,15 @@ def _function(match: Match) -> str:
 
 
 FUNCTION = TokenClass("function", r"[a-z]\([a-z]\)", _function)
+
+
+def _per(_: Match) -> str:
+    """Read `7 days/week`."""
+    return "per"
+
+
 CLASSES = [
+    TokenClass("per", r"(?<=[a-z]s)/(?=(?:second|minute|hour|day|week|month|year|person|night)\b)", _per),
     TokenClass("exponent", r"\^\(?\{?[-+]?(?:\d{1,4}|[a-z])\b\}?\)?", _exponent),
     TokenClass("root", r"[√∛∜]", _root),
     TokenClass("typed", alternatives(_TYPED), _typed),

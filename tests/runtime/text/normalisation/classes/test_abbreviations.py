@@ -19,6 +19,8 @@ CASES = [
     ("Gen Z likes it", "gen z likes it"),
     ("a PhD in CS, N/A", "a p h d in c s, n ay"),
     ("Ask Mr. T", "ask mister t"),
+    ("WWII and WWI", "world war two and world war one"),
+    ("Apt 4B, Fig 3 of Vol 2", "apartment four b, figure three of volume two"),
 ]
 
 

@@ -19,6 +19,12 @@ CASES = [
         "350 5th Ave, New York, NY 10118",
         "three fifty fifth avenue, new york, new york one zero one one eight",
     ),
+    (
+        "1600 Pennsylvania Ave NW, Washington, DC 20500",
+        "sixteen hundred pennsylvania avenue northwest, washington, d c two zero five zero zero",
+    ),
+    ("45 W 34th St. W, New York", "forty five west thirty fourth street west, new york"),
+    ("77 Massachusetts Ave, Cambridge, MA.", "seventy seven massachusetts avenue, cambridge, massachusetts."),
 ]
 
 

@@ -18,6 +18,8 @@ CASES = [
     ("C# and F# minor", "c sharp and f sharp minor"),
     ("the CEO's APIs", "the c e o's ay p i's"),
     ("E. coli", "e coli"),
+    ("M&Ms and HIV/AIDS", "m and m's and h i v aids"),
+    ("a JSON file, a JPEG", "a jason file, a jay peg"),
 ]
 
 

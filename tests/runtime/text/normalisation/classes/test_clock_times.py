@@ -12,6 +12,8 @@ CASES = [
     ("10:00 and 01:01:01", "ten o'clock and one hour one minute and one second"),
     ("a ratio of 16:9, 3:1", "a ratio of sixteen to nine, three to one"),
     ("8.30 am", "eight thirty ay m"),
+    ("10:00 UTC, 10:00", "ten u t c, ten o'clock"),
+    ("noon-3pm, 9am-midnight", "noon to three p m, nine ay m to midnight"),
 ]
 
 

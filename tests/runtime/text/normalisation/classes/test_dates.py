@@ -32,6 +32,9 @@ CASES = [
     ("44 BC to AD 79", "forty four b c to ay d seventy nine"),
     ("between 1914-1918", "between nineteen fourteen and nineteen eighteen"),
     ("2024-03", "march twenty twenty four"),
+    ("Mon, Jan 6 and Tue 7 May", "monday, january sixth and tuesday the seventh of may"),
+    ("1066 AD, 44 B.C.", "ten sixty six ay d, forty four b c"),
+    ("Sun and Sat are words", "sun and sat are words"),
 ]
 
 

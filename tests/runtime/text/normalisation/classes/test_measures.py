@@ -35,6 +35,14 @@ CASES = [
     ("200 mg/day, 12/kg, km/h", "two hundred milligrams per day, twelve per kilogram, kilometers per hour"),
     ("4.4x and 10x", "four point four x and ten x"),
     ("8 GB, 1.5 TB, 100 Mbps", "eight gigabytes, one point five terabytes, one hundred megabits per second"),
+    (
+        "10% - 20%, 5kg-10kg, 20°–30°",
+        "ten percent to twenty percent, five kilograms to ten kilograms, twenty degrees to thirty degrees",
+    ),
+    ('5/8" and 8½" x 11"', "five eighths of an inch and eight and a half by eleven inches"),
+    ("7 days/week, $3/lb", "seven days per week, three dollars per pound"),
+    ('2" x 4"', "two by four inches"),
+    ("3 mm x 4 mm, 5kg x 3", "three millimeters by four millimeters, five kilograms x three"),
 ]
 
 

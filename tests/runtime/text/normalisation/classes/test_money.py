@@ -26,6 +26,10 @@ CASES = [
     ("$1,000,000,000,000", "one trillion dollars"),
     ("a $5 bill", "a five dollar bill"),
     ("$1,234.123", "one thousand two hundred thirty four point one two three dollars"),
+    (
+        "₹1,00,000 and ₹12,00,000",
+        "one hundred thousand rupees and one million two hundred thousand rupees",
+    ),
 ]
 
 

@@ -25,6 +25,12 @@ CASES = [
     ("9.5/10", "nine point five out of ten"),
     ("3,5", "three, five"),
     ("1234567890123", "one two three four five six seven eight nine zero one two three"),
+    (
+        "Suite 3300, RTX 4090, ISO 9001",
+        "suite thirty three hundred, r t x forty ninety, i s o nine thousand one",
+    ),
+    ("10/2=5, 10/2", "ten divided by two equals five, ten halves"),
+    ("50-50 and 3-3", "fifty fifty and three to three"),
 ]
 
 

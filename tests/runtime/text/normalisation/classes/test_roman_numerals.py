@@ -13,6 +13,7 @@ CASES = [
     ("size XL, a CD, an IV", "size x l, a c d, an i v"),
     ("I said I am", "i said i am"),
     ("Louis XIV, Act V", "louis the fourteenth, act five"),
+    ("the XIX century, XXth century", "the nineteenth century, x x t h century"),
 ]
 
 

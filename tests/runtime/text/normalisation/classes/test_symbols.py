@@ -17,6 +17,7 @@ CASES = [
     ("3 < 4 & 5 > 2", "three less than four and five greater than two"),
     ("© 2024", "copyright twenty twenty four"),
     ("H⁺ ∈ Ω", "h plus in omega"),
+    ("a − b, x−1, 5−3, −5", "a minus b, x minus one, five minus three, minus five"),
 ]
 
 
