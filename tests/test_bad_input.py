@@ -146,6 +146,14 @@ RECORDINGS = {
         r"metadata\.csv:3 is '\.\./c\|Text\.', expected 'id\|text",
     ),
     "a row without audio": (lambda: _rows(*ROWS, "c|Text."), r"cannot read recordings/wavs/c\.wav"),
+    "a FIFO for audio": (
+        lambda: (Path("recordings/wavs/b.wav").unlink(), os.mkfifo("recordings/wavs/b.wav")),
+        r"cannot read recordings/wavs/b\.wav \(.*it is a FIFO, expected a file",
+    ),
+    "a FIFO for the listing": (
+        lambda: (Path("recordings/metadata.csv").unlink(), os.mkfifo("recordings/metadata.csv")),
+        r"(no metadata\.csv|metadata\.csv: it is a FIFO)",
+    ),
     "another encoding": (
         lambda: Path("recordings/metadata.csv").write_bytes(b"a|\xff"),
         "metadata.csv is not UTF-8",
