@@ -306,7 +306,7 @@ CHECKPOINTS = {
     "another rate": (lambda p: _edit(p, "config", "units", "rate", value=30), "30 semantic tokens a second"),
     "other phones": (lambda p: _edit(p, "config", "text", "symbols", value=["a", "b"]), "symbols"),
     "weights not finite": (
-        lambda p: _edit(p, "text", "phone_embedding.weight", value=torch.full((2, 2), torch.nan)),
+        lambda p: _edit(p, "text", "phone_embedding.weight", value=torch.full((41, 16), torch.nan)),
         "weights of 'text' are not finite in 'phone_embedding.weight'",
     ),
     "a lexicon of text": (lambda p: _edit(p, "lexicon", value="words"), "lexicon"),
