@@ -246,7 +246,9 @@ def test_a_manifest_that_is_no_json(with_engines):
 
 def test_int8_is_for_cpus(with_engines):
     bundle = with_engines()
-    with pytest.raises(OptionError, match="precision 'int8' runs on cpu, not on 'tensorrt'; take fp32, or"):
+    with pytest.raises(
+        OptionError, match="precision 'int8' runs on cpu and openvino, not on 'tensorrt'; take fp32, or"
+    ):
         Voice.load(bundle.path, provider="tensorrt", precision="int8")
 
 

@@ -52,7 +52,11 @@ def test_a_precision_that_is_not_there_is_refused_with_those_that_are():
 @pytest.mark.parametrize(
     ("precision", "place", "message"),
     [
-        ("int8", "cuda", "precision 'int8' runs on cpu, not on 'cuda'; take fp32 or fp16, or --provider cpu"),
+        (
+            "int8",
+            "cuda",
+            "precision 'int8' runs on cpu and openvino, not on 'cuda'; take fp32 or fp16, or --provider cpu",
+        ),
         ("bf16", "cpu", "precision 'bf16' runs on tensorrt, not on 'cpu'; take fp32 or int8 or fp16 or "),
         (
             "fp8-qdq",
