@@ -198,7 +198,7 @@ def test_a_missing_engine_and_a_link(with_engines, tmp_path):
     elsewhere = file.rename(tmp_path / "elsewhere")
     assert "decoder.engine is missing, expected" in refused(bundle)
     file.symlink_to(elsewhere)
-    assert "decoder.engine is missing, expected" in refused(bundle)
+    assert "decoder.engine cannot be used: it is a link, expected a file" in refused(bundle)
 
 
 def test_engines_of_an_older_export(with_engines):
