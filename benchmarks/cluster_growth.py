@@ -23,6 +23,7 @@ from .server_load import ten_word_sentences
 
 REPLICAS = (1, 2, 5, 10, 20, 50, 100)
 LOADS = (0.5, 0.7, 0.9)
+SENTENCES = 16  # that are measured
 STEPS = 10  # of the first block: the grain in which a replica turns to something more urgent
 
 
@@ -138,7 +139,7 @@ def main(bundle: Path, texts: int, threads: int, out: Path) -> None:
     """Measure the voice in the folder BUNDLE, and simulate machines that serve it."""
     voice = Voice.load(bundle, threads=threads)
     voice.warm_up()
-    services, audio = measure(voice, ten_word_sentences())
+    services, audio = measure(voice, ten_word_sentences()[:SENTENCES])
     points = tuple(simulate(services, count, load, texts) for load in LOADS for count in REPLICAS)
     first = float(np.mean([each.first for each in services]))
     whole = first + float(np.mean([each.rest for each in services]))

@@ -165,8 +165,8 @@ def voice_from_content(content: Any, path: Path) -> VoiceModels:
     content = check_content(content, path, KIND, ("config", *PARTS, "lexicon"))
     try:
         config = from_dict(VoiceConfig, content["config"], "config")
-        _check_shapes(config, content, path)
         lexicon = _lexicon(content["lexicon"], config.text.symbols)
+        _check_shapes(config, content)
         voice = build_voice(config, lexicon, _prompts(content.get("prompts", {})))
     except (ConfigError, BundleError, CheckpointError, RuntimeError) as error:
         # PyTorch raises RuntimeError for sizes beyond the memory.
@@ -176,7 +176,7 @@ def voice_from_content(content: Any, path: Path) -> VoiceModels:
     return voice
 
 
-def _check_shapes(config: VoiceConfig, content: Mapping[str, Any], path: Path) -> None:
+def _check_shapes(config: VoiceConfig, content: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` where weights do not have the shapes of the configuration.
 
     The networks for that are built without memory: a configuration may ask for any size.
@@ -195,7 +195,7 @@ def _check_shapes(config: VoiceConfig, content: Mapping[str, Any], path: Path) -
         for name in [*found, *expected]:
             if _shape(found.get(name)) != _shape(expected.get(name)):
                 raise CheckpointError(
-                    f"{path}: the weights of {part!r} do not fit its configuration ({name} has shape "
+                    f"the weights of {part!r} do not fit its configuration ({name} has shape "
                     f"{_shape(found.get(name))}, expected {_shape(expected.get(name))})"
                 )
 
@@ -243,8 +243,7 @@ def _load_weights(model: nn.Module, weights: object, where: str) -> None:
     try:
         model.load_state_dict(_cast(weights, torch.float32))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{where} do not fit its configuration ({reason})") from error
+        raise CheckpointError(f"{where} do not fit its configuration ({reason(error)[:200]})") from error
 
 
 def _cast(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -146,6 +146,14 @@ RECORDINGS = {
         r"metadata\.csv:3 is '\.\./c\|Text\.', expected 'id\|text",
     ),
     "a row without audio": (lambda: _rows(*ROWS, "c|Text."), r"cannot read recordings/wavs/c\.wav"),
+    "a FIFO for audio": (
+        lambda: (Path("recordings/wavs/b.wav").unlink(), os.mkfifo("recordings/wavs/b.wav")),
+        r"cannot read recordings/wavs/b\.wav \(.*it is a FIFO, expected a file",
+    ),
+    "a FIFO for the listing": (
+        lambda: (Path("recordings/metadata.csv").unlink(), os.mkfifo("recordings/metadata.csv")),
+        r"(no metadata\.csv|metadata\.csv: it is a FIFO)",
+    ),
     "another encoding": (
         lambda: Path("recordings/metadata.csv").write_bytes(b"a|\xff"),
         "metadata.csv is not UTF-8",
@@ -298,7 +306,7 @@ CHECKPOINTS = {
     "another rate": (lambda p: _edit(p, "config", "units", "rate", value=30), "30 semantic tokens a second"),
     "other phones": (lambda p: _edit(p, "config", "text", "symbols", value=["a", "b"]), "symbols"),
     "weights not finite": (
-        lambda p: _edit(p, "text", "phone_embedding.weight", value=torch.full((2, 2), torch.nan)),
+        lambda p: _edit(p, "text", "phone_embedding.weight", value=torch.full((41, 16), torch.nan)),
         "weights of 'text' are not finite in 'phone_embedding.weight'",
     ),
     "a lexicon of text": (lambda p: _edit(p, "lexicon", value="words"), "lexicon"),

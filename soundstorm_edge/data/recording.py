@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from soundstorm_runtime.support.files import check_file, open_file
 from soundstorm_runtime.text.sentences import normalise
 
 from ..errors import CorpusError, UnusableRecordingError
@@ -142,7 +143,9 @@ def read_text(path: Path) -> str:
 
     Raises:
         CorpusError: the file has another encoding.
+        OSError: it cannot be read, or is a FIFO or a device.
     """
+    check_file(path)
     try:
         return path.read_text(encoding="utf-8").replace(BYTE_ORDER_MARK, "")
     except UnicodeDecodeError as error:
@@ -153,7 +156,7 @@ def read_text(path: Path) -> str:
 
 def _check_length(path: Path) -> None:
     """Raise `CorpusError` for a WAV file shorter than its header states; libsndfile reads it silently."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(8)
     if len(head) < 8 or not head.startswith(b"RIFF"):
         return  # libsndfile recognises other formats, and reports those that it does not know

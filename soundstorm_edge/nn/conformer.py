@@ -172,8 +172,7 @@ class Convolution(nn.Module):
         """
         real = frame_mask(lengths, x.shape[1])[:, :, None].to(x.dtype)
         y = _within(F.glu(self.widen(x), dim=-1), real)
-        nothing = y.new_zeros(1).expand(y.shape[0], self.after, y.shape[2])
-        y = torch.cat([past, y, nothing], dim=1)
+        y = F.pad(torch.cat([past, y], dim=1), (0, 0, 0, self.after))
         last = last_frames(y, lengths, self.before)
         y = y.transpose(1, 2)
         y = F.conv1d(y, self.depthwise.weight, self.depthwise.bias, groups=y.shape[1]).transpose(1, 2)

@@ -95,7 +95,7 @@ def read_tensors(path: Path, kind: str) -> Any:
         check_file(path)
     except OSError as error:
         raise CheckpointError(
-            f"no file at {path} ({reason(error)}), expected a {kind}; check the path"
+            f"no file at {path}, expected a {kind} ({reason(error)}); check the path"
         ) from error
     try:
         _check_records(path)

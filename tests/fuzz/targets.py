@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import soundfile
-import tomllib
 import torch
 from hypothesis import strategies as st
 
@@ -29,7 +28,7 @@ from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.prompts import read_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.errors import SoundStormError
-from soundstorm_runtime.text.sentences import ignore_dropped
+from soundstorm_runtime.support.files import parse_toml
 from soundstorm_runtime.text.ssml import read_ssml
 from soundstorm_runtime.tools.batch_jobs import read_lines
 
@@ -52,6 +51,10 @@ class Target:
     strategy: st.SearchStrategy[Any]
     check: Check
     valid: Any
+
+
+def _ignore(_: str) -> None:
+    """Take the characters that are not spoken."""
 
 
 def _try(work: Callable[[], object]) -> Outcome:
@@ -114,7 +117,7 @@ class _Bundles:
 
 def _bundles(folder: Path) -> dict[str, Target]:
     kept = _Bundles(folder)
-    names = ("step.onnx", "step.weights", "decoder.onnx", "text_encoder.onnx", "lexicon.txt.gz")
+    names = ("step.cpu.onnx", "step.weights", "decoder.onnx", "text_encoder.onnx", "lexicon.txt.gz")
     files = st.one_of(
         *(
             st.tuples(st.just(name), damaged_bytes((BUNDLE / name).read_bytes()), st.booleans())
@@ -267,7 +270,7 @@ def _texts(folder: Path) -> dict[str, Target]:
     )
     lines = ('{"id": "a", "text": "Hello."}\n', '{"id": "b", "text": "x", "voice": "anna", "seed": 3}\n')
     recipes = (RECIPE.read_text(),)
-    table = tomllib.loads(recipes[0])
+    table = parse_toml(recipes[0])
     path = folder / "text.toml"
 
     def lexicon(text: str) -> Outcome:
@@ -281,12 +284,12 @@ def _texts(folder: Path) -> dict[str, Target]:
     return {
         "text": Target(
             damaged_text(plain) | st.text(max_size=200),
-            lambda text: _try(lambda: voice.sentences(text, ignore_dropped)),
+            lambda text: _try(lambda: voice.sentences(text, _ignore)),
             plain[2],
         ),
         "SSML": Target(
             damaged_text(marked),
-            lambda text: _try(lambda: voice.sentences(read_ssml(text), ignore_dropped)),
+            lambda text: _try(lambda: voice.sentences(read_ssml(text), _ignore)),
             marked[0],
         ),
         "lexicon of the user": Target(damaged_text(words), lexicon, words[1]),

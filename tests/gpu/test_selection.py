@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 
 import pytest
@@ -199,7 +198,7 @@ def test_a_missing_engine_and_a_link(with_engines, tmp_path):
     elsewhere = file.rename(tmp_path / "elsewhere")
     assert "decoder.engine is missing, expected" in refused(bundle)
     file.symlink_to(elsewhere)
-    assert re.search(r"decoder\.engine cannot be used: .*link", refused(bundle))
+    assert "decoder.engine cannot be used: it is a link, expected a file" in refused(bundle)
 
 
 def test_engines_of_an_older_export(with_engines):
@@ -247,7 +246,9 @@ def test_a_manifest_that_is_no_json(with_engines):
 
 def test_int8_is_for_cpus(with_engines):
     bundle = with_engines()
-    with pytest.raises(OptionError, match="'int8' runs on cpu and openvino, not on 'tensorrt'; take fp32"):
+    with pytest.raises(
+        OptionError, match="precision 'int8' runs on cpu and openvino, not on 'tensorrt'; take fp32, or"
+    ):
         Voice.load(bundle.path, provider="tensorrt", precision="int8")
 
 

@@ -13,7 +13,7 @@ from soundstorm_runtime.bundle.manifest import Precision
 from soundstorm_runtime.engines.graphs import Graph
 
 from .builder import Built, Rtx, absent, rtx
-from .voices import project_profiles, soundstream_voice, spectral_voice, traced, write
+from .voices import block_causal_voice, project_profiles, soundstream_voice, spectral_voice, traced, write
 
 Build = Callable[..., Built]
 
@@ -29,7 +29,9 @@ def library() -> Rtx:
 @pytest.fixture(scope="session")
 def exported() -> Callable[[str, str], tuple[Graph, bytes]]:
     """Export a graph of a voice in fp32, each once: `exported("spectral", "step")`."""
-    makers = {"spectral": spectral_voice, "soundstream": soundstream_voice}
+    makers = {
+        "spectral": spectral_voice, "soundstream": soundstream_voice, "block-causal": block_causal_voice,
+    }  # fmt: skip
     voices: dict[str, tuple[object, dict[str, Network]]] = {}
     models: dict[tuple[str, str], bytes] = {}
 

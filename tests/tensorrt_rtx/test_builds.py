@@ -38,6 +38,7 @@ GRAPHS = [
         for p in ("fp32", "fp16")
     ],
     ("soundstream", "decoder_stream", "fp32"),
+    *[("block-causal", name, "fp16") for name in ("step", "prefix")],
 ]
 REST = [  # `pytest -m sweep tests/tensorrt_rtx`: what takes long to export, or hardly differs from the above
     *[("spectral", name, "bf16") for name in ("step_next", "text_encoder", "text_decoder")],
@@ -45,7 +46,7 @@ REST = [  # `pytest -m sweep tests/tensorrt_rtx`: what takes long to export, or 
     ("soundstream", "decoder_stream", "fp16"),
     ("soundstream", "encoder", "fp32"),
 ]
-ATTENTION = ("step", "step_next", "text_encoder", "text_decoder")  # of the spectral voice: one in each block
+ATTENTION = ("step", "step_next", "prefix", "text_encoder", "text_decoder")  # one in each block
 
 
 def targets(precision: str) -> tuple[int, ...]:
@@ -73,7 +74,7 @@ def test_every_graph_is_parsed_and_built(build, exported, tmp_path, voice, name,
     assert built.plan
     assert built.layers
     assert built.tensors == {tensor.name: TYPES[tensor.dtype] for tensor in graph.inputs + graph.outputs}
-    if voice == "spectral" and name in ATTENTION:
+    if voice != "soundstream" and name in ATTENTION:
         fused = 0 if precision == "fp32" else DEPTH * len(project_profiles(graph))
         assert built.fused_attentions == fused
     if (voice, name) == ("spectral", "step"):

@@ -4,6 +4,7 @@ profiles."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
 from soundstorm_export.rewrite.half import HALVES, to_half
 from soundstorm_export.rewrite.qdq import EIGHTS, quantised_inputs, to_qdq
 from soundstorm_export.rewrite.simplify import simplify
+from soundstorm_export.schemas import audio_schema, cache_shape
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, profiles
 from soundstorm_export.tracing.networks import Network, networks, prompt_encoder_networks
 from soundstorm_export.tracing.trace import trace
@@ -67,6 +69,19 @@ def spectral_voice() -> tuple[Parts, dict[str, Network]]:
         "spectral", 16_000, parts.codec.hop, parts.codec.window, LEVELS, CODES, transforms=2
     )  # fmt: skip
     return parts, _networks(parts, audio, ParallelTextSchema("parallel", symbols, DIM))
+
+
+def block_causal_voice() -> tuple[Parts, dict[str, Network]]:
+    """Make the step and the prefix of a block-causal voice; its other graphs are those of the first voice."""
+    codec = SpectralCodecConfig(
+        window=1280, spectra=2, transforms=2, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8,
+        levels=LEVELS, codebook_size=CODES,
+    )  # fmt: skip
+    symbols = shipped_lexicon().symbols
+    text = ParallelTextConfig(symbols=symbols, vocabulary=VOCABULARY, encoder=_CONFORMER, decoder=_CONFORMER)
+    parts = _voice("block-causal", codec, text, replace(_CONFORMER, block_causal=True))
+    audio, semantic = audio_schema(parts), SemanticSchema(VOCABULARY, parts.rate)
+    return parts, networks(parts, voice_graphs(audio, semantic, None, cache_shape(parts)))
 
 
 def soundstream_voice() -> tuple[Parts, dict[str, Network]]:
@@ -125,10 +140,13 @@ def _shapes(graph: Graph, axes: Mapping[str, Axis]) -> dict[str, Span]:
 
 
 def _voice(
-    name: str, codec: SpectralCodecConfig | SoundStreamConfig, text: ParallelTextConfig | TextToSemanticConfig
+    name: str,
+    codec: SpectralCodecConfig | SoundStreamConfig,
+    text: ParallelTextConfig | TextToSemanticConfig,
+    conformer: ConformerConfig = _CONFORMER,
 ) -> Parts:
     torch.manual_seed(0)
-    soundstorm = SoundStormConfig(LEVELS, CODES, VOCABULARY, _CONFORMER, level_embedding=True)
+    soundstorm = SoundStormConfig(LEVELS, CODES, VOCABULARY, conformer, level_embedding=True)
     units = SpectralUnitsConfig(vocabulary=VOCABULARY)
     config = VoiceConfig(
         name, codec, units, soundstorm, text, DecodeOptions(steps=(2,) + (1,) * (LEVELS - 1))

@@ -27,10 +27,10 @@ HALVES: Mapping[Precision, ir.DataType] = MappingProxyType(
 FILLER = 1e30  # masks replace scores by numbers beyond this, for which the limit of half precision will do
 
 # Operators that stay in float32: sums over many values, exponentials, and divisions by what may be small
-# (the statistics of norms, softmax, cumulative sums). And zeros, whose type is an attribute.
+# (the statistics of norms, softmax, cumulative sums).
 WHOLE = frozenset(
     "LayerNormalization GroupNormalization InstanceNormalization Softmax LogSoftmax CumSum Exp Log Sqrt "
-    "ConstantOfShape Reciprocal Pow ReduceMean ReduceSum ReduceSumSquare ReduceL2 Sin Cos Div".split()
+    "Reciprocal Pow ReduceMean ReduceSum ReduceSumSquare ReduceL2 Sin Cos Div".split()
 )
 PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose"))
 

@@ -142,7 +142,7 @@ class Lexicon:
                     f"expected some of: {' '.join(self.symbols)}"
                 )
             words.append(word._replace(phones=" ".join(phones)) if phones else word)
-        return Sentence(sentence, words, sentence.silence, sentence.style)
+        return Sentence(sentence, words, sentence.silence, sentence.style, sentence.ends_paragraph)
 
     def phones(self, text: str) -> list[str]:
         """Return the phones of a text, with `pau` at its start, a pause at each break, and one at its end.

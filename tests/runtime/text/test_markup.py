@@ -36,6 +36,11 @@ def test_phones_are_those_of_the_voice(lexicon: str, phones: str) -> None:
         own.sentences("Say [[hh qx]]")
 
 
+def test_a_sentence_with_phones_may_end_a_paragraph() -> None:
+    first, _ = shipped_lexicon("flite").sentences("Say [[hh ax l ow]].\n\nTwo.")
+    assert first.ends_paragraph
+
+
 @pytest.mark.parametrize("text", ["See [[Wikipedia page]] here", "a [note] here", "[pause now] and go"])
 def test_other_brackets_are_text(text: str) -> None:
     (sentence,) = split_sentences(text)
