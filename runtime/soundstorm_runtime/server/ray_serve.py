@@ -6,6 +6,7 @@ serve run soundstorm_runtime.server.ray_serve:serve_app bundle=/voices/flite-mul
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,7 +60,7 @@ def serve_app(arguments: Arguments) -> serve.Application:
     def build() -> FastAPI:
         return create_app(settings)
 
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         serve.ingress(build)(),
         name="speech",
         ray_actor_options={"num_cpus": arguments.threads},

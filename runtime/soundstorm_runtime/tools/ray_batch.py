@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -102,7 +102,7 @@ def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Sha
     actors = max(1, int(ray.cluster_resources().get("CPU", 0)) // threads)
     rows = [{"lines": json.dumps([asdict(line) for line in shard])} for shard in shards]
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        _Actor,
+        cast(Any, _Actor),  # Ray's types know functions alone
         fn_constructor_args=(job, form),
         compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
         num_cpus=threads,
