@@ -63,7 +63,7 @@ def codec() -> Any:
 
 def write(path: Path, **options: Any) -> Path:
     torch.manual_seed(0)
-    conformer = {"dim": 16, "depth": 1, "heads": 2, "dim_head": 8, "conv_kernel_size": 3}
+    conformer = {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "conv_kernel_size": 3}
     net = reference.ConformerWrapper(codebook_size=CODES, num_quantizers=LEVELS, conformer=conformer)
     model = reference.SoundStorm(net, **options)
     with torch.no_grad():

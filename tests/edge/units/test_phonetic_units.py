@@ -78,7 +78,7 @@ def test_averaged_weights_make_the_units(corpus: Corpus, tmp_path: Path) -> None
     units = fit_units(averaging, corpus, tmp_path / "units.pt", tuple(PITCHES))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     name, weight = next(iter(units.named_parameters()))
-    assert torch.equal(weight, state["ema"][f"ema_model.units.{name}"])
+    assert torch.equal(weight, state["ema"][f"module.units.{name}"])
     assert not torch.equal(weight, state["model"][f"units.{name}"])
 
 
