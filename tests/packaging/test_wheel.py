@@ -106,8 +106,15 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         *(
             f"soundstorm_runtime/server/static/{name}"
             for name in (
-                "docs.html", "docs.js", "icon.svg", "index.html", "page.js", "player.js", "server.js",
-                "style.css", "voices.js",
+                "docs.html",
+                "docs.js",
+                "icon.svg",
+                "index.html",
+                "page.js",
+                "player.js",
+                "server.js",
+                "style.css",
+                "voices.js",
             )
         ),
     }
@@ -153,8 +160,8 @@ def test_every_module_of_the_runtime_imports_without_pytorch(lean, tmp_path):
     done = run(lean, "-c", EVERY_MODULE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = ROOT / "runtime/soundstorm_runtime"
-    extras = {"server", "wyoming_server.py"}  # what imports the packages of an extra
-files = [file for file in folder.rglob("*.py") if file.stem != "__main__" and not extras & set(file.parts)]
+    extras = {"server", "wyoming_server.py"}
+    files = [f for f in folder.rglob("*.py") if f.stem != "__main__" and not extras & set(f.parts)]
     names = sorted(".".join(file.relative_to(folder).with_suffix("").parts) for file in files)
     assert len(names) > 50
     assert done.stdout.split() == names
