@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -76,7 +75,6 @@ class DiscriminatorConfig:
     stft: StftDiscriminatorConfig = field(default_factory=StftDiscriminatorConfig)
     stft_normalized: bool = False
     stft_abs: bool = True
-    kind: Literal["soundstream"] = "soundstream"
 
     def __post_init__(self) -> None:
         check_positive(self, "channels", "max_channels")

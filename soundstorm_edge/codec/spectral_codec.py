@@ -57,9 +57,8 @@ class SpectralCodecConfig:
     codebook_size: int = 512
 
     def __post_init__(self) -> None:
-        check_positive(self, "sample_rate", "hop", "mels", "dim", "decoder_ff_mult", "latent_dim")
-        check_positive(self, "codebook_size")
-        check_positive(self, "window", most=LONGEST_WINDOW)
+        check_positive(self, "sample_rate", "hop", "dim", "decoder_ff_mult", "latent_dim", "codebook_size")
+        check_positive(self, "window", "mels", most=LONGEST_WINDOW)
         check_positive(self, "spectra", "transforms", "levels", most=MOST_LAYERS)
         check_positive(self, "encoder_blocks", "decoder_blocks", most=MOST_LAYERS)
         if self.window % self.hop or self.window < 2 * self.hop:

@@ -7,7 +7,6 @@ step costs a tenth of one with the discriminators of SoundStream.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,6 @@ class SpectrogramDiscriminatorConfig:
         ConfigError: a value is impossible.
     """
 
-    kind: Literal["spectrograms"] = "spectrograms"
     windows: tuple[int, ...] = (2048, 1024, 512)
     channels: int = 16
 

@@ -43,7 +43,8 @@ class CodecRecipe:
         adversarial: weight of the adversarial loss; 0 trains without discriminators.
         features: weight of the feature matching loss, relative to the adversarial one.
         fixed_codes: train the decoder only, so that the codes keep their meaning for SoundStorm.
-        discriminators: their sizes; `kind = "spectrograms"` are those that a CPU can train.
+        discriminators: their sizes.
+        spectrogram_discriminators: discriminators that a CPU can train, in place of those.
         optimization: how all of it is trained.
     """
 
@@ -53,9 +54,8 @@ class CodecRecipe:
     adversarial: float = 0.0
     features: float = 5.0
     fixed_codes: bool = False
-    discriminators: DiscriminatorConfig | SpectrogramDiscriminatorConfig = field(
-        default_factory=DiscriminatorConfig
-    )
+    discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    spectrogram_discriminators: SpectrogramDiscriminatorConfig | None = None
     optimization: Optimization = field(default_factory=Optimization)
 
 
@@ -121,15 +121,15 @@ class CodecStage(Stage):
 
 def with_discriminators(codec: Codec, recipe: CodecRecipe) -> nn.Module:
     """Join a codec with the discriminators of a recipe; the names of its weights gain the prefix `codec.`."""
-    discriminators = build_discriminators(recipe.discriminators) if recipe.adversarial else None
+    discriminators = build_discriminators(recipe) if recipe.adversarial else None
     return _AdversarialCodec(codec, discriminators, fixed_codes=recipe.fixed_codes)
 
 
-def build_discriminators(config: DiscriminatorConfig | SpectrogramDiscriminatorConfig) -> nn.Module:
-    """Create the discriminators of a configuration."""
-    if isinstance(config, SpectrogramDiscriminatorConfig):
-        return SpectrogramDiscriminators(config)
-    return Discriminators(config)
+def build_discriminators(recipe: CodecRecipe) -> nn.Module:
+    """Create the discriminators of a recipe."""
+    if recipe.spectrogram_discriminators is not None:
+        return SpectrogramDiscriminators(recipe.spectrogram_discriminators)
+    return Discriminators(recipe.discriminators)
 
 
 class _AdversarialCodec(nn.Module):

@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from soundstorm_edge.codec.adversarial import adversarial_loss, discriminator_loss
+from soundstorm_edge.codec.discriminators import DiscriminatorConfig, Discriminators
 from soundstorm_edge.codec.spectrogram_discriminators import (
     SpectrogramDiscriminatorConfig,
     SpectrogramDiscriminators,
 )
 from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.support.config import from_dict
-from soundstorm_edge.training.stages.codec_stage import CodecRecipe
+from soundstorm_edge.training.stages.codec_stage import CodecRecipe, build_discriminators
 from soundstorm_runtime.errors import AudioError
 
 TINY = SpectrogramDiscriminatorConfig(windows=(512, 256), channels=4)
+TINIEST = DiscriminatorConfig(scales=(), channels=4, max_channels=16)
 
 
 @pytest.fixture
@@ -68,11 +70,11 @@ def test_phases_are_told_apart_where_magnitudes_are_equal(discriminators: Spectr
         assert real.logits.mean() > fake.logits.mean() + 0.5
 
 
-def test_a_recipe_chooses_them_by_kind() -> None:
-    table = {"adversarial": 1.0, "discriminators": {"kind": "spectrograms", "windows": [512]}}
-    assert from_dict(CodecRecipe, table, "codec").discriminators == SpectrogramDiscriminatorConfig(
-        windows=(512,)
-    )
+def test_a_recipe_puts_them_in_place_of_the_others() -> None:
+    table = {"adversarial": 1.0, "spectrogram_discriminators": {"windows": [512]}}
+    recipe = from_dict(CodecRecipe, table, "codec")
+    assert isinstance(build_discriminators(recipe), SpectrogramDiscriminators)
+    assert isinstance(build_discriminators(CodecRecipe(discriminators=TINIEST)), Discriminators)
 
 
 def test_impossible_values_are_refused(discriminators: SpectrogramDiscriminators) -> None:
