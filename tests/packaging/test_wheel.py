@@ -19,7 +19,7 @@ import importlib, pathlib, sys
 import soundstorm_runtime
 assert "torch" not in sys.modules
 folder = pathlib.Path(soundstorm_runtime.__file__).parent
-extras = {"server", "wyoming_server.py", "cluster.py", "ray_batch.py"}  # what imports the packages of an extra
+extras = {"server", "wyoming_server.py", "cluster.py", "ray_batch.py"}
 files = [file for file in folder.rglob("*.py") if file.stem != "__main__" and not extras & set(file.parts)]
 names = sorted(".".join(file.relative_to(folder).with_suffix("").parts) for file in files)
 for name in names:

@@ -182,7 +182,9 @@ def test_thirty_steps_of_training_reduce_the_reconstruction_loss() -> None:
     "changes",
     [
         {},
-        {"use_local_attn": True, "pad_mode": "reflect", "attn_window_size": 5},
+        pytest.param(
+            {"use_local_attn": True, "pad_mode": "reflect", "attn_window_size": 5}, marks=pytest.mark.sweep
+        ),
         {"use_local_attn": True, "attn_dynamic_pos_bias": True, "squeeze_excite": True, "rq_groups": 2},
     ],
 )

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from soundstorm_edge.checkpoint import VoiceModels, load_voice
+from soundstorm_edge.codec.spectrogram_discriminators import SpectrogramDiscriminatorConfig
 from soundstorm_edge.data.corpus_config import CorpusConfig
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.training.optimization import Optimization
@@ -79,7 +80,8 @@ def test_stages_go_on_from_a_voice(
 def test_a_codec_goes_on_with_new_discriminators(
     recipe: Recipe, tiny_voice: VoiceModels, speech: Path, tmp_path: Path
 ) -> None:
-    codec = replace(recipe.codec, frames=25, adversarial=1.0)
+    small = SpectrogramDiscriminatorConfig(windows=(256,), channels=4)
+    codec = replace(recipe.codec, frames=25, adversarial=1.0, spectrogram_discriminators=small)
     recipe = replace(recipe, codec=codec, corpus=replace(recipe.corpus, path=str(speech)))
     run = TrainingRun(recipe, tmp_path)
     warm_start(run, tiny_voice)

@@ -78,7 +78,7 @@ def traced_and_checked(parts: Parts, name: str, path: Path) -> ir.Model:
     return model
 
 
-@pytest.mark.parametrize("kind", ["phonetic", "hubert"])
+@pytest.mark.parametrize("kind", ["phonetic", pytest.param("hubert", marks=pytest.mark.sweep)])
 def test_units_become_a_graph(kind: str, tiny_voice: VoiceModels, tmp_path: Path) -> None:
     torch.manual_seed(2)
     config = PhoneticUnitsConfig(vocabulary=12, mels=20, dim=16, depth=1, width=8)
@@ -93,8 +93,11 @@ def test_units_become_a_graph(kind: str, tiny_voice: VoiceModels, tmp_path: Path
     [
         {},
         {"rq_groups": 2, "rq_num_quantizers": 1},
-        {"use_finite_scalar_quantizer": True, "finite_scalar_quantizer_levels": (4, 4)},
-        {"use_lookup_free_quantizer": True},
+        pytest.param(
+            {"use_finite_scalar_quantizer": True, "finite_scalar_quantizer_levels": (4, 4)},
+            marks=pytest.mark.sweep,
+        ),
+        pytest.param({"use_lookup_free_quantizer": True}, marks=pytest.mark.sweep),
     ],
     ids=["residual", "groups", "finite", "lookup-free"],
 )
