@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -26,7 +26,6 @@ from soundstorm_edge.data.sources.kokoro import SPEAKERS
 from soundstorm_runtime.audio.pitch import pitch_contour
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
-from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.support.serde import from_dict, to_dict
 from soundstorm_runtime.voice import Voice
@@ -37,7 +36,7 @@ from .recognition import count_errors
 from .report import RESULTS, Circumstances, circumstances, markdown, write_result
 from .sentences import read_sentences, take_evenly
 from .slips import changed_places
-from .work import WORK, fingerprint
+from .work import WORK, fingerprint, read_rows
 
 Speaking = Callable[[str], tuple[np.ndarray, int]]
 """A text to float32 audio `[samples]` and its sample rate."""
@@ -144,7 +143,9 @@ def measure(
         judges: of the speech.
         partial: keeps what is measured, a line a sentence; texts that it has are not spoken again.
     """
-    found = {rows[0].text: rows for rows in _read(partial)}
+    found = {}
+    for place, rows in read_rows(partial):
+        found[rows[0]["text"]] = [from_dict(Spoken, row, place) for row in rows]
     missing = [text for text in texts if text not in found]
     if missing:
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -156,14 +157,6 @@ def measure(
             file.write(json.dumps(to_dict(found[text])) + "\n")
             file.flush()
     return {name: [found[text][place] for text in texts] for place, name in enumerate(contestants)}
-
-
-def _read(path: Path) -> Iterator[list[Spoken]]:
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    if path.exists():  # a killed run may have left half a line
-        write_file(path, "".join(f"{line}\n" for line in lines))
-    for number, line in enumerate(lines, 1):
-        yield [from_dict(Spoken, row, f"{path}:{number}") for row in json.loads(line)]
 
 
 def judged(text: str, speaking: Speaking, judges: Judges) -> Spoken:

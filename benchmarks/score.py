@@ -22,7 +22,6 @@ from soundstorm_edge.data.sources.fortunes import fortune_sentences
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
-from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.support.serde import from_dict, to_dict
 
@@ -32,7 +31,7 @@ from .recognition import SHIFTS
 from .report import RESULTS, circumstances, markdown, write_result
 from .scoring import Confusion, Score, Speaker, confusions, score_speaker
 from .sentences import SENTENCES, Sentence, read_sentences, take_evenly
-from .work import WORK, exported, fingerprint
+from .work import WORK, exported, fingerprint, read_rows
 
 TAUGHT = 100  # sentences of each voice that the speaker classifier learns from
 
@@ -45,7 +44,8 @@ def measure_all(
     """Measure every sentence in every voice, in `jobs` processes; returns the measurements by voice."""
     facts = [FileRecord.of(path).sha256 for path in (checkpoint, bundle / MANIFEST_FILE)]
     partial_results = WORK / f"{fingerprint(facts, seed)}.jsonl"
-    found = {(m.voice, m.text): m for m in _read(partial_results)}
+    measured = (from_dict(Measured, row, place) for place, row in read_rows(partial_results))
+    found = {(m.voice, m.text): m for m in measured}
     missing = [(v, s) for s in sentences for v in voices if (v, s.text) not in found]
     if missing:
         WORK.mkdir(parents=True, exist_ok=True)
@@ -60,14 +60,6 @@ def measure_all(
                 file.flush()
                 found[row.voice, row.text] = row
     return {voice: [found[voice, sentence.text] for sentence in sentences] for voice in voices}
-
-
-def _read(path: Path) -> Iterator[Measured]:
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    if path.exists():  # a killed run may have left half a line
-        write_file(path, "".join(f"{line}\n" for line in lines))
-    for number, line in enumerate(lines, 1):
-        yield from_dict(Measured, json.loads(line), f"{path}:{number}")
 
 
 def _listen(checkpoint: Path, bundle: Path, seed: int) -> None:

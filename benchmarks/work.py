@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +18,7 @@ from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
+from soundstorm_runtime.support.atomic import write_file
 
 WORK = Path("build/score")
 
@@ -26,6 +30,15 @@ def fingerprint(*parts: object) -> str:
         for path in sorted(Path(package.__path__[0]).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of every line of JSON that an earlier run kept, none without a file."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    if path.exists():  # a killed run may have left half a line
+        write_file(path, "".join(f"{line}\n" for line in lines))
+    for number, line in enumerate(lines, 1):
+        yield f"{path}:{number}", json.loads(line)
 
 
 def exported(models: VoiceModels, checkpoint: Path) -> Path:
