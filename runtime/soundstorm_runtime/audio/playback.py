@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 
@@ -26,9 +26,7 @@ _PIPED = {
     "paplay": "--raw --format=s16le --channels=1 --rate={rate} --latency-msec=200",
     "aplay": "-q -t raw -f S16_LE -c 1 -r {rate} --buffer-time=200000",
 }
-_PROBE_SECONDS = (
-    5  # after which a player that has not found out whether there is a device is taken to have none
-)
+_PROBE_SECONDS = 5  # after which a player that has found no device yet is taken to have none
 
 
 class Player(Protocol):
@@ -147,22 +145,21 @@ class PipedPlayer:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
         )
+        self._pipe = cast(IO[bytes], self._process.stdin)
 
     def write(self, audio: np.ndarray) -> None:
         """Take float32 samples to be played after those before; waits while the pipe is full."""
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(to_integers(audio).astype("<i2").tobytes())
-            self._process.stdin.flush()
+            self._pipe.write(to_integers(audio).astype("<i2").tobytes())
+            self._pipe.flush()
         except BrokenPipeError:
             self._process.wait()
             raise self._failure() from None
 
     def finish(self) -> None:
         """Wait until everything has been played."""
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._pipe.close()
         if self._process.wait() != 0:
             raise self._failure()
         self._errors.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ from ..errors import BundleError, SoundStormError
 from ..support.command import Command, json_option, printable, report
 from .shared_options import bundle_of, voice_pack_option
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 _EXAMPLE = """
 soundstorm voices
@@ -71,10 +72,8 @@ def _packages() -> tuple[list[Row], list[str]]:
 def _package_line(row: Row) -> str:
     if "problem" in row:
         return f"cannot be used: {row['problem']}"
-    speakers = row["voices"]
-    assert isinstance(speakers, list)
     origin = f"{row['package']}, {row['path']}" + (", the default" if row["default"] else "")
-    return f"{', '.join(speakers) or 'one voice'}; {row['sample_rate']} Hz; {origin}"
+    return f"{', '.join(row['voices']) or 'one voice'}; {row['sample_rate']} Hz; {origin}"
 
 
 def _speakers(bundle: Path) -> tuple[list[Row], list[str]]:
