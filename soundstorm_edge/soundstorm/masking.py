@@ -73,6 +73,7 @@ def hide(
     masking: Masking,
     groups: int = 1,
     prompt: Tensor | None = None,
+    given: Tensor | None = None,
 ) -> Hidden:
     """Draw a level of each sample; mask a part of it and all finer levels, but no coarser one.
 
@@ -84,6 +85,8 @@ def hide(
         groups: of the codec; each column of codes is a level, in the order of decoding.
         prompt: the frames of the prompts, int64 `[batch]`; more known frames follow half of them, as in a
             stream; -1 draws the known frames alone.
+        given: bool `[batch, frames]`, true for frames that are not asked for, wherever they are: they are
+            shown up to the drawn level, as the decode loop shows given codes.
 
     Returns:
         The masked codes; at least one frame of each sample is asked for.
@@ -99,7 +102,7 @@ def hide(
         )
     drawn = torch.multinomial(weights, len(codes), replacement=True).to(codes.device)
     after_known = _after_known(mask, masking, prompt)
-    asked = _asked(after_known, masking)
+    asked = _asked(after_known if given is None else after_known & ~given, masking)
 
     rank = order.argsort()  # rank of each column, coarse to fine
     at_level, finer = rank == drawn[:, None], rank > drawn[:, None]

@@ -161,6 +161,7 @@ class SoundStorm(nn.Module):
         generator_sample_temperature: float | None = None,
         masking: Masking | None = None,
         prompt_frames: Tensor | None = None,
+        given_frames: Tensor | None = None,
         **inputs: Any,
     ) -> tuple[Tensor, LossBreakdown]:
         """Compute the loss of predicting masked codes (section 3.2), and that of the critic if there is one.
@@ -174,6 +175,7 @@ class SoundStorm(nn.Module):
             generator_sample_temperature: of the codes that the critic scores; None draws one per call.
             masking: in place of the model's own.
             prompt_frames: of each sample, int64 `[batch]`, kept as its prompt (see `hide`).
+            given_frames: bool `[batch, frames]`, which are not predicted (see `hide`).
             inputs: further inputs of `Conformer.forward`.
 
         Returns:
@@ -190,7 +192,7 @@ class SoundStorm(nn.Module):
         inputs = {**inputs, "mask": mask, "cond": cond}
         real = torch.ones_like(codes[..., 0], dtype=torch.bool) if mask is None else mask
         masking, groups = masking or self.masking, self.net.grouped_quantizers
-        hidden = hide(codes, real, self.codebook_size, masking, groups, prompt_frames)
+        hidden = hide(codes, real, self.codebook_size, masking, groups, prompt_frames, given_frames)
         if self.net.config.conformer.block_causal:
             inputs["blocks"] = draw_blocks(hidden.known, codes.shape[1], prompt_frames)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not only_train_critic):

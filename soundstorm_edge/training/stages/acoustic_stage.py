@@ -23,6 +23,7 @@ SMALL = ConformerConfig(
     dim=256, depth=6, heads=4, conv_kernel_size=5, num_residual_streams=1, value_residual=False
 )
 
+MOST_SPEAKERS = 4  # of a dialogue
 ANY_PROMPT = np.array([-1])  # of a sample whose prompt is drawn when it is masked
 
 
@@ -40,6 +41,8 @@ class AcousticRecipe:
             that SoundStorm learns it from the prompt. The text stage has to be trained before.
         degraded_prompts: share of the samples whose prompt is speech with noise, echo or a narrow band
             (`soundstorm_edge.data.degradation`), while what follows it is clean.
+        dialogues: share of the samples in which two to four speakers take turns. Each turn follows some other
+            speech of its speaker, whose codes are given, as in `soundstorm_runtime.synthesis.dialogue`.
         optimization: how it is trained.
     """
 
@@ -49,9 +52,10 @@ class AcousticRecipe:
     predicted_tokens: float = 0.0
     optimization: Optimization = field(default_factory=Optimization)
     degraded_prompts: float = 0.0
+    dialogues: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("predicted_tokens", "degraded_prompts"):
+        for name in ("predicted_tokens", "degraded_prompts", "dialogues"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ConfigError(f"{name} is {share}, expected a share from 0 to 1")
 
@@ -95,17 +99,21 @@ class AcousticStage(Stage):
         self.numbers = np.flatnonzero(~utterances.held_out)
         self.speaker = utterances.speaker[self.numbers]
         self.of_speaker = [np.flatnonzero(self.speaker == s) for s in range(len(utterances.speakers))]
-        held_out = np.flatnonzero(utterances.held_out).tolist()
-        self.held_out = [(*self._pair(n), ANY_PROMPT) for n in spread_evenly(held_out, 24)]  # of all speakers
+        if recipe.dialogues and sum(len(own) > 0 for own in self.of_speaker) < 2:
+            raise ConfigError("dialogues is set, but the corpus has one speaker; set it to 0")
+        held_out = [self._pair(n) for n in spread_evenly(np.flatnonzero(utterances.held_out).tolist(), 24)]
+        self.held_out = [(*pair, ANY_PROMPT, np.zeros(len(pair[0]), bool)) for pair in held_out]
         self.lengths = np.full(len(self.numbers), recipe.frames)
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Read `frames` frames from a random position in an utterance.
 
         Returns:
-            Codes int64 `[frames, levels]`, semantic tokens int64 `[frames]`, and int64 `[1]`, the frames of
-            the prompt, -1 where it may be any.
+            Codes int64 `[frames, levels]`, semantic tokens int64 `[frames]`, int64 `[1]`, the frames of the
+            prompt, -1 where it may be any, and bool `[frames]`, those that are given and not predicted.
         """
+        if self.recipe.dialogues and rng.random() < self.recipe.dialogues:
+            return self._dialogue(number, rng)
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         prompt = ANY_PROMPT
         if self.degraded is not None and rng.random() < self.recipe.degraded_prompts:
@@ -119,7 +127,29 @@ class AcousticStage(Stage):
             parts.append((codes[start : start + missing], tokens[start : start + missing]))
             missing -= len(parts[-1][0])
         codes, tokens = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return codes, tokens, prompt
+        return codes, tokens, prompt, np.zeros(len(codes), bool)
+
+    def _dialogue(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return a sample in which several speakers, that of an utterance first, take turns."""
+        frames, own = self.recipe.frames, int(self.speaker[number])
+        others = [s for s, found in enumerate(self.of_speaker) if len(found) and s != own]
+        count = min(int(rng.integers(1, MOST_SPEAKERS)), len(others))
+        speakers = [own, *rng.choice(others, count, replace=False).tolist()]
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        given: list[np.ndarray] = []
+        missing, speaker = frames, own
+        while missing > 0:
+            for is_given, least in ((True, frames // 16), (False, frames // 8)):
+                utterance = number if not parts else rng.choice(self.of_speaker[speaker])
+                codes, tokens = self._pair(int(self.numbers[utterance]), rng)
+                length = min(missing, int(rng.integers(max(1, least), max(1, 4 * least) + 1)), len(codes))
+                start = int(rng.integers(len(codes) - length + 1)) if is_given else 0
+                parts.append((codes[start : start + length], tokens[start : start + length]))
+                given.append(np.full(length, is_given))
+                missing -= length
+            speaker = int(rng.choice([s for s in speakers if s != speaker]))
+        codes, tokens = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return codes, tokens, np.array([len(parts[0][0])]), np.concatenate(given)
 
     def _degraded_prompt(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and tokens of up to half a sample of an utterance's degraded audio."""
@@ -132,10 +162,14 @@ class AcousticStage(Stage):
         return codes[start:end], tokens[start:end]
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack codes `[batch, frames, levels]`, semantic tokens `[batch, frames]`, lengths and prompts."""
+        """Stack codes `[batch, frames, levels]`, tokens `[batch, frames]`, lengths and prompts `[batch]`, and
+        which frames are given, bool `[batch, frames]`.
+        """
         codes, lengths = pad([sample[0] for sample in samples])
         tokens, _ = pad([sample[1] for sample in samples])
-        return codes, tokens, lengths, torch.from_numpy(np.concatenate([sample[2] for sample in samples]))
+        prompts = torch.from_numpy(np.concatenate([sample[2] for sample in samples]))
+        given, _ = pad([sample[3].astype(np.int64) for sample in samples])
+        return codes, tokens, lengths, prompts, given.bool()
 
     def _pair(self, number: int, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and tokens of an utterance; without `rng`, the tokens of its audio."""
@@ -159,9 +193,9 @@ class AcousticStage(Stage):
         return scores
 
     def _loss(self, model: nn.Module, batch: tuple[Tensor, ...], masking: Masking) -> Tensor:
-        codes, tokens, lengths, prompt = batch
+        codes, tokens, lengths, prompt, given = batch
         inputs = {"mask": frame_mask(lengths, codes.shape[1]), "cond_semantic_token_ids": tokens}
-        return model(codes, masking=masking, prompt_frames=prompt, **inputs)[0]
+        return model(codes, masking=masking, prompt_frames=prompt, given_frames=given, **inputs)[0]
 
 
 def align(codes: np.ndarray, tokens: np.ndarray, frames_per_token: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,15 @@ from soundstorm_edge.nn.conformer import ConformerConfig
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.soundstorm.guided_step import GuidedStep
 from soundstorm_edge.soundstorm.model import SoundStorm, SoundStormConfig
+from soundstorm_runtime.bundle.manifest import AudioSchema
+from soundstorm_runtime.bundle.prompts import MixedPrompt, Prompt, mixed_prompt
 from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode
 from soundstorm_runtime.decoding.prefix_cache import PrefixCache
 from soundstorm_runtime.engines.graphs import CacheShape, prefix_graph, step_graph
 from soundstorm_runtime.errors import OptionError
+from soundstorm_runtime.synthesis.acoustic_stage import AcousticStage
+from soundstorm_runtime.synthesis.context import last_tokens
+from soundstorm_runtime.synthesis.sentence_reader import Part
 
 LEVELS, CODES, VOCABULARY = 3, 16, 12
 SHAPE = CacheShape(layers=2, width=16, before=2, channels=32)
@@ -105,3 +112,57 @@ def test_a_cache_of_another_prompt_is_refused(model: SoundStorm, prefix: TorchEn
             TorchEngine(step_graph(LEVELS, SHAPE), model.step), tokens, np.array([9]), LEVELS, CODES,
             DecodeOptions((1, 1, 1)), np.random.default_rng(0), given[None], cache=cache,
         )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def acoustics(model: SoundStorm, prefix: TorchEngine) -> AcousticStage:
+    codec = AudioSchema("soundstream", 800, 16, 0, LEVELS, CODES)
+    manifest = SimpleNamespace(audio=codec, frames_per_token=2, decode=OPTIONS)
+    step = TorchEngine(step_graph(LEVELS, SHAPE), model.step)
+    engines = {"step": step, "prefix": prefix, "decoder": step}  # the decoder is not used
+    return AcousticStage(manifest, engines)  # type: ignore[arg-type]
+
+
+OPTIONS = DecodeOptions((4, 2, 1), temperature=0.7)
+
+
+def random_prompt(seed: int, tokens: int) -> Prompt:
+    random = np.random.default_rng(seed)
+    codes = random.integers(CODES, size=(2 * tokens, LEVELS))
+    return Prompt(codes, random.integers(VOCABULARY, size=tokens))
+
+
+def test_voices_of_a_mixture_say_the_same(acoustics: AcousticStage) -> None:
+    anna, ben = random_prompt(1, 8), random_prompt(2, 5)
+    mixed = acoustics.aligned(mixed_prompt([(3.0, anna), (1.0, ben)]))  # type: ignore[arg-type]
+    assert isinstance(mixed, MixedPrompt)
+    (first, own), (second, other) = mixed.parts
+    assert (first, second, own) == (0.75, 0.25, anna)
+    np.testing.assert_array_equal(other.semantic_tokens, anna.semantic_tokens)
+    said = Part(anna.semantic_tokens, np.random.default_rng(0))
+    np.testing.assert_array_equal(other.codes, acoustics.codes([said], OPTIONS, ben)[0])
+    again = acoustics.aligned(mixed_prompt([(1.0, anna), (1.0, ben)]))  # type: ignore[arg-type]
+    assert again.parts[1][1] is other  # type: ignore[attr-defined]
+    short = last_tokens(mixed, 3)
+    assert [len(part.codes) for _, part in short.parts] == [6, 6]  # type: ignore[attr-defined]
+
+
+def test_a_mixture_goes_from_one_voice_to_the_other(acoustics: AcousticStage) -> None:
+    anna, ben = random_prompt(1, 8), random_prompt(2, 5)
+
+    def cache(weight: float) -> PrefixCache:
+        mixed = mixed_prompt([(1 - weight, anna), (weight, ben)])
+        found = acoustics.context(acoustics.aligned(mixed), OPTIONS).cache  # type: ignore[arg-type]
+        assert found is not None
+        return found
+
+    (_, first), (_, last) = acoustics.aligned(mixed_prompt([(1, anna), (1, ben)])).parts  # type: ignore
+    ends = [acoustics.context(prompt, OPTIONS).cache for prompt in (first, last)]
+    for name in ("keys", "values", "convolved"):
+        one, other = (getattr(end, name) for end in ends)
+        np.testing.assert_allclose(getattr(cache(1e-9), name), one, atol=1e-5)
+        np.testing.assert_allclose(getattr(cache(1 - 1e-9), name), other, atol=1e-5)
+        np.testing.assert_allclose(getattr(cache(0.5), name), (one + other) / 2, atol=1e-5)
+    part = Part(np.arange(6), np.random.default_rng(5))
+    mixed = acoustics.aligned(mixed_prompt([(1, anna), (1, ben)]))  # type: ignore[arg-type]
+    assert acoustics.codes([part], OPTIONS, mixed)[0].shape == (12, LEVELS)

@@ -160,3 +160,19 @@ def test_a_prompt_may_be_given() -> None:
     assert 0.4 < (found[:, 0] == 3).float().mean() < 0.7, "half of them are followed by known frames"
     assert found[:, 0].max() > 10
     assert (found[:, 3] == 14).all(), "one frame is left"
+
+
+def test_given_frames_are_shown_up_to_the_level_and_never_asked_for():
+    mask = frame_mask(torch.full((200,), FRAMES), FRAMES)
+    given = torch.zeros_like(mask)
+    given[:, 6:9] = True
+    codes = draw(200)
+    shown, asked, level, known = hide(codes, mask, CODES, Masking(fully_masked=1.0), given=given)
+    assert not (asked & given).any()
+    assert asked.any(dim=1).all()
+    for row in range(200):
+        for frame in range(6, 9):
+            hidden = (
+                torch.arange(codes.shape[2]) > level[row] if frame >= known[row] else torch.zeros(4).bool()
+            )
+            assert ((shown[row, frame] == CODES) == hidden).all()

@@ -60,7 +60,7 @@ def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModel
     stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1)
     heard = set()
     for number in range(6):
-        own_codes, own_tokens, _ = stage.sample(number, np.random.default_rng(number))
+        own_codes, own_tokens, *_ = stage.sample(number, np.random.default_rng(number))
         assert own_codes.shape == (60, 2)
         assert {token % 2 for token in own_tokens} == {number % 2}  # of this speaker alone
         assert own_tokens[0] == number  # from the utterance itself on
@@ -68,7 +68,7 @@ def test_a_stretch_stays_with_its_speaker(corpus: Corpus, tiny_voice: VoiceModel
         heard |= set(own_tokens.tolist())
     assert heard == set(range(6))
     batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in (0, 1)])
-    assert [tuple(tensor.shape) for tensor in batch] == [(2, 60, 2), (2, 60), (2,), (2,)]
+    assert [tuple(tensor.shape) for tensor in batch] == [(2, 60, 2), (2, 60), (2,), (2,), (2, 60)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -80,7 +80,7 @@ def test_tokens_may_be_predicted_ones(corpus: Corpus, tiny_voice: VoiceModels, s
     stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, predicted)
     shares = []
     for seed in range(40):
-        own_codes, own_tokens, _ = stage.sample(seed % 6, np.random.default_rng(seed))
+        own_codes, own_tokens, *_ = stage.sample(seed % 6, np.random.default_rng(seed))
         assert (own_codes[:, 0] == own_tokens % 100).all()  # of the same utterance either way
         shares.append((own_tokens >= 100).mean())
     assert np.mean(shares) == pytest.approx(share, abs=0.15)
@@ -95,7 +95,7 @@ def test_prompts_may_be_degraded(corpus: Corpus, tiny_voice: VoiceModels) -> Non
     stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1, None, degraded)
     prompts = []
     for seed in range(40):
-        own_codes, own_tokens, prompt = stage.sample(seed % 6, np.random.default_rng(seed))
+        own_codes, own_tokens, prompt, _ = stage.sample(seed % 6, np.random.default_rng(seed))
         assert own_codes.shape == (60, 2)
         is_degraded = own_codes[:, 0] >= 100
         assert (is_degraded == (own_tokens >= 100)).all()
@@ -199,3 +199,27 @@ def test_a_stage_goes_on_with_what_it_learned_from_alone(
     finally:
         with torch.no_grad():
             weight -= 1
+
+
+def test_speakers_take_turns_after_speech_of_their_own(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    tokens = numbered(corpus)
+    codes = [np.stack([own % 16, own % 16], axis=1) for own in tokens]
+    recipe = AcousticRecipe(frames=96, dialogues=1.0)
+    stage = AcousticStage(recipe, tiny_voice.config.soundstorm, corpus, codes, tokens, 1)
+    for number in range(6):
+        _, own_tokens, prompt, given = stage.sample(number, np.random.default_rng(number))
+        assert own_tokens.shape == given.shape == (96,)
+        assert own_tokens[0] % 2 == number % 2  # the utterance's speaker is the first
+        assert given[: prompt[0]].all()
+        assert not given[prompt[0]]
+        speakers = own_tokens % 2
+        (starts,) = np.nonzero(np.diff(speakers))
+        assert len(starts)
+        assert given[starts + 1].all()  # another speaker starts with what is given
+        turns = np.flatnonzero(np.diff(given.astype(int)) == -1)
+        assert (speakers[turns] == speakers[turns + 1]).all()
+    batch = stage.collate([stage.sample(n, np.random.default_rng(n)) for n in (0, 1)])
+    loss, _ = stage.loss(stage.model, batch)
+    assert torch.isfinite(loss)
+    with pytest.raises(ConfigError, match="dialogues is 2, expected a share from 0 to 1"):
+        AcousticRecipe(dialogues=2)
