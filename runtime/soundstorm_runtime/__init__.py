@@ -14,17 +14,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .decoding.maskgit import DecodeOptions
     from .errors import SoundStormError
+    from .synthesis.dialogue.turns import Turn
     from .synthesis.options import SynthesisOptions
     from .text.ssml import read_ssml
     from .voice import Voice
 
     __version__: str
 
-__all__ = ["DecodeOptions", "SoundStormError", "SynthesisOptions", "Voice", "__version__", "read_ssml"]
+__all__ = [
+    "DecodeOptions",
+    "SoundStormError",
+    "SynthesisOptions",
+    "Turn",
+    "Voice",
+    "__version__",
+    "read_ssml",
+]
 
 _HOMES = {
     "Voice": "voice",
     "SynthesisOptions": "synthesis.options",
+    "Turn": "synthesis.dialogue.turns",
     "DecodeOptions": "decoding.maskgit",
     "SoundStormError": "errors",
     "read_ssml": "text.ssml",

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,18 @@ import numpy as np
 
 from .audio.recording import read_recording, recording_of
 from .bundle.open_engines import PrecisionChoice, Provider, open_engines
-from .bundle.prompts import Prompt
+from .bundle.prompts import MixedPrompt, Prompt
 from .bundle.reader import Bundle, read_bundle
 from .bundle.voice_packages import find_voice_package
 from .decoding.maskgit import DecodeOptions
 from .engines.base import Engine
-from .errors import OptionError
+from .errors import OptionError, TextError
 from .synthesis.acoustic_stage import AcousticStage
 from .synthesis.calibration import Calibration, Costs, steps_within
+from .synthesis.dialogue.speakers import Dialogue, SpokenTurn
+from .synthesis.dialogue.timeline import DialogueAudio
+from .synthesis.dialogue.turns import Turn, check_turns
+from .synthesis.editing.repair import Repair, Span, as_spoken, span_of_gap, span_of_words
 from .synthesis.incremental_speech import IncrementalSpeech
 from .synthesis.options import (
     BatchKeywords,
@@ -30,6 +35,7 @@ from .synthesis.options import (
     SynthesisOptions,
     merge,
     merge_each,
+    named_prompt,
     resolve,
 )
 from .synthesis.prompt_encoder import PromptEncoder
@@ -41,7 +47,7 @@ from .text.incremental import sentences_of, sentences_to_come
 from .text.markup import MarkedText
 from .text.sentences import OnDropped, log_dropped
 from .text.user_lexicon import Pronunciations
-from .text.words import ReadText, Sentence
+from .text.words import ReadText, Sentence, Word
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -194,6 +200,25 @@ class Voice:
         self._check_durations()
         return joined(self._speak_sentences(text, merge(options, keywords), times=True))
 
+    def seconds(
+        self,
+        text: Text,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> float:
+        """Return how long the speech of a text lasts. Only the text stage is computed.
+
+        Arguments and errors are those of `speak`.
+        """
+        planned = self._whole_sentences.plan(self._read(text), self._resolve(merge(options, keywords)))
+        samples = sum(
+            utterance.before
+            + self._acoustics.samples(sum(len(part.tokens) for part in utterance.parts))
+            + utterance.after
+            for utterance in planned
+        )
+        return samples / self.sample_rate
+
     def speak_sentences(
         self,
         text: Text,
@@ -342,6 +367,90 @@ class Voice:
         stream = self._begin_stream(self._resolve(merge(options, keywords)), times=times)
         return IncrementalSpeech(stream, partial(self._reader.sentences, on_dropped=on_dropped))
 
+    def dialogue(
+        self,
+        turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DialogueAudio:
+        """Speak the turns of several speakers.
+
+        Up to half a minute is decoded at once, so that rhythm and room of the turns fit.
+
+        Args:
+            turns: Turns, pairs of voice and text, or what `read_ssml` returned of a document with `voice`.
+            options: How they are spoken. `voice` is that of turns without one.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
+
+        Returns:
+            The audio, and the times of the turns and of their words.
+
+        Raises:
+            TextError: A turn cannot be spoken.
+            OptionError: An option is out of range, or the voice does not have what was asked for; `duration`,
+                `budget_ms` and mixed voices are refused.
+        """
+        return self._dialogue(turns, merge(options, keywords)).whole()
+
+    def stream_dialogue(
+        self,
+        turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> Iterator[DialogueAudio]:
+        """Speak the turns of several speakers as they are made, block by block, as `stream` does.
+
+        Arguments and errors are those of `dialogue`; everything is checked at the call.
+
+        Yields:
+            Chunks of audio, with the turns that end in them.
+        """
+        dialogue = self._dialogue(turns, merge(options, keywords))
+        self.warm_up()
+        return dialogue.stream(self._begin_stream)
+
+    def _dialogue(
+        self, turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText, chosen: SynthesisOptions
+    ) -> Dialogue:
+        if chosen.duration is not None or chosen.budget_ms is not None:
+            raise OptionError("a dialogue takes no duration or budget_ms; leave them out")
+        speakers: dict[str | Prompt | None, ResolvedOptions] = {}
+        spoken = []
+        for place, (turn, sentences) in enumerate(self._turns(turns)):
+            voice = chosen.voice if turn.voice is None else turn.voice
+            if voice not in speakers:
+                speakers[voice] = self._resolve(replace(chosen, voice=voice))
+            own = speakers[voice]
+            if isinstance(own.prompt, MixedPrompt):
+                raise OptionError(
+                    f"a dialogue takes no mixed voices, and {voice!r} was given; name one voice"
+                )
+            # Each turn has random numbers of its own, so that the turns before do not change them.
+            (seed,) = np.random.SeedSequence(own.seed, spawn_key=(place,)).generate_state(1, np.uint64)
+            name = voice if isinstance(voice, str) else None
+            options = replace(own, seed=int(seed))
+            spoken.append(SpokenTurn(name, turn.text, turn.gap, sentences, options))
+        return Dialogue(self._reader, self._acoustics, spoken)
+
+    def _turns(
+        self, turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText
+    ) -> Iterator[tuple[Turn, list[Sentence]]]:
+        """Yield turns with their sentences."""
+        if not isinstance(turns, MarkedText):
+            for place, turn in enumerate(check_turns(turns), 1):
+                try:
+                    yield turn, list(self._reader.sentences(turn.text))
+                except TextError as error:
+                    raise TextError(f"turn {place}: {error}") from error
+            return
+        gap: float | None = None
+        for voice, of_voice in groupby(self._reader.sentences(turns), key=lambda own: own.style.voice):
+            sentences = list(of_voice)
+            if voice is not None:
+                self.named(voice)  # SSML names voices of the bundle alone, and no files
+            yield Turn(voice, " ".join(sentences), gap), sentences
+            gap = None if sentences[-1].silence is None else 0.0  # the text has its own silence there
+
     def speak_tokens(
         self,
         semantic_tokens: np.ndarray,
@@ -371,6 +480,102 @@ class Voice:
         part = Part(tokens, np.random.default_rng(np.random.SeedSequence(resolved.seed)))
         return adjusted(synthesise(self._acoustics, [part], resolved)[part], resolved.volume)
 
+    def edit(
+        self,
+        speech: TimedAudio,
+        old: str,
+        new: str,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> TimedAudio:
+        """Replace words of finished speech, and leave the rest as it is.
+
+        The words are decoded anew, with a border of some hundredths of a second, between the codes of what
+        is around them, and last as long as the rate of the speech asks for.
+
+        Args:
+            speech: What `speak_timed` returned, or a recording at `sample_rate` with the times of its words.
+            old: The words to replace, as many as occur together once in the speech.
+            new: What is spoken instead.
+            options: How it is spoken. `voice` is only needed where the speech around the words is too short
+                to show whose voice it is.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
+
+        Returns:
+            The speech with the times of its words. Its audio before and after the words with their borders is
+            bit for bit that of before.
+
+        Raises:
+            TextError: A text cannot be spoken.
+            OptionError: The speech does not have the words, or has them more than once, or the voice has no
+                durations or makes no prompts of recordings.
+        """
+        speech = self._as_spoken(speech)
+        span = span_of_words(speech.words, [word.text for word in self._words(old)], keeps_length=False)
+        return self._repaired(speech, span, new, merge(options, keywords))
+
+    def retake(
+        self,
+        speech: TimedAudio,
+        words: str,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> TimedAudio:
+        """Speak words of finished speech again, with another seed, in the same time.
+
+        Arguments, result and errors are those of `edit`, with `words` in place of `old` and `new`.
+        """
+        speech = self._as_spoken(speech)
+        span = span_of_words(speech.words, [word.text for word in self._words(words)], keeps_length=True)
+        return self._repaired(speech, span, words, merge(options, keywords))
+
+    def fill(
+        self,
+        speech: TimedAudio,
+        start: float,
+        end: float,
+        text: str,
+        options: SynthesisOptions | DecodeOptions | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> TimedAudio:
+        """Speak words in a gap of a recording, such as a dropout, which stays as long as it is.
+
+        Args:
+            speech: As in `edit`. Words in the gap are replaced.
+            start: Seconds where the gap starts.
+            end: Seconds where it ends.
+            text: What is spoken in it.
+            options: As in `edit`.
+            **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
+
+        Raises:
+            TextError: The text cannot be spoken.
+            OptionError: As in `edit`, or the gap has no time for the words, or is not in the speech.
+        """
+        speech, seconds = self._as_spoken(speech), len(speech.audio) / self.sample_rate
+        span = span_of_gap(speech.words, start, end, seconds)
+        return self._repaired(speech, span, text, merge(options, keywords))
+
+    def _repaired(self, speech: TimedAudio, span: Span, text: str, options: SynthesisOptions) -> TimedAudio:
+        self._check_durations()
+        if options.duration is not None or options.budget_ms is not None or options.volume != 1:
+            raise OptionError(
+                "words of finished speech take no duration, budget_ms or volume; leave them out"
+            )
+        resolved = self._resolve(options)
+        if isinstance(resolved.prompt, MixedPrompt):
+            raise OptionError(f"edits take no mixed voices, and {options.voice!r} was given; name one voice")
+        repair = Repair(self._reader, self._acoustics, self._prompt_encoder.tokenize)
+        voice = None if options.voice is None else resolved.prompt
+        return repair.replace(speech, span, self._words(text), resolved, voice)
+
+    def _as_spoken(self, speech: TimedAudio) -> TimedAudio:
+        return replace(speech, words=tuple(as_spoken(speech.words, self._words)))
+
+    def _words(self, text: str) -> list[Word]:
+        """Return the words of a text as they are spoken."""
+        return [word for sentence in self._reader.sentences(text) for word in sentence.words]
+
     def prompt(self, source: str | Path | np.ndarray, sample_rate: int | None = None) -> Prompt:
         """Make a prompt of a few seconds of somebody's speech, to speak in that voice.
 
@@ -393,6 +598,10 @@ class Voice:
         else:
             recording = read_recording(Path(source))
         return self._prompt_encoder.make(recording)
+
+    def named(self, name: str) -> Prompt:
+        """Return the prompt of one of `voices`. Raises `OptionError` for another name."""
+        return named_prompt(name, self._prompts)
 
     def warm_up(self, costs: Costs | None = None) -> Costs:
         """Measure what synthesis costs on this machine, so that the first stream or budget need not.
@@ -434,6 +643,7 @@ class Voice:
             tokens,
             tokens * self._acoustics.per_token,
             len(options.prompt.codes) if options.prompt and not self._acoustics.has_cache else 0,
+            options.candidates,
         )
 
     def _resolve(self, options: SynthesisOptions) -> ResolvedOptions:
@@ -443,7 +653,10 @@ class Voice:
                 f"mark_pauses has {within[0]!r}, but the autoregressive text stage of voice "
                 f"'{self._manifest.name}' decides on pauses within a sentence; give . ? or ! alone"
             )
-        return resolve(options, self._manifest, self._prompts)
+        resolved = resolve(options, self._manifest, self._prompts)
+        if isinstance(resolved.prompt, MixedPrompt):
+            resolved = replace(resolved, prompt=self._acoustics.aligned(resolved.prompt))
+        return resolved
 
     @property
     def has_times(self) -> bool:

@@ -44,6 +44,7 @@ def seconds(path: Path) -> float:
     [
         ("say", ["Good morning."]),
         ("stream", ["Good morning."]),
+        ("edit", ["We meet on Tuesday at the old bridge.", "Tuesday", "Thursday"]),
         ("language_model", ["--token-seconds", "0.001"]),
     ],
 )
@@ -51,6 +52,12 @@ def test_a_text_becomes_a_file(run, tiny_bundle, tmp_path, name, arguments, caps
     run(name, tiny_bundle, *arguments, "-o", "out.wav")
     assert seconds(tmp_path / "out.wav") > 0.1
     assert capsys.readouterr().out
+
+
+def test_two_speakers_talk(run, tiny_bundle, tmp_path, capsys):
+    run("dialogue", tiny_bundle, "-o", "out.wav")
+    assert seconds(tmp_path / "out.wav") > 0.5
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_a_recording_becomes_a_voice(run, tiny_bundle, tmp_path):

@@ -15,6 +15,7 @@ import soundfile
 from ..errors import AudioError, OptionError
 from ..support.files import open_file
 from ..support.interrupt import uninterrupted
+from .writers import FULL_SCALE
 
 SHORTEST = 1.0  # seconds of speech; less does not identify a voice
 LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # Hz; a telephone has 8000
@@ -121,6 +122,39 @@ def read_recording(path: Path, name: str | None = None, *, longest: float | None
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise AudioError(
             f"{name} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"
+        ) from error
+
+
+def read_samples(path: Path) -> tuple[np.ndarray, int]:
+    """Read a sound file whole, for an output that has the same samples.
+
+    Args:
+        path: The file.
+
+    Returns:
+        float32 [samples], the mean of the channels, which `writers.to_integers` turns into the numbers of a
+        16-bit file; and samples a second.
+
+    Raises:
+        AudioError: It cannot be read, is not audio, or is too long.
+    """
+    try:
+        with open_file(path) as opened, soundfile.SoundFile(opened) as file:
+            if file.frames * file.channels > _MOST_SAMPLES:
+                raise AudioError(
+                    f"{path} has {file.frames} samples, expected {_MOST_SAMPLES} at most; cut it"
+                )
+            if file.subtype == "PCM_16":
+                samples = file.read(dtype="int16", always_2d=True) / np.float64(FULL_SCALE)
+            else:
+                samples = file.read(dtype="float32", always_2d=True).clip(-1, 1)
+            return samples.mean(axis=1).astype(np.float32), file.samplerate
+    except OSError as error:
+        raise AudioError(f"cannot read {path} ({error.strerror}); check the path") from error
+    except (soundfile.SoundFileError, TypeError) as error:  # the latter for bare samples, by their name
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        raise AudioError(
+            f"{path} is not audio that can be read ({reason}); expected a file such as WAV or FLAC"
         ) from error
 
 

@@ -19,6 +19,7 @@ from ..support.atomic import atomic_file
 Write = Callable[[np.ndarray], None]
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+FULL_SCALE = 32767  # the number of a sample of 1 in 16 bits
 _UNKNOWN_SIZE = 0xFFFFFFFF  # what readers of a stream take as "until the end"
 
 
@@ -74,7 +75,7 @@ def check_audio_path(path: Path) -> None:
 
 def to_integers(audio: np.ndarray) -> np.ndarray:
     """Round float samples in [-1, 1] to 16 bits; soundfile would truncate, which shifts by half a step."""
-    return np.rint(audio * 32767).astype(np.int16)
+    return np.rint(audio * FULL_SCALE).astype(np.int16)
 
 
 @contextmanager

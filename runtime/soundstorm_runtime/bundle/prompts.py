@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,31 @@ class Prompt:
     def seconds(self, manifest: Manifest) -> float:
         """Return the seconds of the prompt."""
         return len(self.codes) * manifest.audio.hop / manifest.audio.sample_rate
+
+
+@dataclass(frozen=True, eq=False)
+class MixedPrompt(Prompt):
+    """Several prompts for a voice between theirs; its codes and semantic tokens are those of the first.
+
+    Attributes:
+        parts: Each prompt with its weight; the weights add up to 1.
+    """
+
+    parts: tuple[tuple[float, Prompt], ...] = ()
+
+
+def mixed_prompt(parts: Sequence[tuple[float, Prompt]]) -> Prompt:
+    """Return the prompt of a voice between others; one with all the weight is itself.
+
+    Args:
+        parts: Weights above 0, whatever their sum, and prompts.
+    """
+    total = sum(weight for weight, _ in parts)
+    first = parts[0][1]
+    if len(parts) == 1:
+        return first
+    shares = tuple((weight / total, prompt) for weight, prompt in parts)
+    return MixedPrompt(first.codes, first.semantic_tokens, first.fingerprint, shares)
 
 
 class Prompts(Mapping[str, Prompt]):

@@ -6,7 +6,20 @@ import click
 
 from ..support.command import Group, run, version_option
 
-_COMMANDS = ("batch", "bench", "doctor", "info", "prompt", "say", "serve", "speechd", "voices", "wyoming")
+_COMMANDS = (
+    "batch",
+    "bench",
+    "dialogue",
+    "doctor",
+    "edit",
+    "info",
+    "prompt",
+    "say",
+    "serve",
+    "speechd",
+    "voices",
+    "wyoming",
+)
 _COMPLETION = """Tab completion: put one line into the start-up file of your shell.
 
 \b

@@ -18,6 +18,7 @@ from ..bundle.reader import read_bundle
 from ..errors import OptionError, TextError
 from ..support.command import Command, needs_extra, printable, report, shows_progress
 from ..support.interrupt import uninterrupted
+from ..synthesis.options import mixture
 from ..tools.batch_jobs import Job, Line, Spoken, read_lines, speak_lines
 from ..tools.shards import Form
 from .shared_options import (
@@ -123,11 +124,17 @@ def _check_voices(bundle: Path, lines: Iterable[Line], usual: str | None) -> Non
     checked = read_bundle(bundle)
     known = checked.prompts()
     for where, name in [("--voice", usual), *((f"the line {line.id!r}", line.voice) for line in lines)]:
-        if name is not None and name.endswith(SUFFIX):
-            read_prompt(Path(name), checked.manifest)
-        elif name is not None and name not in known:
-            has = f"the voices {', '.join(known)}" if known else "no named voices"
-            raise OptionError(f"{where} asks for voice {name!r}, but the bundle has {has}; take what it has")
+        names = [] if name is None else [name]
+        if name is not None and name not in known:
+            names = [own for _, own in mixture(name)] or names
+        for own in names:
+            if own.endswith(SUFFIX):
+                read_prompt(Path(own), checked.manifest)
+            elif own not in known:
+                has = f"the voices {', '.join(known)}" if known else "no named voices"
+                raise OptionError(
+                    f"{where} asks for voice {own!r}, but the bundle has {has}; take what it has"
+                )
 
 
 def _with_progress(spoken: Iterator[Spoken], count: int) -> Iterator[Spoken]:

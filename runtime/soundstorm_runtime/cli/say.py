@@ -20,11 +20,12 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.reader import MANIFEST_FILE
 from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
-from ..synthesis.options import PAUSE_SECONDS, SynthesisOptions
+from ..synthesis.options import MOST_CANDIDATES, PAUSE_SECONDS, SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.sentences import check_length, log_dropped, refuse_dropped
 from ..text.ssml import read_ssml
 from ..text.words import PAUSES, ReadText
+from ..tools.dubbing import fit_cues, read_cues
 from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
@@ -52,6 +53,7 @@ _EXAMPLE = """
 soundstorm say "Good morning."
 soundstorm say build/voice "Good morning." -o morning.wav
 soundstorm say build/voice "Good morning." --times morning.srt
+soundstorm say build/voice --fit film.srt -o film.wav
 soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S16_LE -r 16000
 """
 
@@ -87,6 +89,12 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
     "a short calibration; with --stream, the longest first block.",
 )
 @temperature_option
+@click.option(
+    "--candidates",
+    type=click.IntRange(1, MOST_CANDIDATES),
+    default=1,
+    help="Decode so many times in one batch, and speak what the network is most confident of.",
+)
 @speed_option
 @click.option(
     "--pause",
@@ -120,6 +128,12 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
     help="Length of the whole speech in seconds.",
 )
 @click.option(
+    "--fit",
+    metavar="SUBTITLES",
+    type=click.Path(path_type=Path),
+    help="Speak the subtitles of a file, .srt or .vtt, each from its start to its end, in place of TEXT.",
+)
+@click.option(
     "--times",
     type=click.Path(path_type=Path),
     help="File for the times of the words: .json or .TextGrid, with phones, or subtitles, .srt or .vtt.",
@@ -137,6 +151,7 @@ def say(
     steps: tuple[int, ...] | None,
     budget_ms: float | None,
     temperature: float | None,
+    candidates: int,
     speed: float,
     pause: float,
     paragraph_pause: float | None,
@@ -146,6 +161,7 @@ def say(
     ssml: bool,
     strict: bool,
     duration: float | None,
+    fit: Path | None,
     times: Path | None,
     threads: int | None,
     provider: Provider,
@@ -159,12 +175,20 @@ def say(
     A single argument is TEXT, unless it is the folder of a bundle, has a slash and no spaces, or comes with
     --file; with --voice-pack it is always TEXT.
     """
-    bundle, text = _bundle_and_text(arguments, voice_pack, file)
+    bundle, text = _bundle_and_text(arguments, voice_pack, file) if fit is None else _only_bundle(arguments)
     output = STANDARD_OUTPUT if output is None and (raw or not sys.stdout.isatty()) else output
     _check_usage(output, stream, raw, steps, budget_ms, duration)
-    text = _read_text(text, file)
-    _check_text(text)
-    marked = read_ssml(text) if ssml else text
+    if fit is None:
+        text = _read_text(text, file)
+        _check_text(text)
+    elif (
+        stream or ssml or file is not None or not all(given is None for given in (duration, budget_ms, times))
+    ):
+        raise click.UsageError(
+            "--fit takes none of --file, --ssml, --stream, --duration, --budget-ms, --times"
+        )
+    cues = None if fit is None else read_cues(fit)
+    marked = read_ssml(text or "") if ssml else text or ""
     if output not in (None, STANDARD_OUTPUT):
         check_audio_path(Path(output))
     if times is not None:
@@ -172,7 +196,7 @@ def say(
     options = SynthesisOptions(
         voice=voice, seed=seed, speed=speed, pause=pause, paragraph_pause=paragraph_pause,
         mark_pauses=dict(mark_pauses), volume=volume, duration=duration, budget_ms=budget_ms, steps=steps,
-        temperature=temperature,
+        temperature=temperature, candidates=candidates,
     )  # fmt: skip
     folder = bundle_of(bundle, voice_pack)
     loaded = Voice.load(folder, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
@@ -180,13 +204,16 @@ def say(
     with ExitStack() as stack:
         write = _open_device(stack, loaded.sample_rate) if output is None else None
         plays, output = write is not None, output or FILE
-        stream = stream or (plays and duration is None)
-        sentences = loaded.sentences(marked, refuse_dropped if strict else log_dropped)
-        audio = _speak(loaded, sentences, options, stream, words)
+        stream = stream or (plays and duration is None and cues is None)
+        if cues is None:
+            sentences = loaded.sentences(marked, refuse_dropped if strict else log_dropped)
+            audio = _speak(loaded, sentences, options, stream, words)
+        else:
+            audio = fit_cues(loaded, cues, options)
         write = write or stack.enter_context(_open_output(output, loaded.sample_rate, raw))
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     if times is not None:
-        write_times(times, text, words or [], seconds)
+        write_times(times, text or "", words or [], seconds)
     said = f"{seconds:.2f} s of audio"
     said += "" if plays else f" in {took:.2f} s, RTF {took / seconds:.3f}"
     said += f", first audio after {1000 * begun:.0f} ms" if stream else ""
@@ -228,6 +255,13 @@ def _bundle_and_text(
     is_path = os.sep in only and not any(map(str.isspace, only))
     is_bundle = is_path or file is not None or os.path.isfile(os.path.join(only, MANIFEST_FILE))
     return (only, None) if is_bundle and voice_pack is None else (None, only)
+
+
+def _only_bundle(arguments: Sequence[str]) -> tuple[str | None, None]:
+    """Return BUNDLE, where the text comes from subtitles."""
+    if len(arguments) > 1:
+        raise click.UsageError("--fit speaks the text of subtitles, and TEXT was given; give one of them")
+    return (arguments[0] if arguments else None), None
 
 
 def _check_usage(

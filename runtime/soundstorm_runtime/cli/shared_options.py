@@ -50,7 +50,8 @@ voice_pack_option = click.option(
 voice_option = click.option(
     "--voice",
     show_default="the bundle's default",
-    help="Name of a voice, as listed by 'soundstorm voices', or a file made by 'soundstorm prompt'.",
+    help="Name of a voice, as listed by 'soundstorm voices', a file made by 'soundstorm prompt', "
+    "or a mixture such as anna:0.7,ben:0.3.",
 )
 seed_option = click.option(
     "--seed",

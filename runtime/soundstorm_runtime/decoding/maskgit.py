@@ -19,6 +19,21 @@ from .prefix_cache import PrefixCache
 
 Schedule = Literal["cosine", "linear"] | Callable[[float], float]
 
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decode results in.
+
+    Attributes:
+        codes: int64 [batch, frames, levels].
+        confidence: Mean logarithm of the confidence in the codes that were decoded, each when it was kept,
+            float64 [batch]; None where the engine does not return it, as with the graph `step_next`.
+    """
+
+    codes: np.ndarray
+    confidence: np.ndarray | None
+
+
 T = TypeVar("T")
 Ticks = Generator[None, None, T]  # a computation that yields after each step, and returns its result
 
@@ -116,6 +131,7 @@ def decode(
     prompt: np.ndarray | None = None,
     groups: int = 1,
     cache: PrefixCache | None = None,
+    given: np.ndarray | None = None,
 ) -> np.ndarray:
     """Decode codes with an engine of the graph `step` or `step_next`.
 
@@ -135,6 +151,10 @@ def decode(
         groups: Groups of the codec's quantizers; `options.steps` are in the order of `level_order`.
         cache: Of the prompt, for an engine whose graph has one as an input: the network computes the other
             frames alone, and the codes are the same.
+        given: Codes of frames after the prompt that do not change either, int64 [batch, frames, levels], and
+            `codebook_size` at all levels of a frame that is to be decoded. While a level is decoded, the
+            network sees those of this level and of coarser ones, as in training (arXiv 2305.09636, section
+            3.2); a prompt is seen at all levels.
 
     Returns:
         int64 [batch, frames, levels].
@@ -143,9 +163,9 @@ def decode(
         OptionError: The inputs do not fit together.
     """
     ticks = decode_in_steps(
-        engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups, cache
+        engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups, cache, given
     )
-    return finish(ticks)
+    return finish(ticks).codes
 
 
 def finish(ticks: Ticks[T]) -> T:
@@ -168,11 +188,15 @@ def decode_in_steps(
     prompt: np.ndarray | None = None,
     groups: int = 1,
     cache: PrefixCache | None = None,
-) -> Ticks[np.ndarray]:
+    given: np.ndarray | None = None,
+) -> Ticks[Decoded]:
     """Decode as `decode` does, and yield after every step, where the caller may stop."""
     options.check_levels(levels)
     order, left_out = level_order(levels, groups), options.left_out(groups)
     codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt, left_out)
+    later = np.zeros(fresh.shape[:2], bool)
+    if given is not None:
+        later = _give(codes, fresh, given, codebook_size, left_out)
     if isinstance(rng, np.random.Generator):
         seeds = rng.integers(2**63, size=len(codes))
     else:
@@ -184,12 +208,40 @@ def decode_in_steps(
     if cache is not None:
         known, past = _cached_frames(cache, prompt, levels), cache.feeds(engine, len(codes))
         steps = (_after(step, known) for step in steps)
-    shown = np.ascontiguousarray(codes[:, known:]), np.ascontiguousarray(semantic_tokens[:, known:])
-    decoded = yield from whole(engine, *shown, lengths - known, steps, codebook_size, options, past)
-    codes[:, known:] = decoded
+    start, tokens, later = (
+        np.ascontiguousarray(array[:, known:]) for array in (codes, semantic_tokens, later)
+    )
+    task = _Task(start, later, tokens, lengths - known, codebook_size, past)
+    decoded = yield from whole(engine, task, steps, options)
+    codes[:, known:] = np.where(later[..., None], start, decoded.codes)
     codes[..., left_out] = -1
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
-    return codes
+    return replace(decoded, codes=codes)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is decoded, without the frames of a cache.
+
+    start: all codes that are known, the others masked. later: the frames, bool [batch, frames], whose codes
+    are shown level by level. past: the cache, as inputs of the graph.
+    """
+
+    start: np.ndarray
+    later: np.ndarray
+    semantic_tokens: np.ndarray
+    lengths: np.ndarray
+    codebook_size: int
+    past: Mapping[str, np.ndarray]
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """The codes that the network sees before the first level."""
+        return np.where(self.later[..., None], self.codebook_size, self.start)
+
+    def show(self, codes: np.ndarray, level: int) -> None:
+        """Write the codes of a level that are shown while it is decoded."""
+        codes[..., level][self.later] = self.start[..., level][self.later]
 
 
 @dataclass(frozen=True)
@@ -281,6 +333,30 @@ def _start(
     return codes, (codes == codebook_size) & within[..., None]
 
 
+def _give(
+    codes: np.ndarray,
+    fresh: np.ndarray,
+    given: np.ndarray,
+    codebook_size: int,
+    left_out: Sequence[int],
+) -> np.ndarray:
+    """Write given codes, and return the frames that have them, bool [batch, frames]; they are not fresh."""
+    if given.shape != codes.shape:
+        raise OptionError(f"given codes have shape {list(given.shape)}, expected {list(codes.shape)}")
+    kept = [level for level in range(codes.shape[2]) if level not in left_out]
+    known = given[..., kept] != codebook_size
+    if (known.any(axis=2) != known.all(axis=2)).any():
+        raise OptionError("given codes are of some levels of a frame, expected all or none; mask the others")
+    if np.any((given[..., kept] < 0) | (given[..., kept] > codebook_size)):
+        raise OptionError(f"given codes are outside 0 to {codebook_size - 1}; were they made by this codec?")
+    frames = known.all(axis=2) & fresh[..., kept].all(axis=2)
+    rows, places = np.nonzero(frames)
+    for level in kept:
+        codes[rows, places, level] = given[rows, places, level]
+    fresh[frames] = False
+    return frames
+
+
 def _cached_frames(cache: PrefixCache, prompt: np.ndarray | None, levels: int) -> int:
     """Return the frames of the prompt that a cache is of."""
     shape = [0, levels] if prompt is None else list(prompt.shape[1:])
@@ -298,82 +374,82 @@ def _after(step: Step, known: int) -> Step:
     return replace(step, uniform=np.ascontiguousarray(step.uniform[:, known:]), noise=noise)
 
 
-def _on_host(
-    engine: Engine,
-    codes: np.ndarray,
-    semantic_tokens: np.ndarray,
-    lengths: np.ndarray,
-    steps: Iterator[Step],
-    codebook_size: int,
-    options: DecodeOptions,
-    past: Mapping[str, np.ndarray],
-) -> Ticks[np.ndarray]:
+def _on_host(engine: Engine, task: _Task, steps: Iterator[Step], options: DecodeOptions) -> Ticks[Decoded]:
     """Take the steps with an engine of the graph `step`; this is what defines decoding."""
-    within = np.arange(codes.shape[1]) < lengths[:, None]
-    start = codes.copy()
+    codes, start, mask_token = task.hidden, task.start, task.codebook_size
+    within = np.arange(codes.shape[1]) < task.lengths[:, None]
+    confidence = np.ones(codes.shape, np.float32)  # in each code that was decoded
     for step in steps:
+        task.show(codes, step.level)
         results = engine.run(
             {
                 "codes": codes,
                 "level": np.array([step.level]),
-                "semantic_tokens": semantic_tokens,
-                "lengths": lengths,
+                "semantic_tokens": task.semantic_tokens,
+                "lengths": task.lengths,
                 "uniform": step.uniform,
                 "temperature": np.array([step.temperature], np.float32),
-                **past,
+                **task.past,
             }
         )
         of_level = codes[..., step.level]
-        masked = (of_level == codebook_size) & within
-        of_level[masked] = _sampled(results["ids"][masked], codebook_size)
-        fresh = (start[..., step.level] == codebook_size) & within
+        masked = (of_level == mask_token) & within
+        of_level[masked] = _sampled(results["ids"][masked], mask_token)
+        confidence[..., step.level][masked] = results["confidence"][masked]
+        fresh = (start[..., step.level] == mask_token) & within
         candidates = fresh if options.can_mask_prev_unmasked else masked
         scores = np.zeros(masked.shape, np.float32)
         scores[candidates] = _ranked(results["confidence"][candidates])
         if step.noise is not None:
             scores = np.log(scores.clip(_TINY)) + step.noise
-        of_level[_lowest(scores, candidates, step.stay)] = codebook_size
+        of_level[_lowest(scores, candidates, step.stay)] = mask_token
         yield
-    return codes
+    return Decoded(codes, _mean_logarithm(confidence, (start == mask_token) & (codes != mask_token)))
 
 
-def _on_device(
-    engine: Engine,
-    codes: np.ndarray,
-    semantic_tokens: np.ndarray,
-    lengths: np.ndarray,
-    steps: Iterator[Step],
-    codebook_size: int,
-    options: DecodeOptions,
-    past: Mapping[str, np.ndarray],
-) -> Ticks[np.ndarray]:
+def _mean_logarithm(confidence: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Return the mean logarithm over the codes of each sample that were decoded, float64 [batch]."""
+    logarithms = np.log(confidence.clip(_TINY), dtype=np.float64) * decoded
+    return logarithms.sum(axis=(1, 2)) / decoded.sum(axis=(1, 2)).clip(min=1)
+
+
+def _on_device(engine: Engine, task: _Task, steps: Iterator[Step], options: DecodeOptions) -> Ticks[Decoded]:
     """Take the same steps with an engine of the graph `step_next`.
 
     Everything is put where the engine computes before the first step, and the codes come back after the last:
-    an engine on a GPU has all steps enqueued before it has finished the first.
+    an engine on a GPU has all steps enqueued before it has finished the first. Codes that are shown level by
+    level come to the host before each level.
     """
-    frames, planned = codes.shape[1], list(steps)
+    frames, planned = task.start.shape[1], list(steps)
     more = engine.padded(frames) - frames
     constant = {
-        "start": _longer(codes, more, codebook_size),
-        "semantic_tokens": _longer(semantic_tokens, more, 0),
-        "lengths": lengths,
+        "start": _longer(task.start, more, task.codebook_size),
+        "semantic_tokens": _longer(task.semantic_tokens, more, 0),
+        "lengths": task.lengths,
         "revise": np.array([options.can_mask_prev_unmasked], np.int64),
-        **past,
+        **task.past,
     }
-    arrays = [*constant.values(), *(array for step in planned for array in _arrays(step, more))]
+    begin = _longer(task.hidden, more, task.codebook_size)
+    arrays = [*constant.values(), *(array for step in planned for array in _arrays(step, more)), begin]
     kept = iter(engine.keep(arrays))
     feeds = {name: next(kept) for name in constant}
-    codes = feeds["start"]
-    for _ in planned:
-        feeds |= {name: next(kept) for name in _OF_STEP}
-        codes = engine.run({**feeds, "codes": codes})["next_codes"]
+    inputs = [{name: next(kept) for name in _OF_STEP} for _ in planned]
+    codes, level = next(kept), -1
+    for step, of_step in zip(planned, inputs, strict=True):
+        if task.later.any() and step.level != level:
+            shown = np.array(codes)
+            task.show(shown[:, :frames], step.level)
+            (codes,) = engine.keep([shown])
+        level = step.level
+        codes = engine.run({**feeds, **of_step, "codes": codes})["next_codes"]
         yield
     codes = np.array(codes)[:, :frames]
-    decoded = codes[np.arange(frames) < lengths[:, None]][:, np.array([step.level for step in planned], int)]
+    decoded = codes[np.arange(frames) < task.lengths[:, None]][
+        :, np.array([step.level for step in planned], int)
+    ]
     if decoded.size:
-        _sampled(decoded, codebook_size)
-    return codes
+        _sampled(decoded, task.codebook_size)
+    return Decoded(codes, None)
 
 
 _OF_STEP = ("level", "temperature", "uniform", "stay", "noise", "noisy")

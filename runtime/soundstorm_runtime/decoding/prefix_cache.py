@@ -7,7 +7,8 @@ them as inputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -38,6 +39,19 @@ class PrefixCache:
         shapes = shapes_of(prefix.graph.inputs, {"batch": 1, "prefix": 0, "frames": 0})
         keys, convolved = (np.zeros(shapes[name], np.float32) for name in ("past_keys", "past_convolved"))
         return cls(keys, keys, convolved)
+
+    @classmethod
+    def mixed(cls, parts: Sequence[tuple[float, PrefixCache]]) -> PrefixCache:
+        """Return the weighted mean of caches of equally many frames.
+
+        It means something where their frames correspond, as where several voices say the same in the same
+        time: the keys then have the same position and nearly the same content.
+
+        Args:
+            parts: Weights that add up to 1, and caches.
+        """
+        names = [field.name for field in fields(cls)]
+        return cls(*(sum(np.float32(weight) * getattr(own, name) for weight, own in parts) for name in names))
 
     @property
     def frames(self) -> int:

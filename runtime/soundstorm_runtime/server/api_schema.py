@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..synthesis.dialogue.turns import LONGEST_GAP, MOST_TURNS
 from ..synthesis.options import LONGEST_PAUSE, LOUDEST, PAUSE_SECONDS, SPEEDS
 from .encoding import PCM_RATE, Format
 from .settings import MOST_CHARACTERS
@@ -117,7 +118,25 @@ class SpeechFields(BaseModel):
         return sorted(self.model_extra or ())
 
 
-class SpeechRequest(SpeechFields):
+class AudioFields(SpeechFields):
+    """How to speak, and what is sent."""
+
+    response_format: Format = Field(
+        "mp3",
+        description=f"pcm is 16-bit little-endian mono at {PCM_RATE} Hz. The others state their rate, which "
+        "is the voice's own, or the next higher one that the format has. aac needs ffmpeg on the server.",
+    )
+    stream_format: Literal["audio", "sse"] = Field(
+        "audio", description="The bytes of the audio, or server-sent events that carry them in base64."
+    )
+    stream: bool = Field(
+        True,
+        description="Whether the audio is sent while it is made; false sends it when it is complete, with "
+        "its length in the header of WAV and FLAC.",
+    )
+
+
+class SpeechRequest(AudioFields):
     """A text, and how to speak it: the fields and defaults of the OpenAI API, with a few extensions."""
 
     input: str = Field(
@@ -134,19 +153,45 @@ class SpeechRequest(SpeechFields):
         description="Refuse text with characters that cannot be spoken; otherwise they are left out, and the "
         "header X-Dropped-Characters names them.",
     )
-    response_format: Format = Field(
-        "mp3",
-        description=f"pcm is 16-bit little-endian mono at {PCM_RATE} Hz. The others state their rate, which "
-        "is the voice's own, or the next higher one that the format has. aac needs ffmpeg on the server.",
+
+
+class DialogueTurn(BaseModel):
+    """What one speaker says before another one does."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    voice: str | VoiceId | None = Field(None, description="One of /voices; by default that of the request.")
+    input: str = Field(
+        min_length=1,
+        max_length=MOST_CHARACTERS,
+        description="What is said. [gap 0.5s] or [overlap 0.3s] at its start is the same as `gap`.",
+        examples=["Good morning."],
     )
-    stream_format: Literal["audio", "sse"] = Field(
-        "audio", description="The bytes of the audio, or server-sent events that carry them in base64."
+    gap: float | None = Field(
+        None,
+        ge=-LONGEST_GAP,
+        le=LONGEST_GAP,
+        allow_inf_nan=False,
+        description="Seconds of silence before it; below 0, it overlaps the turn before for so long.",
     )
-    stream: bool = Field(
-        True,
-        description="Whether the audio is sent while it is made; false sends it when it is complete, with "
-        "its length in the header of WAV and FLAC.",
-    )
+
+
+class DialogueRequest(AudioFields):
+    """The turns of several speakers, and how to speak them."""
+
+    turns: list[DialogueTurn] = Field(min_length=1, max_length=MOST_TURNS)
+
+    @property
+    def characters(self) -> int:
+        """Characters of all turns."""
+        return sum(len(turn.input) for turn in self.turns)
+
+
+def voice_name(turn: DialogueTurn, request: DialogueRequest) -> str:
+    """Return the name of the voice of a turn."""
+    if turn.voice is None:
+        return request.voice_name
+    return turn.voice if isinstance(turn.voice, str) else turn.voice.id
 
 
 class Model(BaseModel):

@@ -18,7 +18,17 @@ from starlette.types import Receive, Scope, Send
 
 from ..support.version import package_version
 from .api_errors import Refusal, add_handlers, refusal
-from .api_schema import USUAL_VOICE, ErrorBody, Health, Model, ModelList, SpeechRequest, Voices
+from .api_schema import (
+    USUAL_VOICE,
+    AudioFields,
+    DialogueRequest,
+    ErrorBody,
+    Health,
+    Model,
+    ModelList,
+    SpeechRequest,
+    Voices,
+)
 from .connections import Connections, connection_limit
 from .encoding import MEDIA_TYPES, PCM_MEDIA_TYPE, error_event
 from .middleware import CutOff, Guard, token_check
@@ -179,12 +189,18 @@ def _api(speaker: Speaker) -> APIRouter:
     @router.post("/v1/audio/speech", response_class=Response, responses=_SPEECH, tags=["speech"])
     async def speak(request: SpeechRequest) -> SpeechResponse:
         """Speak a text. The audio is sent while it is made."""
-        kind = PCM_MEDIA_TYPE if request.response_format == "pcm" else MEDIA_TYPES[request.response_format]
-        if request.stream_format == "sse":
-            kind = _EVENT_STREAM
         speaker.jobs.admit()  # a request that is refused is not read
         text, dropped = await asyncio.to_thread(speaker.read, request)
-        return SpeechResponse(speaker.begin(request, text), kind, dropped, request.ignored)
+        job = speaker.begin(request, text)
+        return SpeechResponse(job, _media_type(request), dropped, request.ignored)
+
+    @router.post("/v1/audio/dialogue", response_class=Response, responses=_SPEECH, tags=["speech"])
+    async def dialogue(request: DialogueRequest) -> SpeechResponse:
+        """Speak the turns of several speakers. The audio is sent while it is made; with stream false, all
+        turns are decoded in one sequence.
+        """
+        job = speaker.begin_dialogue(request)
+        return SpeechResponse(job, _media_type(request), "", request.ignored)
 
     @router.get("/v1/models", tags=["names"])
     async def models() -> ModelList:
@@ -209,6 +225,12 @@ def _api(speaker: Speaker) -> APIRouter:
         return Response(speaker.metrics.render(), media_type="text/plain; version=0.0.4")
 
     return router
+
+
+def _media_type(request: AudioFields) -> str:
+    if request.stream_format == "sse":
+        return _EVENT_STREAM
+    return PCM_MEDIA_TYPE if request.response_format == "pcm" else MEDIA_TYPES[request.response_format]
 
 
 def _pages(speaker: Speaker) -> APIRouter:

@@ -110,21 +110,24 @@ def _to_write(chunk: np.ndarray, codec: _Codec) -> np.ndarray:
 def events(
     pieces: Iterable[bytes],
     usage: Callable[[], tuple[int, int]],
-    words: Callable[[], list[dict[str, object]]] = list,
+    timed: Callable[[], list[dict[str, object]]] = list,
+    kind: Literal["words", "turns"] = "words",
 ) -> Iterator[bytes]:
     """Wrap encoded audio in the server-sent events of the OpenAI API.
 
     Args:
         pieces: Encoded audio.
         usage: Called at the end for the counts of the last event: characters of text, frames of audio.
-        words: Called after each piece for the words whose audio has begun since; an event lists them.
+        timed: Called after each piece for the words that have begun since, or the turns of a dialogue that
+            have ended; an event lists them.
+        kind: Which of the two.
     """
     for piece in pieces:
         yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode("ascii")})
-        if begun := words():
-            yield _event({"type": "speech.words.delta", "words": begun})
-    if begun := words():
-        yield _event({"type": "speech.words.delta", "words": begun})
+        if found := timed():
+            yield _event({"type": f"speech.{kind}.delta", kind: found})
+    if found := timed():
+        yield _event({"type": f"speech.{kind}.delta", kind: found})
     read, made = usage()
     counts = {"input_tokens": read, "output_tokens": made, "total_tokens": read + made}
     yield _event({"type": "speech.audio.done", "usage": counts})

@@ -14,6 +14,7 @@ from .telemetry.logs import LogFormat, LogLevel
 TOKEN_VARIABLE = "SOUNDSTORM_TOKEN"
 
 MOST_CHARACTERS = 4096  # of one text, as in the OpenAI API
+MOST_DIALOGUE = 4 * MOST_CHARACTERS  # of all turns of a dialogue: some fifteen minutes
 MOST_BODY = 64 * 1024  # bytes of a request: the text, escaped, and the rest
 MOST_UPLOAD = 10 << 20  # bytes of a recording of which a voice is made, as in the OpenAI API
 UPLOAD_SECONDS = 60.0  # in which it must arrive

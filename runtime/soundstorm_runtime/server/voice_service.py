@@ -12,13 +12,15 @@ import numpy as np
 
 from ..bundle.manifest import Manifest
 from ..bundle.open_engines import open_engines
-from ..bundle.prompts import Prompt
+from ..bundle.prompts import Prompt, mixed_prompt
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..decoding.length_batching import MOST_FRAMES
 from ..errors import OptionError
 from ..synthesis.calibration import Costs
+from ..synthesis.dialogue.timeline import DialogueAudio, TurnTime
+from ..synthesis.dialogue.turns import Turn
 from ..synthesis.incremental_speech import IncrementalSpeech
-from ..synthesis.options import SynthesisOptions
+from ..synthesis.options import SynthesisOptions, mixture
 from ..synthesis.prompt_check import SENTENCE, prompt_warnings
 from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.sentences import OnDropped, refuse_dropped
@@ -30,17 +32,20 @@ from .api_schema import (
     OPENAI_MODELS,
     OPENAI_VOICES,
     USUAL_VOICE,
+    AudioFields,
+    DialogueRequest,
     Model,
     SpeechFields,
     SpeechRequest,
     VoiceInfo,
     VoiceList,
     VoiceMade,
+    voice_name,
 )
 from .dispatcher import Dispatcher
 from .encoding import NO_FFMPEG, encode, events, ffmpeg
 from .request_queue import Job, Jobs, Pieces
-from .settings import Settings
+from .settings import MOST_DIALOGUE, Settings
 from .telemetry.metrics import Metrics
 from .telemetry.tracing import Traced, Tracing
 from .uploaded_voices import UploadedVoice, UploadedVoices, read_upload
@@ -198,13 +203,69 @@ class Speaker:
         if request.timestamp_granularities and request.stream_format != "sse":
             message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
             raise Refusal(400, message, "timestamp_granularities")
-        if request.response_format == "aac" and ffmpeg() is None:
-            raise Refusal(400, NO_FFMPEG, "response_format")
+        self._check_format(request)
         options = self._options(request)
         progress, traced = _Progress(self.metrics, self.jobs, self._voice.sample_rate), self._tracing.speech()
         return self._queue(
             partial(self._pieces, request, text, options, progress, traced), len(request.input)
         )
+
+    def begin_dialogue(self, request: DialogueRequest) -> Job:
+        """Queue a dialogue. A turn that cannot be spoken is an error of the first piece.
+
+        Raises:
+            Refusal: The model or a voice is unknown, or the fields contradict each other.
+            Busy: The queue is full.
+        """
+        self._check_model(request.model)
+        self._check_format(request)
+        if request.timestamp_granularities:
+            message = "a dialogue has the times of its turns, with stream_format 'sse'; leave it out"
+            raise Refusal(400, message, "timestamp_granularities")
+        if request.characters > MOST_DIALOGUE:
+            message = f"the turns have {request.characters} characters, expected {MOST_DIALOGUE} at most"
+            raise Refusal(400, message, "turns")
+        options, names = self._options(request), [voice_name(turn, request) for turn in request.turns]
+        voices = [self._named(name) for name in names]
+        turns = [Turn(voice, turn.input, turn.gap) for voice, turn in zip(voices, request.turns, strict=True)]
+        progress = _Progress(self.metrics, self.jobs, self._voice.sample_rate)
+        return self._queue(
+            partial(self._dialogue_pieces, request, turns, names, options, progress), request.characters
+        )
+
+    def _dialogue_pieces(
+        self,
+        request: DialogueRequest,
+        turns: Sequence[Turn],
+        names: Sequence[str],
+        options: SynthesisOptions,
+        progress: _Progress,
+    ) -> Generator[bytes, None, None]:
+        """Speak a dialogue in a thread of the pool; closing the generator stops the synthesis."""
+        progress.begin()
+        ended: list[TurnTime] = []
+        told = iter(names)
+
+        def audio() -> Iterator[np.ndarray]:
+            made = self._voice.stream_dialogue if request.stream else _whole(self._voice)
+            for chunk in made(turns, options):
+                progress.add(chunk.audio)
+                ended.extend(chunk.turns)
+                yield chunk.audio
+
+        def times() -> list[dict[str, object]]:
+            found = [{**turn.to_json(), "voice": next(told)} for turn in ended]
+            ended.clear()
+            return found
+
+        with self.metrics.speaking.track_inprogress():
+            pieces = encode(audio(), request.response_format, progress.rate, whole=not request.stream)
+            if request.stream_format == "sse":
+                pieces = events(
+                    pieces, lambda: (request.characters, progress.samples // self._hop), times, "turns"
+                )
+            yield from pieces
+        progress.end()
 
     def begin_incremental(self, fields: SpeechFields, on_dropped: OnDropped) -> IncrementalSpeech:
         """Begin a text that is appended while it is spoken. `begin_sentences` speaks what is complete of it.
@@ -270,6 +331,10 @@ class Speaker:
             message = f"model {name!r} was asked for, but there is {self.model!r} alone; leave it out"
             raise Refusal(404, message, "model", "model_not_found")
 
+    def _check_format(self, request: AudioFields) -> None:
+        if request.response_format == "aac" and ffmpeg() is None:
+            raise Refusal(400, NO_FFMPEG, "response_format")
+
     def _options(self, fields: SpeechFields) -> SynthesisOptions:
         """Return the options of a request. Raises `Refusal` for a voice that is unknown."""
         return SynthesisOptions(
@@ -289,6 +354,14 @@ class Speaker:
             return uploaded.prompt
         if name == USUAL_VOICE or name in OPENAI_VOICES:
             return None
+        if parts := mixture(name):
+            prompts = [(weight, self._named(own)) for weight, own in parts]
+            if any(prompt is None for _, prompt in prompts):
+                raise Refusal(400, f"the mixture {name!r} has the default voice; name its speaker", "voice")
+            named = self._voice.named
+            return mixed_prompt(
+                [(w, named(p) if isinstance(p, str) else p) for w, p in prompts if p is not None]
+            )
         message = f"voice {name!r} was asked for, but there are {', '.join(self.voices)}; take one of these"
         raise Refusal(400, message, "voice", "voice_not_found")
 
@@ -376,6 +449,15 @@ class _Progress:
         now = time.perf_counter()
         self._metrics.duration.observe(now - self.arrived)
         self._metrics.rtf.observe((now - self.started) * self.rate / max(1, self.samples))
+
+
+def _whole(voice: Voice) -> Callable[[Sequence[Turn], SynthesisOptions], Iterator[DialogueAudio]]:
+    """Return what decodes a dialogue in passes of many turns, and yields it whole."""
+
+    def spoken(turns: Sequence[Turn], options: SynthesisOptions) -> Iterator[DialogueAudio]:
+        yield voice.dialogue(turns, options)
+
+    return spoken
 
 
 def _batch_frames(costs: Costs) -> int:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 
 from ..bundle.manifest import Manifest
-from ..bundle.prompts import Prompt
+from ..bundle.prompts import MixedPrompt, Prompt, mixed_prompt
 from ..decoding.length_batching import MOST_FRAMES, buckets
-from ..decoding.maskgit import DecodeOptions, Ticks, decode_in_steps, finish
+from ..decoding.maskgit import Decoded, DecodeOptions, Ticks, decode_in_steps, finish
 from ..engines.base import Engine
+from ..errors import OptionError
 from ..text.words import Sentence
 from .codec_decoder import CodecDecoder, WholeDecoder, make_codec_decoder, streaming_latency
-from .context import Context, PrefixCaches, joined, last_tokens
+from .context import MOST_PROMPTS, Context, PrefixCaches, joined, last_tokens
 from .sentence_reader import Part, PartInProgress
 from .word_times import WordTime, word_times
 
@@ -41,6 +44,8 @@ class AcousticStage:
 
     def __init__(self, manifest: Manifest, engines: Mapping[str, Engine], in_batches: bool = True) -> None:
         self._codec = manifest.audio
+        self._decode_options = manifest.decode
+        self._said: dict[tuple[Prompt, Prompt], Prompt] = {}  # what a prompt says in the voice of another
         self.per_token = manifest.frames_per_token
         self.sample_rate = manifest.audio.sample_rate
         self._step = engines["step"]
@@ -81,27 +86,134 @@ class AcousticStage:
         return np.zeros((0, self._codec.levels), np.int64)
 
     def codes(
-        self, parts: Sequence[Part], options: DecodeOptions, prompt: Prompt | None = None
+        self,
+        parts: Sequence[Part],
+        options: DecodeOptions,
+        prompt: Prompt | None = None,
+        candidates: int = 1,
     ) -> list[np.ndarray]:
         """Decode the codes of each part, int64 [frames, levels], without those of the prompt.
 
         Parts of similar length share a batch. Each draws from its own random stream, so that its codes are
         those that it would have alone, up to the rounding of sums.
-        """
-        before = len(prompt.codes) if prompt else 0
-        lengths = [before + len(part.tokens) * self.per_token for part in parts]
-        codes: list[np.ndarray] = [np.empty(0)] * len(parts)
-        context = self.context(prompt, options)
-        for batch in buckets(lengths, self._most_batch, MOST_FRAMES):
-            decoded = finish(self._decode([parts[place] for place in batch], options, context))
-            for place, of_sample in zip(batch, decoded, strict=True):
-                codes[place] = of_sample[before : lengths[place]]
-        return codes
 
-    def codes_in_steps(self, part: Part, options: DecodeOptions, context: Context) -> Ticks[np.ndarray]:
-        """Decode codes, int64 [frames, levels], that continue a context; yield after each step."""
-        decoded = yield from self._decode([part], options, context)
-        return decoded[0, len(context.before.codes) if context.before else 0 :]
+        Args:
+            parts: The parts.
+            options: How they are decoded.
+            prompt: What they continue.
+            candidates: How often each is decoded; the codes with the highest mean confidence are returned.
+        """
+        context = self.context(prompt, options)
+        tried = [own for part in parts for own in _candidates(part, candidates)]
+        lengths = [context.frames + len(part.tokens) * self.per_token for part in tried]
+        codes: list[np.ndarray] = [np.empty(0)] * len(tried)
+        scores = np.zeros(len(tried))
+        for batch in buckets(lengths, self._most_batch, MOST_FRAMES):
+            decoded = finish(self._decode([tried[place] for place in batch], options, context))
+            for row, place in enumerate(batch):
+                codes[place] = decoded.codes[row, context.frames : lengths[place]]
+            if candidates > 1:
+                scores[batch] = _confidence(decoded)
+        best = scores.reshape(-1, candidates).argmax(axis=1) + np.arange(0, len(tried), candidates)
+        return [codes[place] for place in best]
+
+    def codes_in_steps(
+        self,
+        part: Part,
+        options: DecodeOptions,
+        context: Context,
+        candidates: int = 1,
+        given: np.ndarray | None = None,
+    ) -> Ticks[np.ndarray]:
+        """Decode codes, int64 [frames, levels], that continue a context; yield after each step.
+
+        Args:
+            part: What is decoded.
+            options: How.
+            context: What it continues.
+            candidates: As in `codes`; they are decoded together.
+            given: Codes of the part that are known, int64 [frames, levels], and masked codes elsewhere.
+        """
+        tried = list(_candidates(part, candidates))
+        best, score = self.no_codes(), -math.inf
+        for first in range(0, candidates, self._most_batch):
+            batch = tried[first : first + self._most_batch]
+            decoded = yield from self._decode(batch, options, context, given)
+            scores = _confidence(decoded) if candidates > 1 else np.zeros(1)
+            if scores.max() > score:
+                best, score = decoded.codes[scores.argmax(), context.frames :], scores.max()
+        return best
+
+    def aligned(self, mixed: MixedPrompt) -> Prompt:
+        """Return a mixture in which all voices say what the first prompt says, frame by frame.
+
+        Only so do frames of their caches correspond, and can be averaged. What a prompt says in another
+        voice is decoded once.
+
+        Raises:
+            OptionError: The network has no cache.
+        """
+        if not self.has_cache:
+            raise OptionError(
+                "this voice cannot be mixed, since its network has no cache of prompts; name one voice, or "
+                "train with acoustic.conformer.block_causal = true"
+            )
+        (_, first), *others = mixed.parts
+        parts = [mixed.parts[0]]
+        for weight, other in others:
+            said = self._said.get((first, other))
+            if said is None:
+                part = Part(first.semantic_tokens, np.random.default_rng(0))
+                (codes,) = self.codes([part], self._decode_options, other)
+                said = Prompt(codes, first.semantic_tokens, first.fingerprint)
+                for oldest in list(self._said)[: 1 - MOST_PROMPTS]:
+                    self._said.pop(oldest, None)
+                self._said[first, other] = said
+            parts.append((weight, said))
+        return mixed_prompt(parts)
+
+    def codes_between(
+        self,
+        pieces: Sequence[Part | Prompt],
+        options: DecodeOptions,
+        context: Context,
+        candidates: int = 1,
+    ) -> list[np.ndarray]:
+        """Decode a sequence in which some codes are known, in one pass.
+
+        Args:
+            pieces: What follows the context, in order: parts are decoded, prompts are known. The random
+                stream is that of the first part.
+            options: How the parts are decoded.
+            context: What the sequence continues.
+            candidates: As in `codes`.
+
+        Returns:
+            Codes of each part, int64 [frames, levels].
+
+        Raises:
+            OptionError: The sequence is longer than the voice takes at once.
+        """
+        codec, per_token = self._codec, self.per_token
+        parts = [piece for piece in pieces if isinstance(piece, Part)]
+        tokens = [piece.tokens if isinstance(piece, Part) else piece.semantic_tokens for piece in pieces]
+        ends = np.cumsum([len(own) for own in tokens]) * per_token
+        if context.frames + ends[-1] > (most := self._axes["frames"].max):
+            raise OptionError(
+                f"{context.frames + ends[-1]} frames would be decoded at once, expected at most {most}; give "
+                "shorter pieces"
+            )
+        given = np.full((ends[-1], codec.levels), codec.codebook_size, np.int64)
+        places = []
+        for piece, own, end in zip(pieces, tokens, ends, strict=True):
+            place = slice(end - len(own) * per_token, end)
+            if isinstance(piece, Part):
+                places.append(place)
+            else:
+                given[place] = piece.codes
+        whole = Part(np.concatenate(tokens), parts[0].rng)
+        codes = finish(self.codes_in_steps(whole, options, context, candidates, given))
+        return [codes[place] for place in places]
 
     def context(self, prompt: Prompt | None, options: DecodeOptions) -> Context:
         """Return what the first block after a prompt continues."""
@@ -143,8 +255,14 @@ class AcousticStage:
             return self.no_codes()
         return prompt.codes[-self.tokens(CONTEXT_SECONDS) * self.per_token :]
 
-    def _decode(self, parts: Sequence[Part], options: DecodeOptions, context: Context) -> Ticks[np.ndarray]:
-        """Decode one batch, int64 [batch, frames, levels], the frames of the context first."""
+    def _decode(
+        self,
+        parts: Sequence[Part],
+        options: DecodeOptions,
+        context: Context,
+        given: np.ndarray | None = None,
+    ) -> Ticks[Decoded]:
+        """Decode one batch, the frames of the context first."""
         prompt = context.before
         spoken = [part.tokens for part in parts]
         if prompt:
@@ -157,6 +275,36 @@ class AcousticStage:
         rng = [part.rng for part in parts]
         start = prompt.codes[None].repeat(len(parts), axis=0) if prompt else None
         size, groups = codec.codebook_size, codec.groups
+        if given is not None:
+            before = np.full((context.frames, codec.levels), size, np.int64)
+            given = np.concatenate([before, given])[None].repeat(len(parts), axis=0)
         return decode_in_steps(
-            self._step, aligned, lengths, codec.levels, size, options, rng, start, groups, context.cache
+            self._step,
+            aligned,
+            lengths,
+            codec.levels,
+            size,
+            options,
+            rng,
+            start,
+            groups,
+            context.cache,
+            given,
         )
+
+
+def _candidates(part: Part, count: int) -> Iterator[Part]:
+    """Yield a part so many times; the first is decoded as it would be alone."""
+    yield part
+    seeds = deepcopy(part.rng).integers(2**63, size=count)
+    for seed in seeds[1:]:  # the first is drawn where the part itself is decoded
+        yield replace(part, rng=np.random.default_rng(seed))
+
+
+def _confidence(decoded: Decoded) -> np.ndarray:
+    """Return the confidence in each sample, float64 [batch]."""
+    if decoded.confidence is None:
+        raise OptionError(
+            "this engine does not return the confidence that candidates are ranked by; ask for one candidate"
+        )
+    return decoded.confidence

@@ -8,7 +8,7 @@ from threading import Lock
 
 import numpy as np
 
-from ..bundle.prompts import Prompt
+from ..bundle.prompts import MixedPrompt, Prompt, mixed_prompt
 from ..decoding.prefix_cache import PrefixCache
 from ..engines.base import Engine
 
@@ -36,6 +36,11 @@ class Context:
             return self.spoken if len(self.spoken.codes) else None
         return joined(self.prompt, self.spoken)
 
+    @property
+    def frames(self) -> int:
+        """Frames that precede a block."""
+        return len(self.spoken.codes) + (len(self.prompt.codes) if self.prompt else 0)
+
 
 def joined(first: Prompt, second: Prompt) -> Prompt:
     """Return what was spoken one after the other."""
@@ -47,6 +52,8 @@ def joined(first: Prompt, second: Prompt) -> Prompt:
 
 def last_tokens(prompt: Prompt, tokens: int) -> Prompt:
     """Return the end of a prompt, of so many semantic tokens at most."""
+    if isinstance(prompt, MixedPrompt):
+        return mixed_prompt([(weight, last_tokens(own, tokens)) for weight, own in prompt.parts])
     per_token = len(prompt.codes) // len(prompt.semantic_tokens)
     return Prompt(prompt.codes[-tokens * per_token :], prompt.semantic_tokens[-tokens:])
 
@@ -68,12 +75,14 @@ class PrefixCaches:
         self._lock = Lock()
 
     def of(self, prompt: Prompt | None, left_out: list[int]) -> PrefixCache:
-        """Return the cache of a voice's prompt.
+        """Return the cache of a voice's prompt, of several prompts the mean of theirs.
 
         Args:
             prompt: The prompt.
             left_out: Levels that are not decoded.
         """
+        if isinstance(prompt, MixedPrompt):
+            return PrefixCache.mixed([(weight, self.of(own, left_out)) for weight, own in prompt.parts])
         empty = PrefixCache.empty(self._prefix)
         if prompt is None:
             return empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 
 from ..bundle.manifest import Manifest
-from ..bundle.prompts import SUFFIX, Prompt, check_prompt, read_prompt
+from ..bundle.prompts import SUFFIX, Prompt, check_prompt, mixed_prompt, read_prompt
 from ..decoding.maskgit import DecodeOptions
 from ..errors import OptionError
 from ..text.words import PAUSES, Sentence, Style
@@ -19,7 +20,13 @@ from ..text.words import PAUSES, Sentence, Style
 PAUSE_SECONDS = 0.15
 LONGEST_PAUSE = 60.0  # seconds
 SPEEDS = 0.25, 4.0
+MOST_CANDIDATES = 16  # a batch of the step graph
+MOST_MIXED = 4  # voices of a mixture
 LOUDEST = 4.0  # volume: 12 dB above the voice's own
+
+_WEIGHTED = re.compile(
+    r"(?P<name>[^:()]+)(?::(?P<weight>\d{1,6}(?:\.\d{1,6})?)|\((?P<count>\d{1,6}(?:\.\d{1,6})?)\))?"
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,9 @@ class SynthesisOptions:
     """
 
     # Speaker and sampling
-    voice: str | Prompt | None = None  # a named voice, a `Prompt`, or a prompt file (.npz); None: the default
+    # A named voice, a `Prompt`, a prompt file (.npz), or a mixture such as "anna:0.7,ben:0.3" or
+    # "anna(2)+ben(1)"; None: the default
+    voice: str | Prompt | None = None
     seed: int = 0  # seed of every random number that is drawn
 
     # Timing
@@ -51,6 +60,7 @@ class SynthesisOptions:
     decode: DecodeOptions | None = None  # all options of the decode loop; None: the voice's own
     steps: Sequence[int] | None = None  # steps per level, coarse to fine, in place of `decode.steps`
     temperature: float | None = None  # sampling temperature, in place of `decode.temperature`
+    candidates: int = 1  # decodes with different random numbers, of which the most confident is spoken
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
@@ -75,6 +85,9 @@ class SynthesisOptions:
             raise OptionError("duration and speed were both given; give one of them")
         if self.budget_ms is not None and not 0 < self.budget_ms < float("inf"):
             raise OptionError(f"the budget is {self.budget_ms:g} ms, expected a number above 0")
+        count = self.candidates
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CANDIDATES:
+            raise OptionError(f"candidates is {count!r}, expected a whole number from 1 to {MOST_CANDIDATES}")
         if self.steps is not None:
             object.__setattr__(self, "steps", tuple(self.steps))
 
@@ -92,6 +105,7 @@ class SharedKeywords(TypedDict, total=False):
     decode: DecodeOptions | None
     steps: Sequence[int] | None
     temperature: float | None
+    candidates: int
 
 
 class Keywords(SharedKeywords, total=False):
@@ -124,6 +138,7 @@ class ResolvedOptions:
         sample_rate: Samples a second.
         duration: Seconds that the whole text lasts, None for its natural length.
         budget: Seconds until the first audio, 0 for as few as possible.
+        candidates: How often everything is decoded, for the most confident of the results.
         voices: The named voices of the bundle.
     """
 
@@ -138,6 +153,7 @@ class ResolvedOptions:
     sample_rate: int = 0
     duration: float | None = None
     budget: float = 0.0
+    candidates: int = 1
     voices: Mapping[str, Prompt] = field(default_factory=dict)
 
     def pause_after(self, sentence: Sentence) -> int:
@@ -157,7 +173,7 @@ class ResolvedOptions:
         """
         if style == Style():
             return self
-        prompt = self.prompt if style.voice is None else _named(style.voice, self.voices)
+        prompt = self.prompt if style.voice is None else named_prompt(style.voice, self.voices)
         return replace(
             self, prompt=prompt, stretch=self.stretch / style.speed, volume=self.volume * style.volume
         )
@@ -247,8 +263,38 @@ def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str,
         sample_rate=manifest.audio.sample_rate,
         duration=options.duration,
         budget=(options.budget_ms or 0.0) / 1000,
+        candidates=options.candidates,
         voices=prompts,
     )
+
+
+def mixture(name: str) -> list[tuple[float, str]]:
+    """Read the name of a mixture of voices: `anna:0.7,ben:0.3`, `anna(2)+ben(1)` or `anna+ben`.
+
+    Returns:
+        Weights and names; nothing for a single name.
+
+    Raises:
+        OptionError: It has a weight that is none, the same voice twice, or too many.
+    """
+    names = re.split(r"[,+]", name)
+    if len(names) == 1:
+        return []
+    parts = []
+    for written in names:
+        found = _WEIGHTED.fullmatch(written.strip())
+        weight = float(found["weight"] or found["count"] or 1) if found else 0.0
+        if not found or not weight:
+            raise OptionError(
+                f"the mixture {name!r} has {written.strip()!r}, expected such as 'anna:0.7,ben:0.3' or "
+                "'anna(2)+ben(1)', with weights above 0"
+            )
+        parts.append((weight, found["name"].strip()))
+    if len({own for _, own in parts}) < len(parts) or len(parts) > MOST_MIXED:
+        raise OptionError(
+            f"the mixture {name!r} names {len(parts)} voices, expected 2 to {MOST_MIXED} different"
+        )
+    return parts
 
 
 def _prompt(voice: str | Prompt | None, manifest: Manifest, prompts: Mapping[str, Prompt]) -> Prompt | None:
@@ -256,12 +302,19 @@ def _prompt(voice: str | Prompt | None, manifest: Manifest, prompts: Mapping[str
         check_prompt(voice, manifest, "the prompt")
         return voice
     name = manifest.speaker if voice is None else voice
-    if name is not None and name.endswith(SUFFIX):
-        return read_prompt(Path(name), manifest)
-    return None if name is None else _named(name, prompts)
+    if name is None:
+        return None
+    if name not in prompts and (parts := mixture(name)):
+        return mixed_prompt([(weight, _single(own, manifest, prompts)) for weight, own in parts])
+    return _single(name, manifest, prompts)
 
 
-def _named(name: str, prompts: Mapping[str, Prompt]) -> Prompt:
+def _single(name: str, manifest: Manifest, prompts: Mapping[str, Prompt]) -> Prompt:
+    return read_prompt(Path(name), manifest) if name.endswith(SUFFIX) else named_prompt(name, prompts)
+
+
+def named_prompt(name: str, prompts: Mapping[str, Prompt]) -> Prompt:
+    """Return the prompt of a named voice. Raises `OptionError` where the bundle does not have it."""
     if name not in prompts:
         known = f"has the voices {', '.join(prompts)}" if prompts else "has no named voices"
         raise OptionError(f"voice {name!r} was asked for, but the bundle {known}; take what it has")

@@ -45,7 +45,11 @@ class PromptEncoder:
         """Turn audio, float32 [samples] at the voice's rate, into codes and semantic tokens without changes.
 
         Silence fills the last token.
+
+        Raises:
+            OptionError: The voice makes no prompts of recordings.
         """
+        self._report()
         manifest = self._bundle.manifest
         hop = manifest.audio.hop
         per_token = hop * manifest.frames_per_token

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from ..bundle.manifest import Manifest, ParallelTextSchema, TextSchema
 from ..engines.base import Engine
-from ..errors import TextError
+from ..errors import OptionError, TextError
 from ..text.spelling import Spelling, Unit
 from ..text.words import Sentence
 from .text_stage import AutoregressiveText, ParallelText, TextStage, TooLongError
@@ -133,6 +134,33 @@ class SentenceReader:
             TextError: The sentence cannot be spoken, or a part turns out too long while its tokens are made.
         """
         return self._begin(sentence, seed, _Pace(stretch, None, pauses), whole=False)
+
+    def read_planned(
+        self,
+        sentence: Sentence,
+        rng: np.random.Generator,
+        plan: Callable[[Sequence[Unit], np.ndarray], np.ndarray],
+    ) -> tuple[Part, np.ndarray]:
+        """Return a sentence in one part, with durations that the caller plans, and these, int64 [units].
+
+        Args:
+            sentence: The sentence.
+            rng: The random stream of the part.
+            plan: Returns the tokens of each unit, int64 [units], for the units and the durations that the
+                text stage predicts, float32 [units] in tokens.
+
+        Raises:
+            TextError: The sentence is too long for one part.
+            OptionError: The text stage has no durations.
+        """
+        if not isinstance(self._stage, ParallelText):
+            raise OptionError("an autoregressive text stage has no durations that can be planned")
+        units = self._spelling.units(sentence)
+        try:
+            tokens, counts = self._stage.planned(self._spelling.ids(units), partial(plan, units))
+            return Part(tokens, rng, units, counts), counts
+        except TooLongError as error:
+            raise TextError(f"{error}: {_excerpt(sentence)}") from error
 
     def _begin(
         self, sentence: Sentence, seed: np.random.SeedSequence, pace: _Pace, *, whole: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,17 +84,22 @@ class TextStage(ABC):
             TooLongError: There are more phones or tokens than the voice takes at once; the tokens of an
                 autoregressive stage may raise it while they are iterated.
         """
-        limit = self._encoder.axes["phones"].max
-        if len(phones) > limit:
-            raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
+        self._check_phones(phones)
         most = self.max_tokens if room is None else min(room, self.max_tokens)
-        feeds = {"phones": phones[None], "lengths": np.array([len(phones)])}
-        encoded = self._encoder.run(feeds)
+        encoded = self._encode(phones)
         if lengths is not None and "durations" in encoded:
             kept = np.isnan(lengths)
             own = np.where(kept, encoded["durations"][0] * stretch, np.maximum(lengths, 1))
             encoded, stretch = {**encoded, "durations": own[None]}, 1.0
         return self._from_encoded(encoded, len(phones), rng, stretch, most)
+
+    def _check_phones(self, phones: np.ndarray) -> None:
+        limit = self._encoder.axes["phones"].max
+        if len(phones) > limit:
+            raise TooLongError(f"a sentence has {len(phones)} phones, expected at most {limit}; shorten it")
+
+    def _encode(self, phones: np.ndarray) -> dict[str, np.ndarray]:
+        return self._encoder.run({"phones": phones[None], "lengths": np.array([len(phones)])})
 
     @abstractmethod
     def _from_encoded(
@@ -127,6 +132,22 @@ class ParallelText(TextStage):
         super().__init__(encoder, max_tokens)
         self._decoder = decoder
 
+    def planned(
+        self, phones: np.ndarray, plan: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Make tokens with durations that the caller plans.
+
+        Args:
+            phones: Ids, int64 [phones].
+            plan: Returns the tokens of each phone, int64 [phones], each at least 1, for the durations that
+                the stage predicts, float32 [phones] in tokens.
+        """
+        self._check_phones(phones)
+        encoded = self._encode(phones)
+        counts = plan(encoded["durations"][0])
+        stream = self._with_counts(encoded, counts, self.max_tokens)
+        return np.concatenate(list(stream.tokens)), counts
+
     def _from_encoded(
         self,
         encoded: dict[str, np.ndarray],
@@ -135,8 +156,10 @@ class ParallelText(TextStage):
         stretch: float,
         most: int,
     ) -> TokenStream:
-        counts = token_counts(encoded["durations"][0] * stretch)
-        total = int(counts.sum())
+        return self._with_counts(encoded, token_counts(encoded["durations"][0] * stretch), most)
+
+    def _with_counts(self, encoded: dict[str, np.ndarray], counts: np.ndarray, most: int) -> TokenStream:
+        total, phones = int(counts.sum()), len(counts)
         if total > most:
             raise _too_long(str(total), most)
         starts = np.cumsum(counts) - counts

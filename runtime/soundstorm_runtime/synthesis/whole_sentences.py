@@ -99,12 +99,12 @@ class WholeSentences:
         samples = 0
         for utterance in planned:
             own = options.styled(utterance.sentence.style)
-            audio = _joined(utterance, synthesise(self._acoustics, utterance.parts, own))
-            words = self._word_times(utterance, samples) if times else ()
+            audio = sentence_audio(utterance, synthesise(self._acoustics, utterance.parts, own))
+            words = self.word_times(utterance, samples) if times else ()
             samples += len(audio)
             yield TimedAudio(audio, tuple(words))
 
-    def _word_times(self, utterance: Utterance, samples: int) -> Iterator[WordTime]:
+    def word_times(self, utterance: Utterance, samples: int) -> Iterator[WordTime]:
         """Yield the times of the words of a sentence that starts after so many samples."""
         samples += utterance.before
         for part in utterance.parts:
@@ -118,19 +118,22 @@ class WholeSentences:
 
         Args:
             texts: The sentences of each text.
-            options: How each text is spoken. Texts of one prompt and one set of decode options share batches.
+            options: How each text is spoken. Texts of one prompt, one set of decode options and one
+                number of candidates share batches.
         """
         planned = [list(self.plan(text, own)) for text, own in zip(texts, options, strict=True)]
         groups: dict[object, tuple[ResolvedOptions, list[Part]]] = {}
         for text, own in zip(planned, options, strict=True):
             for utterance in text:
                 styled = own.styled(utterance.sentence.style)
-                _, parts = groups.setdefault((id(styled.prompt), styled.decode), (styled, []))
+                _, parts = groups.setdefault(
+                    (id(styled.prompt), styled.decode, styled.candidates), (styled, [])
+                )
                 parts += utterance.parts
         audio: dict[Part, np.ndarray] = {}
         for own, parts in groups.values():
             audio |= synthesise(self._acoustics, parts, own)
-        return [np.concatenate([_joined(utterance, audio) for utterance in text]) for text in planned]
+        return [np.concatenate([sentence_audio(utterance, audio) for utterance in text]) for text in planned]
 
     def _silences(self, sentences: Sequence[Sentence], options: ResolvedOptions) -> list[tuple[int, int]]:
         """Return the samples of silence before and after each sentence."""
@@ -178,7 +181,7 @@ def synthesise(
     acoustics: AcousticStage, parts: Sequence[Part], options: ResolvedOptions
 ) -> dict[Part, np.ndarray]:
     """Return the audio of each part, float32 [samples]."""
-    codes = acoustics.codes(parts, options.decode, options.prompt)
+    codes = acoustics.codes(parts, options.decode, options.prompt, options.candidates)
     return {part: acoustics.audio(own, options.prompt) for part, own in zip(parts, codes, strict=True)}
 
 
@@ -211,7 +214,7 @@ def _count(read: Iterable[list[Part]]) -> int:
     return sum(len(part.tokens) for part in chain.from_iterable(read))
 
 
-def _joined(utterance: Utterance, audio: dict[Part, np.ndarray]) -> np.ndarray:
+def sentence_audio(utterance: Utterance, audio: dict[Part, np.ndarray]) -> np.ndarray:
     """Join the audio of a sentence's parts, with the silence around it."""
     around = utterance.before, utterance.after
     speech = np.concatenate([audio[part] for part in utterance.parts])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ..errors import OptionError
 from ..support.atomic import write_file
-from ..synthesis.word_times import WordTime
+from ..support.files import parse_json, read_text, reason
+from ..synthesis.word_times import PhoneTime, WordTime
 
 CUE_CHARACTERS = 80  # of a subtitle, at most: two lines
 CUE_PAUSE = 0.5  # seconds without a word that end a subtitle
 
+_LARGEST = 64 << 20  # bytes of a file that is read: days of speech
+_MARKS = '.,;:!?…"“”‘’()[]'
 _SENTENCE_END = re.compile(r"[.!?…]|\n\s*\n")
 
 
@@ -46,6 +51,37 @@ def write_times(path: Path, text: str, words: Sequence[WordTime], duration: floa
         raise OptionError(
             f"cannot write {path}: {error.strerror}; choose a folder that can be written"
         ) from error
+
+
+def read_times(path: Path) -> tuple[WordTime, ...]:
+    """Read the times of words from JSON: what `write_times` writes, or an aligner.
+
+    Each word has `word`, `start` and `end`, and may have `span` and `phones`. Capitals and marks around a
+    word are removed.
+
+    Raises:
+        OptionError: The file cannot be read, or has no such words in order.
+    """
+    try:
+        data = parse_json(read_text(path, _LARGEST))
+        words = tuple(map(_word, data["words"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise OptionError(
+            f"{path} has no times of words ({reason(error)}); expected JSON as of soundstorm say --times"
+        ) from error
+    for before, after in pairwise(words):
+        if after.start < before.start:
+            raise OptionError(f"{path} has {after.word!r} after {before.word!r}, which starts later; sort it")
+    return words
+
+
+def _word(data: Mapping[str, Any]) -> WordTime:
+    start, end, span = float(data["start"]), float(data["end"]), data.get("span", (0, 0))
+    word = data["word"].strip().strip(_MARKS).lower()
+    if not (word and 0 <= start <= end < float("inf")):
+        raise ValueError(f"{data['word']!r} is from {start:g} to {end:g} s")
+    phones = [PhoneTime(p["phone"], float(p["start"]), float(p["end"])) for p in data.get("phones", ())]
+    return WordTime(word, start, end, (int(span[0]), int(span[1])), tuple(phones))
 
 
 def check_times_path(path: Path) -> None:

@@ -1,0 +1,128 @@
+"""`soundstorm dialogue`: speak a script of several speakers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import numpy as np
+
+from ..audio.writers import audio_file, check_audio_path, wav_stream
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..errors import OptionError
+from ..support.atomic import write_file
+from ..support.command import Command, report
+from ..synthesis.dialogue.timeline import DialogueAudio, TurnTime
+from ..synthesis.dialogue.turns import Turn, read_script
+from ..synthesis.options import SynthesisOptions
+from ..text.markup import MarkedText
+from ..text.ssml import read_ssml
+from ..voice import Voice
+from .shared_options import (
+    bundle_and_file,
+    engine_options,
+    lexicon_option,
+    read_utf8,
+    seed_option,
+    speed_option,
+    steps_option,
+    temperature_option,
+    voice_option,
+)
+
+STANDARD_OUTPUT = "-"
+
+
+@click.command(
+    cls=Command, example="soundstorm dialogue build/voice script.txt -o talk.wav --times talk.json"
+)
+@bundle_and_file("script", click.File("rb"))
+@click.option(
+    "-o",
+    "--output",
+    default=STANDARD_OUTPUT,
+    show_default="standard output",
+    help="File to write, ending in .wav or .flac.",
+)
+@click.option(
+    "--stream", is_flag=True, help="Write the audio block by block, before the first turn is complete."
+)
+@click.option(
+    "--times",
+    type=click.Path(path_type=Path),
+    help="JSON file for the times of the turns and, without --stream, of their words.",
+)
+@voice_option
+@seed_option
+@steps_option
+@temperature_option
+@speed_option
+@lexicon_option
+@engine_options
+def dialogue(
+    bundle: Path,
+    script: BinaryIO,
+    output: str,
+    stream: bool,
+    times: Path | None,
+    voice: str | None,
+    seed: int,
+    steps: tuple[int, ...] | None,
+    temperature: float | None,
+    speed: float,
+    lexicon: Path | None,
+    threads: int | None,
+    provider: Provider,
+    precision: PrecisionChoice,
+) -> None:
+    """Speak a script of several speakers with the voice in the folder BUNDLE, or with an installed one.
+
+    SCRIPT has a line for each turn, "anna: Good morning.", where anna is a name that 'soundstorm voices'
+    lists or a file made by 'soundstorm prompt'. A turn may start with [gap 0.5s] or [overlap 0.3s], its
+    distance from the turn before. SCRIPT may also be JSON lines with "voice", "text" and "gap", or SSML with
+    <voice>; - is standard input.
+    """
+    turns = _read(read_utf8(script))
+    if output != STANDARD_OUTPUT:
+        check_audio_path(Path(output))
+    if times is not None and times.suffix.lower() != ".json":
+        raise OptionError(f"cannot write times to {times}: expected a name that ends in .json")
+    options = SynthesisOptions(voice=voice, seed=seed, speed=speed, steps=steps, temperature=temperature)
+    loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    spoken: list[TurnTime] = []
+    samples, started = 0, time.perf_counter()
+    with ExitStack() as stack:
+        made = loaded.stream_dialogue(turns, options) if stream else iter([loaded.dialogue(turns, options)])
+        if output == STANDARD_OUTPUT:
+            write = stack.enter_context(wav_stream(sys.stdout.buffer, loaded.sample_rate))
+        else:
+            write = stack.enter_context(audio_file(Path(output), loaded.sample_rate))
+        for audio in _collected(made, spoken):
+            write(audio)
+            samples += len(audio)
+    took, seconds = time.perf_counter() - started, samples / loaded.sample_rate
+    if times is not None:
+        data = {"duration": round(seconds, 4), "turns": [turn.to_json() for turn in spoken]}
+        write_file(times, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    place = "standard output" if output == STANDARD_OUTPUT else output
+    report(
+        f"{place}: {len(spoken)} turns, {seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
+    )
+
+
+def _read(text: str) -> list[Turn] | MarkedText:
+    """Return the turns of a script, or its SSML."""
+    return read_ssml(text) if text.lstrip().startswith("<") else read_script(text)
+
+
+def _collected(made: Iterator[DialogueAudio], turns: list[TurnTime]) -> Iterator[np.ndarray]:
+    """Yield the audio of chunks, and add their turns to a list."""
+    for chunk in made:
+        turns.extend(chunk.turns)
+        yield chunk.audio

@@ -1,0 +1,145 @@
+"""`soundstorm edit`: replace words of finished speech, and leave the rest as it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ..audio.recording import read_samples
+from ..audio.writers import audio_file, check_audio_path
+from ..bundle.open_engines import PrecisionChoice, Provider
+from ..errors import OptionError
+from ..support.command import Command, report
+from ..synthesis.options import SynthesisOptions
+from ..synthesis.word_times import TimedAudio
+from ..tools.timing_files import read_times
+from ..voice import Voice
+from .shared_options import (
+    bundle_and_file,
+    engine_options,
+    lexicon_option,
+    seed_option,
+    steps_option,
+    temperature_option,
+    voice_option,
+)
+
+_EXAMPLE = """
+soundstorm say "We meet on Tuesday." -o in.wav --times in.json
+soundstorm edit in.wav --times in.json --replace "Tuesday=Thursday" -o out.wav
+soundstorm edit in.wav --times in.json --retake "We meet" --seed 3 -o again.wav
+soundstorm edit noisy.wav --times noisy.json --fill "1.2,1.9=on Tuesday" -o filled.wav
+"""
+
+
+@click.command(cls=Command, example=_EXAMPLE)
+@bundle_and_file("speech", click.Path(path_type=Path))
+@click.option(
+    "--times",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="JSON file with the times of the words, as of 'soundstorm say --times', or of an aligner: "
+    '{"words": [{"word": ..., "start": ..., "end": ...}, ...]}.',
+)
+@click.option("-o", "--output", required=True, help="File to write, ending in .wav or .flac.")
+@click.option(
+    "--replace",
+    "replaced",
+    metavar="OLD=NEW",
+    multiple=True,
+    help="Words to speak in place of others, which occur once. May be given several times.",
+)
+@click.option(
+    "--retake",
+    metavar="WORDS",
+    multiple=True,
+    help="Words to speak again in the same time; give another --seed.",
+)
+@click.option(
+    "--fill",
+    metavar="START,END=WORDS",
+    multiple=True,
+    help="Words to speak in a gap from START to END, in seconds.",
+)
+@voice_option
+@seed_option
+@steps_option
+@temperature_option
+@lexicon_option
+@engine_options
+def edit(
+    bundle: Path,
+    speech: Path,
+    times: Path,
+    output: str,
+    replaced: tuple[str, ...],
+    retake: tuple[str, ...],
+    fill: tuple[str, ...],
+    voice: str | None,
+    seed: int,
+    steps: tuple[int, ...] | None,
+    temperature: float | None,
+    lexicon: Path | None,
+    threads: int | None,
+    provider: Provider,
+    precision: PrecisionChoice,
+) -> None:
+    """Replace words of the sound file SPEECH, and leave the rest as it is.
+
+    SPEECH is speech of the voice in the folder BUNDLE, or of an installed one, or a recording at its sample
+    rate. Gaps are filled first, then words are replaced, then spoken again. Samples of a 16-bit file before
+    and after what is edited are not changed.
+    """
+    if not (replaced or retake or fill):
+        raise click.UsageError("nothing is to be edited; give --replace, --retake or --fill")
+    pairs = [_divided(text, "--replace", "Tuesday=Thursday") for text in replaced]
+    gaps = [(*_seconds(span), words) for span, words in (_divided(text, "--fill", _FILL) for text in fill)]
+    check_audio_path(Path(output))
+    words = read_times(times)
+    options = SynthesisOptions(voice=voice, seed=seed, steps=steps, temperature=temperature)
+    loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    made = TimedAudio(_read(speech, loaded.sample_rate), words)
+    seconds, started = len(made.audio) / loaded.sample_rate, time.perf_counter()
+    for start, end, text in gaps:
+        made = loaded.fill(made, start, end, text, options)
+    for old, new in pairs:
+        made = loaded.edit(made, old, new, options)
+    for text in retake:
+        made = loaded.retake(made, text, options)
+    took = time.perf_counter() - started
+    with audio_file(Path(output), loaded.sample_rate) as write:
+        write(made.audio)
+    longer = len(made.audio) / loaded.sample_rate - seconds
+    report(f"{output}: {seconds + longer:.2f} s of audio, {longer:+.2f} s, edited in {took:.2f} s")
+
+
+_FILL = "1.2,1.9=on Tuesday"
+
+
+def _divided(text: str, option: str, example: str) -> tuple[str, str]:
+    """Return what is before and after the first equals sign."""
+    before, equals, after = text.partition("=")
+    if not (equals and before.strip() and after.strip()):
+        raise click.UsageError(f"{option} is {text!r}, expected such as {example!r}")
+    return before, after
+
+
+def _seconds(span: str) -> tuple[float, float]:
+    try:
+        start, end = map(float, span.split(","))
+    except ValueError:
+        raise click.UsageError(f"--fill has {span!r}, expected two times such as in {_FILL!r}") from None
+    return start, end
+
+
+def _read(path: Path, sample_rate: int) -> np.ndarray:
+    """Read speech, float32 [samples], so that what is not edited is written as the same 16-bit numbers."""
+    samples, rate = read_samples(path)
+    if rate != sample_rate:
+        raise OptionError(
+            f"{path} has {rate} samples a second, expected {sample_rate}, as the voice has; convert it"
+        )
+    return samples

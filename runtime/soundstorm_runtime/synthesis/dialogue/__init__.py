@@ -1,0 +1,1 @@
+"""Dialogue: the turns of several speakers, decoded in one sequence."""

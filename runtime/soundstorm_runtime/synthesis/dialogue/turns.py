@@ -1,0 +1,106 @@
+"""Turns of a dialogue, and scripts that they are read from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...bundle.prompts import Prompt
+from ...errors import TextError
+from ...support.files import parse_json
+
+MOST_TURNS = 1000
+LONGEST_GAP = 60.0  # seconds
+
+_LINE = re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:\s+(?P<text>\S.*)")
+_GAP = re.compile(r"\s*\[(?P<kind>gap|overlap) (?P<amount>\d{1,6}(?:\.\d{1,6})?) ?(?P<unit>ms|s)\]\s*")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one speaker says before another one does.
+
+    Attributes:
+        voice: A named voice, a prompt, or a prompt file; None for the default.
+        text: What is said. At its start, `[gap 0.5s]` or `[overlap 0.3s]` are the same as `gap`.
+        gap: Seconds of silence between the turns before and this one; below 0, both speak for so long. A
+            longer overlap than the turn makes it a back-channel, inside the turn before. None for the usual
+            gap.
+
+    Raises:
+        TextError: The gap is too long, or given twice.
+    """
+
+    voice: str | Prompt | None
+    text: str
+    gap: float | None = None
+
+    def __post_init__(self) -> None:
+        if found := _GAP.match(self.text):
+            if self.gap is not None:
+                raise TextError(
+                    f"the turn {self.text[:40]!r} has a gap, and {self.gap:g} s was given; choose"
+                )
+            amount = float(found["amount"]) / (1000 if found["unit"] == "ms" else 1)
+            object.__setattr__(self, "gap", -amount if found["kind"] == "overlap" else amount)
+            object.__setattr__(self, "text", self.text[found.end() :])
+        if self.gap is not None and not -LONGEST_GAP <= self.gap <= LONGEST_GAP:
+            raise TextError(f"a gap is {self.gap:g} s, expected {-LONGEST_GAP:g} to {LONGEST_GAP:g}")
+
+
+def check_turns(turns: Sequence[Turn | tuple[str | Prompt | None, str]]) -> list[Turn]:
+    """Return turns, which may be pairs of voice and text. Raises `TextError` for none, or too many."""
+    if not 1 <= len(turns) <= MOST_TURNS:
+        raise TextError(f"a dialogue has {len(turns)} turns, expected 1 to {MOST_TURNS}")
+    return [turn if isinstance(turn, Turn) else Turn(*turn) for turn in turns]
+
+
+def read_script(text: str) -> list[Turn]:
+    """Read a script: a line for each turn, or JSON lines.
+
+    A line is `anna: Good morning.`; one without a name continues the turn before. A line of JSON is an object
+    with `voice` and `text`, and optionally `gap`. Blank lines are ignored.
+
+    Raises:
+        TextError: A line is neither; with its number.
+    """
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    is_json = bool(lines) and lines[0][1].lstrip().startswith("{")
+    turns = list(_json_turns(lines) if is_json else _plain_turns(lines))
+    return check_turns(turns)
+
+
+def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
+    voice, said = "", list[str]()
+    for number, line in lines:
+        if found := _LINE.fullmatch(line):
+            if said:
+                yield Turn(voice, " ".join(said))
+            voice, said = found["voice"], [found["text"].strip()]
+        elif said:
+            said.append(line.strip())
+        else:
+            raise TextError(
+                f"line {number} is {line[:40]!r}, expected a voice and what it says: 'anna: Hello.'"
+            )
+    if said:
+        yield Turn(voice, " ".join(said))
+
+
+def _json_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
+    for number, line in lines:
+        try:
+            data = parse_json(line)
+            strange = sorted(set(data) - {"voice", "text", "gap"})
+            if strange:
+                raise ValueError(f"it has the key {strange[0]!r}, expected voice, text and gap")
+            if not isinstance(data["text"], str) or not isinstance(data.get("voice"), str | None):
+                raise ValueError("voice and text are strings")
+            gap = data.get("gap")
+            yield Turn(data.get("voice"), data["text"], None if gap is None else float(gap))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise TextError(
+                f"line {number} is {line[:40]!r} ({error}), expected such as "
+                '{"voice": "anna", "text": "Hello."}'
+            ) from error

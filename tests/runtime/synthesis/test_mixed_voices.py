@@ -1,0 +1,49 @@
+"""Names of mixtures of voices, and voices that cannot be mixed."""
+
+from __future__ import annotations
+
+import pytest
+
+from soundstorm_runtime import Voice
+from soundstorm_runtime.errors import OptionError
+from soundstorm_runtime.synthesis.options import mixture
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("anna", []),
+        ("anna:0.7,ben:0.3", [(0.7, "anna"), (0.3, "ben")]),
+        ("anna(2)+ben(1)", [(2, "anna"), (1, "ben")]),
+        ("anna + ben:3", [(1, "anna"), (3, "ben")]),
+        ("a.npz:1,b-2", [(1, "a.npz"), (1, "b-2")]),
+    ],
+)
+def test_mixtures_are_written_in_two_ways(name, parts):
+    assert mixture(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("anna:0,ben:1", "has 'anna:0', expected such as"),
+        ("anna:-1,ben", "has 'anna:-1', expected such as"),
+        ("anna,,ben", "has '', expected such as"),
+        ("anna:1e9,ben", "has 'anna:1e9', expected"),
+        ("anna,anna", "names 2 voices, expected 2 to 4 different"),
+        ("a+b+c+d+e", "names 5 voices, expected 2 to 4 different"),
+    ],
+)
+def test_mixtures_that_are_none_are_refused(name, message):
+    with pytest.raises(OptionError, match=message):
+        mixture(name)
+
+
+def test_a_network_without_a_cache_cannot_mix(make_bundle):
+    voice = Voice.load(make_bundle(voices={"slt": 6, "rms": 9}), threads=1, provider="cpu")
+    with pytest.raises(OptionError, match="cannot be mixed, since its network has no cache of prompts"):
+        voice.speak("Good morning.", voice="slt:0.5,rms:0.5")
+    with pytest.raises(
+        OptionError, match="voice 'bob' was asked for, but the bundle has the voices slt, rms"
+    ):
+        voice.speak("Good morning.", voice="slt+bob")
