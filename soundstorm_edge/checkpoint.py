@@ -131,7 +131,7 @@ def build_voice(
     )
 
 
-def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"] = "fp16") -> None:
+def save_voice(path: str | Path, voice: VoiceModels, precision: Literal["fp16", "fp32"] = "fp16") -> None:
     """Write a voice to one file.
 
     Args:
@@ -147,16 +147,17 @@ def save_voice(path: Path, voice: VoiceModels, precision: Literal["fp16", "fp32"
         for name, p in voice.prompts.items()
     }
     whole = {"config": to_dict(voice.config), **content, "lexicon": lexicon, "prompts": prompts}
-    save_tensors(path, KIND, whole)
+    save_tensors(Path(path), KIND, whole)
 
 
-def load_voice(path: Path) -> VoiceModels:
+def load_voice(path: str | Path) -> VoiceModels:
     """Read a voice, on the CPU, in single precision and evaluation mode.
 
     Raises:
         CheckpointError: the file is missing, truncated, of another version or origin, or its configuration
             and weights do not fit each other.
     """
+    path = Path(path)
     return voice_from_content(read_tensors(path, KIND), path)
 
 

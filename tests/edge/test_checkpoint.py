@@ -73,8 +73,8 @@ def test_a_codec_of_other_groups_is_refused(tiny_voice: VoiceModels) -> None:
 
 
 def test_half_precision_halves_the_file(tiny_voice: VoiceModels, checkpoint: Path, tmp_path: Path) -> None:
-    save_voice(tmp_path / "fp32.pt", tiny_voice, precision="fp32")
-    loaded = load_voice(checkpoint)
+    save_voice(str(tmp_path / "fp32.pt"), tiny_voice, precision="fp32")
+    loaded = load_voice(str(checkpoint))
     assert next(loaded.soundstorm.parameters()).dtype == torch.float32
     weights = sum(
         p.numel() for part in (loaded.codec, loaded.soundstorm, loaded.text) for p in part.parameters()
