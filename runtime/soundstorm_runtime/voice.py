@@ -407,7 +407,8 @@ class Voice:
         """
         dialogue = self._dialogue(turns, merge(options, keywords))
         self.warm_up()
-        return dialogue.stream(self._begin_stream)
+        times = self.has_times
+        return dialogue.stream(lambda own, before: self._begin_stream(own, times=times, before=before))
 
     def _dialogue(
         self, turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText, chosen: SynthesisOptions
@@ -670,7 +671,9 @@ class Voice:
                 "cannot tell when words are spoken; use a voice with a parallel one"
             )
 
-    def _begin_stream(self, options: ResolvedOptions, *, times: bool = False) -> Stream:
+    def _begin_stream(
+        self, options: ResolvedOptions, *, times: bool = False, before: Prompt | None = None
+    ) -> Stream:
         if options.duration is not None:
             raise OptionError(
                 "a stream starts before its length is known and takes no duration; give a speed"
@@ -682,7 +685,9 @@ class Voice:
                 "bundle that was exported before there were streams can be exported again"
             )
         costs = self.warm_up()
-        return Stream(self._reader, self._acoustics, costs, options, times=times, load=self._load)
+        return Stream(
+            self._reader, self._acoustics, costs, options, times=times, before=before, load=self._load
+        )
 
     @property
     def _reader(self) -> SentenceReader:

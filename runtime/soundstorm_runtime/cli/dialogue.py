@@ -19,9 +19,8 @@ from ..errors import OptionError
 from ..support.atomic import write_file
 from ..support.command import Command, report
 from ..synthesis.dialogue.timeline import DialogueAudio, TurnTime
-from ..synthesis.dialogue.turns import Turn, read_script
+from ..synthesis.dialogue.turns import read_script
 from ..synthesis.options import SynthesisOptions
-from ..text.markup import MarkedText
 from ..text.ssml import read_ssml
 from ..voice import Voice
 from .shared_options import (
@@ -56,7 +55,7 @@ STANDARD_OUTPUT = "-"
 @click.option(
     "--times",
     type=click.Path(path_type=Path),
-    help="JSON file for the times of the turns and, without --stream, of their words.",
+    help="JSON file for the times of the turns and of their words.",
 )
 @voice_option
 @seed_option
@@ -88,7 +87,9 @@ def dialogue(
     distance from the turn before. SCRIPT may also be JSON lines with "voice", "text" and "gap", or SSML with
     <voice>; - is standard input.
     """
-    turns = _read(read_utf8(script))
+    text = read_utf8(script)
+    is_ssml = text.lstrip().startswith("<")
+    turns = read_ssml(text) if is_ssml else read_script(text)
     if output != STANDARD_OUTPUT:
         check_audio_path(Path(output))
     if times is not None and times.suffix.lower() != ".json":
@@ -108,17 +109,15 @@ def dialogue(
             samples += len(audio)
     took, seconds = time.perf_counter() - started, samples / loaded.sample_rate
     if times is not None:
-        data = {"duration": round(seconds, 4), "turns": [turn.to_json() for turn in spoken]}
+        data = {
+            "duration": round(seconds, 4),
+            "turns": [turn.to_json(text if is_ssml else None) for turn in spoken],
+        }
         write_file(times, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
     place = "standard output" if output == STANDARD_OUTPUT else output
     report(
         f"{place}: {len(spoken)} turns, {seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
     )
-
-
-def _read(text: str) -> list[Turn] | MarkedText:
-    """Return the turns of a script, or its SSML."""
-    return read_ssml(text) if text.lstrip().startswith("<") else read_script(text)
 
 
 def _collected(made: Iterator[DialogueAudio], turns: list[TurnTime]) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from ..text.words import Sentence
 from .acoustic_stage import BEFORE_SECONDS, AcousticStage
 from .block_scheduler import BlockScheduler
 from .calibration import Costs
-from .context import last_tokens
+from .context import joined, last_tokens
 from .options import ResolvedOptions
 from .sentence_reader import Part, PartInProgress, SentenceReader
 from .whole_sentences import adjusted
@@ -40,7 +40,11 @@ class Stream:
         costs: What synthesis costs on this machine.
         options: How the text is spoken.
         times: Whether to return the times of the words.
+        before: What others spoke before the prompt; left out where it does not fit beside a block.
         load: Returns how many streams share the machine.
+
+    Attributes:
+        spoken: The end of what was spoken, at most `MOST_SPOKEN_SECONDS`; None before the first sentence.
     """
 
     def __init__(
@@ -51,9 +55,11 @@ class Stream:
         options: ResolvedOptions,
         *,
         times: bool = False,
+        before: Prompt | None = None,
         load: Callable[[], int] = lambda: 1,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
+        self._before, self.spoken = before, None
         self._prompt, self._volume = self._prompt_of(options), options.volume
         self._times = times
         self._pause = 0  # samples before the next sentence
@@ -86,8 +92,12 @@ class Stream:
         yield from self._silence(self._acoustics.silence(sentence))
 
     def _prompt_of(self, options: ResolvedOptions) -> Prompt | None:
-        """Return what of the prompt the speech continues."""
-        return options.prompt and last_tokens(options.prompt, self._acoustics.tokens(PROMPT_SECONDS))
+        """Return what the speech continues: the end of the prompt, after what others spoke."""
+        prompt = options.prompt and last_tokens(options.prompt, self._acoustics.tokens(PROMPT_SECONDS))
+        if self._before is None:
+            return prompt
+        whole = joined(self._before, prompt) if prompt else self._before
+        return whole if self._acoustics.room(whole) > self._around() else prompt
 
     def _silence(self, samples: int) -> Work:
         if samples:
@@ -113,6 +123,7 @@ class Stream:
             if len(audio):
                 yield self._returned(adjusted(audio, self._volume))
             if last:
+                self.spoken = joined(context.spoken, Prompt(made, tokens))
                 return
             context = acoustics.continued(context, Prompt(made, tokens[:end]), options)
             tokens = tokens[end:]
@@ -137,11 +148,14 @@ class Stream:
 
     def _block(self) -> int:
         """Return the tokens of the next block."""
-        around = self._acoustics.tokens(BEFORE_SECONDS + AHEAD_SECONDS) + 1
-        room = self._acoustics.room(self._prompt) - around
+        room = self._acoustics.room(self._prompt) - self._around()
         if self._acoustics.latency is None:  # there is no audio before the end of a sentence
             return room
         return max(1, min(room, self._scheduler.next_block() // self._acoustics.per_token))
+
+    def _around(self) -> int:
+        """Return the tokens of the speech around a block that it is decoded with."""
+        return self._acoustics.tokens(BEFORE_SECONDS + AHEAD_SECONDS) + 1
 
     def _returned(self, audio: np.ndarray) -> TimedAudio:
         """Count audio that is returned, and add the words that begin in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,11 @@ class WordTime:
     end: float
     span: tuple[int, int]
     phones: tuple[PhoneTime, ...]
+
+    def moved(self, seconds: float) -> WordTime:
+        """Return the word spoken later by so many seconds."""
+        phones = tuple(replace(p, start=p.start + seconds, end=p.end + seconds) for p in self.phones)
+        return replace(self, start=self.start + seconds, end=self.end + seconds, phones=phones)
 
     def to_json(self, text: str, *, phones: bool = True) -> dict[str, object]:
         """Return the word as JSON data.

@@ -26,7 +26,7 @@ from .timeline import GAP_SECONDS, DialogueAudio, Timeline, TurnTime
 
 PASS_SECONDS = 30.0  # that are decoded at once, with the prompts between
 ANCHOR_SECONDS = 1.0  # of a prompt before a turn, where the whole of it came earlier in the same pass
-TAIL_SECONDS = 2.0  # of the pass before that a pass continues
+TAIL_SECONDS = 2.0  # of the pass before that a pass continues, in a stream of the turn before
 
 
 @dataclass(frozen=True)
@@ -83,26 +83,30 @@ class Dialogue:
             turns.append(TurnTime(turn.voice, turn.text, start / rate, samples / rate, tuple(words)))
         return DialogueAudio(timeline.take(timeline.end), tuple(turns))
 
-    def stream(self, begin: Callable[[ResolvedOptions], Stream]) -> Iterator[DialogueAudio]:
+    def stream(self, begin: Callable[[ResolvedOptions, Prompt | None], Stream]) -> Iterator[DialogueAudio]:
         """Stream turn by turn; each is decoded block by block, after the prompt of its speaker.
 
         Args:
-            begin: Begins the stream of a turn.
+            begin: Begins the stream of a turn, with the end of the turn before, which precedes the prompt.
         """
+        tail: Prompt | None = None
         rate, timeline, start = self._acoustics.sample_rate, Timeline(), 0
         for place, turn in enumerate(self._turns):
             start = end = timeline.start_of(self._gap(place), start)
             last = place + 1 == len(self._turns)
             overlap = 0 if last else max(0, -self._gap(place + 1))
-            for chunk in chunks(begin(turn.options).speak(turn.sentences)):
+            words, speech = list[WordTime](), begin(turn.options, tail)
+            for chunk in chunks(speech.speak(turn.sentences)):
                 timeline.add(end, chunk.audio)
+                words += [word.moved(start / rate) for word in chunk.words]
                 end += len(chunk.audio)
                 # The next turn starts where this one does at the earliest.
                 if len(ready := timeline.take(max(start, end - overlap))):
                     yield DialogueAudio(ready)
             following = timeline.end if last else timeline.start_of(self._gap(place + 1), start)
-            time = TurnTime(turn.voice, turn.text, start / rate, end / rate)
+            time = TurnTime(turn.voice, turn.text, start / rate, end / rate, tuple(words))
             yield DialogueAudio(timeline.take(following), (time,))
+            tail = speech.spoken and last_tokens(speech.spoken, self._acoustics.tokens(TAIL_SECONDS))
 
     def _gap(self, place: int) -> int:
         """Return the samples of silence before a turn, below 0 for an overlap."""

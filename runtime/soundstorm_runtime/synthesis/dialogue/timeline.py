@@ -22,8 +22,8 @@ class TurnTime:
         text: What was said.
         start: Seconds from the start of the dialogue.
         end: Seconds at its end.
-        words: Times of its words, also from the start of the dialogue; empty in streams, and where the text
-            stage has no durations.
+        words: Times of its words, also from the start of the dialogue; empty where the text stage has no
+            durations.
     """
 
     voice: str | None
@@ -32,14 +32,20 @@ class TurnTime:
     end: float
     words: tuple[WordTime, ...] = ()
 
-    def to_json(self) -> dict[str, object]:
-        """Return the turn as JSON data."""
+    def to_json(self, document: str | None = None) -> dict[str, object]:
+        """Return the turn as JSON data.
+
+        Args:
+            document: The SSML that the turn is from, which the spans of its words refer to; None where they
+                refer to its text.
+        """
+        source = self.text if document is None else document
         return {
             "voice": self.voice,
             "text": self.text,
             "start": round(self.start, 4),
             "end": round(self.end, 4),
-            "words": [word.to_json(self.text, phones=False) for word in self.words],
+            "words": [word.to_json(source, phones=False) for word in self.words],
         }
 
 

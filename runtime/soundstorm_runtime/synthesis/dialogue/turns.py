@@ -13,7 +13,7 @@ from ...support.files import parse_json
 MOST_TURNS = 1000
 LONGEST_GAP = 60.0  # seconds
 
-_LINE = re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:\s+(?P<text>\S.*)")
+_LINE = re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:(?:\s+(?P<text>.*))?")
 _GAP = re.compile(r"\s*\[(?P<kind>gap|overlap) (?P<amount>\d{1,6}(?:\.\d{1,6})?) ?(?P<unit>ms|s)\]\s*")
 
 
@@ -59,8 +59,9 @@ def check_turns(turns: Sequence[Turn | tuple[str | Prompt | None, str]]) -> list
 def read_script(text: str) -> list[Turn]:
     """Read a script: a line for each turn, or JSON lines.
 
-    A line is `anna: Good morning.`; one without a name continues the turn before. A line of JSON is an object
-    with `voice` and `text`, and optionally `gap`. Blank lines are ignored.
+    A line is `anna: Good morning.`, or `anna:` with the text on the lines after it; a line without a name
+    continues the turn before. A line of JSON is an object with `voice` and `text`, and optionally `gap`.
+    Blank lines are ignored.
 
     Raises:
         TextError: A line is neither; with its number.
@@ -76,8 +77,8 @@ def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
     for number, line in lines:
         if found := _LINE.fullmatch(line):
             if said:
-                yield Turn(voice, " ".join(said))
-            voice, said = found["voice"], [found["text"].strip()]
+                yield Turn(voice, " ".join(said).strip())
+            voice, said = found["voice"], [(found["text"] or "").strip()]
         elif said:
             said.append(line.strip())
         else:
@@ -85,7 +86,7 @@ def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
                 f"line {number} is {line[:40]!r}, expected a voice and what it says: 'anna: Hello.'"
             )
     if said:
-        yield Turn(voice, " ".join(said))
+        yield Turn(voice, " ".join(said).strip())
 
 
 def _json_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:

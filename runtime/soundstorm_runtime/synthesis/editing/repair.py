@@ -22,7 +22,7 @@ from ..context import joined
 from ..options import ResolvedOptions
 from ..sentence_reader import Part, SentenceReader
 from ..text_stage import token_counts
-from ..word_times import PhoneTime, TimedAudio, WordTime, word_times
+from ..word_times import TimedAudio, WordTime, word_times
 from .splice import splice
 
 AROUND_SECONDS = 4.0  # of speech on either side that is taken into account
@@ -234,7 +234,7 @@ class Repair:
         words = (
             *speech.words[: span.first],
             *(replace(found[index], span=text) for index in own),
-            *(_moved(word, moved) for word in speech.words[span.last :]),
+            *(word.moved(moved) for word in speech.words[span.last :]),
         )
         return TimedAudio(audio, words)
 
@@ -329,11 +329,6 @@ def _planned(
             "which last one each at least; give fewer words, or a longer stretch"
         )
     return np.concatenate([left, counts, right])
-
-
-def _moved(word: WordTime, seconds: float) -> WordTime:
-    phones = tuple(PhoneTime(p.phone, p.start + seconds, p.end + seconds) for p in word.phones)
-    return replace(word, start=word.start + seconds, end=word.end + seconds, phones=phones)
 
 
 def _short(text: str) -> str:

@@ -117,15 +117,35 @@ def test_streams_have_the_same_turns(voice, monkeypatch):
     assert [(t.voice, t.text) for t in spoken] == [(t.voice, t.text) for t in whole.turns]
     for streamed, own in zip(spoken, whole.turns, strict=True):
         assert (streamed.start, streamed.end) == pytest.approx((own.start, own.end), abs=1e-6)
+        assert [(w.word, w.span) for w in streamed.words] == [(w.word, w.span) for w in own.words]
+        starts = [word.start for word in own.words]
+        assert [word.start for word in streamed.words] == pytest.approx(starts, abs=1e-6)
     assert len(chunks[0].audio) < len(whole.audio) / 2
 
 
+def test_a_streamed_turn_continues_the_one_before(voice, monkeypatch):
+    seen = steps(monkeypatch)
+    voice.dialogue(TURNS[:2])
+    whole = seen[0]["semantic_tokens"][0, ::2].tolist()
+    slt, rms = (voice.named(name).semantic_tokens.tolist() for name in ("slt", "rms"))
+    end = next(place for place in range(len(whole)) if whole[place : place + len(rms)] == rms)
+    tail = whole[len(slt) : end][-50:]  # 2 s
+    seen.clear()
+    list(voice.stream_dialogue(TURNS[:2]))
+    shown = [feeds["semantic_tokens"][0, ::2].tolist() for feeds in seen]
+    before = [tail + rms == tokens[: len(tail) + len(rms)] for tokens in shown]
+    assert before == sorted(before)  # the first turn follows its prompt alone
+    assert 0 < sum(before) < len(before)
+
+
 def test_ssml_has_turns(voice):
-    ssml = read_ssml(
+    document = (
         '<speak><voice name="slt">Good morning. How are you?</voice><break time="1s"/>'
         '<voice name="rms">Well.</voice></speak>'
     )
+    ssml = read_ssml(document)
     first, second = voice.dialogue(ssml).turns
+    assert [word["text"] for word in first.to_json(document)["words"]] == "Good morning How are you".split()
     assert (first.voice, second.voice) == ("slt", "rms")
     assert first.text == "Good morning. How are you?"
     assert second.start == pytest.approx(first.end, abs=0.002)

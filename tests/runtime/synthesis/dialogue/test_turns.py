@@ -29,6 +29,15 @@ def test_a_line_without_a_name_goes_on():
     ]
 
 
+def test_a_name_may_stand_on_its_own_line():
+    script = "anna:\n  Good morning.\r\n\u00e9milie :\r\n[gap 1s]\nHi!\nben:\n"
+    assert read_script(script) == [
+        Turn("anna", "Good morning."),
+        Turn("\u00e9milie", "Hi!", 1.0),
+        Turn("ben", ""),  # which cannot be spoken
+    ]
+
+
 def test_json_lines_are_turns():
     script = '{"voice": "anna", "text": "Good morning."}\n{"text": "Hi!", "gap": -0.3}\n'
     assert read_script(script) == [Turn("anna", "Good morning."), Turn(None, "Hi!", -0.3)]
