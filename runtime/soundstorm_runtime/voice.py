@@ -26,7 +26,7 @@ from .synthesis.calibration import Calibration, Costs, steps_within
 from .synthesis.dialogue.speakers import Dialogue, SpokenTurn
 from .synthesis.dialogue.timeline import DialogueAudio
 from .synthesis.dialogue.turns import Turn, check_turns
-from .synthesis.editing.repair import Repair, Span, as_spoken, span_of_gap, span_of_words
+from .synthesis.editing.repair import Repair, Replacement, as_spoken, span_of_gap, span_of_words, without
 from .synthesis.incremental_speech import IncrementalSpeech
 from .synthesis.options import (
     BatchKeywords,
@@ -484,8 +484,8 @@ class Voice:
     def edit(
         self,
         speech: TimedAudio,
-        old: str,
-        new: str,
+        old: str | Mapping[str, str],
+        new: str | None = None,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> TimedAudio:
@@ -496,8 +496,9 @@ class Voice:
 
         Args:
             speech: What `speak_timed` returned, or a recording at `sample_rate` with the times of its words.
-            old: The words to replace, as many as occur together once in the speech.
-            new: What is spoken instead.
+            old: The words to replace, as many as occur together once in the speech; or several replacements,
+                such as `{"Tuesday": "Thursday", "two": "three"}`, without `new`.
+            new: What is spoken instead; "" removes the words, and a word beside them is spoken again.
             options: How it is spoken. `voice` is only needed where the speech around the words is too short
                 to show whose voice it is.
             **keywords: Fields of `SynthesisOptions`, in place of those of `options`.
@@ -508,12 +509,18 @@ class Voice:
 
         Raises:
             TextError: A text cannot be spoken.
-            OptionError: The speech does not have the words, or has them more than once, or the voice has no
-                durations or makes no prompts of recordings.
+            OptionError: The speech does not have the words, or has them more than once, or two replacements
+                overlap, or the voice has no durations or makes no prompts of recordings.
+            TypeError: Neither `new` nor several replacements were given, or both.
         """
-        speech = self._as_spoken(speech)
-        span = span_of_words(speech.words, [word.text for word in self._words(old)], keeps_length=False)
-        return self._repaired(speech, span, new, merge(options, keywords))
+        if isinstance(old, str) == (new is None):
+            raise TypeError("edit() takes two texts, or a dict of several replacements")
+        speech, found = self._as_spoken(speech), []
+        for wanted, text in ({old: new or ""} if isinstance(old, str) else old).items():
+            words = [word.text for word in self._words(wanted)]
+            span = span_of_words(speech.words, words, keeps_length=False)
+            found.append((span, self._words(text)) if text.strip() else without(span, speech.words))
+        return self._repaired(speech, found, merge(options, keywords))
 
     def retake(
         self,
@@ -527,8 +534,9 @@ class Voice:
         Arguments, result and errors are those of `edit`, with `words` in place of `old` and `new`.
         """
         speech = self._as_spoken(speech)
-        span = span_of_words(speech.words, [word.text for word in self._words(words)], keeps_length=True)
-        return self._repaired(speech, span, words, merge(options, keywords))
+        spoken = self._words(words)
+        span = span_of_words(speech.words, [word.text for word in spoken], keeps_length=True)
+        return self._repaired(speech, [(span, spoken)], merge(options, keywords))
 
     def fill(
         self,
@@ -555,9 +563,11 @@ class Voice:
         """
         speech, seconds = self._as_spoken(speech), len(speech.audio) / self.sample_rate
         span = span_of_gap(speech.words, start, end, seconds)
-        return self._repaired(speech, span, text, merge(options, keywords))
+        return self._repaired(speech, [(span, self._words(text))], merge(options, keywords))
 
-    def _repaired(self, speech: TimedAudio, span: Span, text: str, options: SynthesisOptions) -> TimedAudio:
+    def _repaired(
+        self, speech: TimedAudio, replacements: Sequence[Replacement], options: SynthesisOptions
+    ) -> TimedAudio:
         self._check_durations()
         if options.duration is not None or options.budget_ms is not None or options.volume != 1:
             raise OptionError(
@@ -568,7 +578,7 @@ class Voice:
             raise OptionError(f"edits take no mixed voices, and {options.voice!r} was given; name one voice")
         repair = Repair(self._reader, self._acoustics, self._prompt_encoder.tokenize)
         voice = None if options.voice is None else resolved.prompt
-        return repair.replace(speech, span, self._words(text), resolved, voice)
+        return repair.replace_all(speech, replacements, resolved, voice)
 
     def _as_spoken(self, speech: TimedAudio) -> TimedAudio:
         return replace(speech, words=tuple(as_spoken(speech.words, self._words)))

@@ -108,6 +108,7 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         *(
             f"soundstorm_runtime/server/static/{name}"
             for name in (
+                "dialogue.js",
                 "docs.html",
                 "docs.js",
                 "icon.svg",

@@ -50,7 +50,8 @@ soundstorm edit noisy.wav --times noisy.json --fill "1.2,1.9=on Tuesday" -o fill
     "replaced",
     metavar="OLD=NEW",
     multiple=True,
-    help="Words to speak in place of others, which occur once. May be given several times.",
+    help="Words to speak in place of others, which occur once; none to remove them. May be given several "
+    "times.",
 )
 @click.option(
     "--retake",
@@ -96,6 +97,8 @@ def edit(
     if not (replaced or retake or fill):
         raise click.UsageError("nothing is to be edited; give --replace, --retake or --fill")
     pairs = [_divided(text, "--replace", "Tuesday=Thursday") for text in replaced]
+    if len(dict(pairs)) < len(pairs):
+        raise click.UsageError("--replace has the same words twice; give words beside them, too")
     gaps = [(*_seconds(span), words) for span, words in (_divided(text, "--fill", _FILL) for text in fill)]
     check_audio_path(Path(output))
     words = read_times(times)
@@ -105,8 +108,7 @@ def edit(
     seconds, started = len(made.audio) / loaded.sample_rate, time.perf_counter()
     for start, end, text in gaps:
         made = loaded.fill(made, start, end, text, options)
-    for old, new in pairs:
-        made = loaded.edit(made, old, new, options)
+    made = loaded.edit(made, dict(pairs), options=options)
     for text in retake:
         made = loaded.retake(made, text, options)
     took = time.perf_counter() - started
@@ -122,7 +124,7 @@ _FILL = "1.2,1.9=on Tuesday"
 def _divided(text: str, option: str, example: str) -> tuple[str, str]:
     """Return what is before and after the first equals sign."""
     before, equals, after = text.partition("=")
-    if not (equals and before.strip() and after.strip()):
+    if not (equals and before.strip() and (after.strip() or option == "--replace")):
         raise click.UsageError(f"{option} is {text!r}, expected such as {example!r}")
     return before, after
 

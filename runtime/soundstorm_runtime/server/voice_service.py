@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import IO
 
@@ -15,7 +15,7 @@ from ..bundle.open_engines import open_engines
 from ..bundle.prompts import Prompt, mixed_prompt
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..decoding.length_batching import MOST_FRAMES
-from ..errors import OptionError
+from ..errors import OptionError, TextError
 from ..synthesis.calibration import Costs
 from ..synthesis.dialogue.timeline import DialogueAudio, TurnTime
 from ..synthesis.dialogue.turns import Turn
@@ -227,7 +227,10 @@ class Speaker:
             raise Refusal(400, message, "turns")
         options, names = self._options(request), [voice_name(turn, request) for turn in request.turns]
         voices = [self._named(name) for name in names]
-        turns = [Turn(voice, turn.input, turn.gap) for voice, turn in zip(voices, request.turns, strict=True)]
+        with _blaming_turns():
+            turns = [
+                Turn(voice, turn.input, turn.gap) for voice, turn in zip(voices, request.turns, strict=True)
+            ]
         progress = _Progress(self.metrics, self.jobs, self._voice.sample_rate)
         return self._queue(
             partial(self._dialogue_pieces, request, turns, names, options, progress), request.characters
@@ -258,7 +261,7 @@ class Speaker:
             ended.clear()
             return found
 
-        with self.metrics.speaking.track_inprogress():
+        with self.metrics.speaking.track_inprogress(), _blaming_turns():
             pieces = encode(audio(), request.response_format, progress.rate, whole=not request.stream)
             if request.stream_format == "sse":
                 pieces = events(
@@ -449,6 +452,15 @@ class _Progress:
         now = time.perf_counter()
         self._metrics.duration.observe(now - self.arrived)
         self._metrics.rtf.observe((now - self.started) * self.rate / max(1, self.samples))
+
+
+@contextmanager
+def _blaming_turns() -> Iterator[None]:
+    """Turn the error of a text into that of the field `turns`."""
+    try:
+        yield
+    except TextError as error:
+        raise Refusal(400, str(error), "turns") from error
 
 
 def _whole(voice: Voice) -> Callable[[Sequence[Turn], SynthesisOptions], Iterator[DialogueAudio]]:

@@ -67,6 +67,7 @@ def test_events_have_the_times_of_the_turns(client, bundle, whole):
     [
         ({"turns": []}, "turns"),
         ({"turns": [{"voice": "bob", "input": "Hello."}]}, "voice 'bob' was asked for"),
+        ({"turns": [{"input": "[gap 100s] Hello."}]}, "a gap is 100 s"),
         (
             {"turns": [{"voice": "slt", "input": "Hello."}, {"input": "*"}]},
             "turn 2: text '*' has no speakable",
@@ -80,4 +81,6 @@ def test_events_have_the_times_of_the_turns(client, bundle, whole):
 def test_what_cannot_be_spoken_is_refused(client, bundle, change, message):
     answer = client(bundle).post(DIALOGUE, json={"turns": TURNS} | change)
     assert answer.status_code in (400, 404, 422)
-    assert message in answer.json()["error"]["message"]
+    error = answer.json()["error"]
+    assert message in error["message"]
+    assert error["param"] in (*change, "voice")

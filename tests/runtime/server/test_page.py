@@ -165,7 +165,7 @@ def test_every_control_has_a_name_and_is_reached_by_tab(page):
         reached.append(page.driver.switch_to.active_element.accessible_name)
         page.press(Keys.TAB)
     # Stop, Replay and Download have nothing to act on.
-    assert reached == ["Text", "Voice", "Speed", "Format of downloads", "Seed", "Speak", "API"]
+    assert reached == ["Text", "Voice", "Speed", "Format of downloads", "Seed", "Speak", "Dialogue"]
 
 
 def test_errors_are_shown_beside_their_fields(page):
@@ -218,6 +218,37 @@ def test_what_was_spoken_is_played_again_kept_and_downloaded(page):
     assert (replay.accessible_name, download.accessible_name) == ("Replay: One two.", "Download: One two.")
     again.click()
     assert page["text"].get_attribute("value") == "One two."
+
+
+def test_speakers_take_turns(browser, start, make_bundle):
+    with start(make_bundle(voices={"slt": 40, "rms": 60})) as served:
+        page = Page(browser, served.url)
+        page.wait(lambda: page["voice"].get_attribute("value") == "default")
+        page["dialogue-section"].find_element(By.TAG_NAME, "summary").click()
+        find = page["turns"].find_elements
+        page.wait(lambda: len(find(By.TAG_NAME, "li")) == 2)
+        page["turn-add"].click()
+        page.press("[overlap 0.1s] So.")
+        page["turn-add"].click()
+        assert browser.switch_to.active_element.accessible_name == "Text of turn 4"
+        find(By.TAG_NAME, "button")[1].click()
+        names = [turn.accessible_name for turn in find(By.TAG_NAME, "select")]
+        assert names == ["Voice of turn 1", "Voice of turn 2", "Voice of turn 3"]
+        assert [turn.get_attribute("value") for turn in find(By.TAG_NAME, "select")] == ["slt", "slt", "rms"]
+        page.press(Keys.TAB, Keys.TAB, Keys.TAB)
+        page.press("*", Keys.CONTROL, Keys.ENTER)
+        page.wait(lambda: page["turns-problem"].is_displayed())
+        assert page["turns-problem"].text.startswith("turn 3: text '*' has no speakable character")
+        find(By.TAG_NAME, "textarea")[2].send_keys(Keys.BACKSPACE, "All right.", Keys.CONTROL, Keys.ENTER)
+        page.wait(lambda: page["status"].text == "Done.")
+        assert not page["turns-problem"].is_displayed()
+        assert page.length() > 0
+        (entry,) = page["history"].find_elements(By.TAG_NAME, "li")
+        told = entry.find_element(By.CLASS_NAME, "spoken").text
+        assert told == ("slt: Did you see the lights last night?\nslt: [overlap 0.1s] So.\nrms: All right.")
+        entry.find_elements(By.TAG_NAME, "button")[2].click()
+        assert len(find(By.TAG_NAME, "li")) == 3
+    assert all("400" in refused["message"] for refused in complaints(browser))
 
 
 def test_voices_have_descriptions_and_are_made_of_recordings(browser, start, make_bundle, tmp_path):

@@ -1,5 +1,6 @@
 // Speaks a text, plays it while it is still being made, and keeps what was spoken.
 
+import { showTurns, turns } from "./dialogue.js";
 import { Speech, draw } from "./player.js";
 import { $, askJson, complain, save, show } from "./server.js";
 import { hasTimes, offerVoices } from "./voices.js";
@@ -41,10 +42,10 @@ function mark({ request, word }) { // shows the text with the word that sounds
   made.scrollIntoView({ block: "nearest" });
 }
 
-async function speak() {
+async function speak(request) {
   stop();
   complain(null);
-  const mine = (speech = new Speech(request(), on));
+  const mine = (speech = new Speech(request, on));
   mine.asked = mine.begun = performance.now();
   working(true);
   for (const id of ["first", "made", "length"]) show(id, "–");
@@ -52,9 +53,9 @@ async function speak() {
   say("Waiting for the first audio.");
   try {
     await mine.audio.resume();
-    const times = { stream_format: "sse", timestamp_granularities: hasTimes ? ["word"] : [] };
-    const body = { ...mine.request, ...times, response_format: "pcm" };
-    await mine.make(await askJson("/v1/audio/speech", body, { signal: mine.abort.signal }));
+    const times = hasTimes && !mine.request.turns ? ["word"] : [];
+    const body = { ...mine.request, stream_format: "sse", timestamp_granularities: times, response_format: "pcm" };
+    await mine.make(await askJson(path(body), body, { signal: mine.abort.signal }));
     keep(mine);
     await mine.heard();
     if (speech === mine) say("Done.");
@@ -66,14 +67,10 @@ async function speak() {
   }
 }
 
-function request() {
-  return {
-    input: $("text").value,
-    voice: $("voice").value || "default",
-    speed: Number($("speed").value),
-    seed: $("seed").valueAsNumber,
-  };
-}
+const path = (request) => (request.turns ? "/v1/audio/dialogue" : "/v1/audio/speech");
+const pace = () => ({ speed: Number($("speed").value), seed: $("seed").valueAsNumber });
+const speakText = () => speak({ input: $("text").value, voice: $("voice").value || "default", ...pace() });
+const speakTurns = () => speak({ turns: turns(), ...pace() });
 
 async function replay(mine) {
   stop();
@@ -114,7 +111,7 @@ async function download(mine) {
 
 async function encoded(mine, format) { // the server speaks it again, the same by its seed
   say(`Making ${format}.`);
-  const answer = await askJson("/v1/audio/speech", { ...mine.request, response_format: format, stream: false });
+  const answer = await askJson(path(mine.request), { ...mine.request, response_format: format, stream: false });
   return answer.blob();
 }
 
@@ -132,8 +129,9 @@ function keep(mine) {
 }
 
 function entry(mine) {
-  const { input, voice, speed, seed } = mine.request;
-  const about = `${voice}, ${speed} ×, seed ${seed}, ${seconds(mine.seconds)}`;
+  const { turns, voice, speed, seed } = mine.request;
+  const input = turns?.map((turn) => `${turn.voice}: ${turn.input}`).join("\n") ?? mine.request.input;
+  const about = `${voice ?? "dialogue"}, ${speed} ×, seed ${seed}, ${seconds(mine.seconds)}`;
   return element("li", {}, [
     element("p", { className: "spoken", textContent: input }),
     element("p", { className: "quiet", textContent: about }),
@@ -158,10 +156,12 @@ function element(name, properties, children = []) {
   return made;
 }
 
-function restore({ input, voice, speed, seed }) {
-  Object.entries({ text: input, voice, speed, seed }).forEach(([id, value]) => { $(id).value = value; });
+function restore({ turns, input, voice, speed, seed }) {
+  const fields = turns ? { speed, seed } : { text: input, voice, speed, seed };
+  Object.entries(fields).forEach(([id, value]) => { $(id).value = value; });
   for (const [id, kind] of [["text", "input"], ["speed", "input"], ["voice", "change"]]) $(id).dispatchEvent(new Event(kind));
-  $("text").focus();
+  if (turns) showTurns(turns);
+  $(turns ? "turns" : "text").focus();
 }
 
 function working(is) {
@@ -187,7 +187,8 @@ async function begin() {
   await offerVoices();
 }
 
-$("form").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
+$("form").addEventListener("submit", (event) => { event.preventDefault(); speakText(); });
+$("dialogue").addEventListener("submit", (event) => { event.preventDefault(); speakTurns(); });
 $("stop").addEventListener("click", stop);
 $("replay").addEventListener("click", () => replay(last));
 $("download").addEventListener("click", () => download(last));
@@ -196,7 +197,7 @@ $("token").addEventListener("change", () => offerVoices().then(() => complain(nu
 $("speed").addEventListener("input", () => show("speed-shown", `${Number($("speed").value).toFixed(2)} ×`));
 addEventListener("resize", () => last && redraw(speech ?? last));
 addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) (event.target.form === $("dialogue") ? $("dialogue") : $("form")).requestSubmit();
   if (event.key === "Escape") stop();
 });
 begin().catch(fail);

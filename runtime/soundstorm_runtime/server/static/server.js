@@ -4,7 +4,7 @@ export const $ = (id) => document.getElementById(id);
 export const show = (id, text) => { $(id).textContent = text; };
 
 const FIELDS = {
-  input: "text", voice: "voice", speed: "speed", seed: "seed", response_format: "format",
+  input: "text", turns: "turns", voice: "voice", speed: "speed", seed: "seed", response_format: "format",
   name: "upload-name", audio_sample: "upload-file",
 };
 

@@ -11,6 +11,7 @@ export async function offerVoices(chosen = $("voice").value) {
   known = new Map(list.voices.map((voice) => [voice.id, voice]));
   $("voice").replaceChildren(...list.voices.map((voice) => new Option(voice.name, voice.id)));
   $("voice").value = known.has(chosen) ? chosen : list.default;
+  $("voice").dispatchEvent(new Event("voices"));
   $("upload-section").hidden = !list.uploads;
   describe();
 }

@@ -55,6 +55,9 @@ class Span:
     keeps_length: bool
 
 
+Replacement = tuple[Span, Sequence[Word]]  # a span, and the words that are spoken instead
+
+
 def span_of_words(words: Sequence[WordTime], wanted: Sequence[str], keeps_length: bool) -> Span:
     """Find words in speech.
 
@@ -76,6 +79,20 @@ def span_of_words(words: Sequence[WordTime], wanted: Sequence[str], keeps_length
         raise OptionError(f"the speech has the words {text!r} at {times}; give words beside them, too")
     first, last = places[0], places[0] + count
     return Span(first, last, words[first].start, words[last - 1].end, keeps_length)
+
+
+def without(span: Span, words: Sequence[WordTime]) -> Replacement:
+    """Return what removes the words of a span: with a word beside them, they are replaced by that word.
+
+    Raises:
+        OptionError: The speech has no other words.
+    """
+    kept = span.first - 1 if span.first else span.last
+    if kept == len(words):
+        raise OptionError("the speech would have no words any more; leave some, or delete the recording")
+    first, last = min(span.first, kept), max(span.last, kept + 1)
+    wider = replace(span, first=first, last=last, start=words[first].start, end=words[last - 1].end)
+    return wider, [Word(words[kept].word, *words[kept].span)]
 
 
 def span_of_gap(words: Sequence[WordTime], start: float, end: float, seconds: float) -> Span:
@@ -175,6 +192,24 @@ class Repair:
         self._reader, self._acoustics, self._tokenize = reader, acoustics, tokenize
         self._token = acoustics.samples(1)
         self._seconds = self._token / acoustics.sample_rate
+
+    def replace_all(
+        self,
+        speech: TimedAudio,
+        replacements: Sequence[Replacement],
+        options: ResolvedOptions,
+        voice: Prompt | None = None,
+    ) -> TimedAudio:
+        """Return speech with other words in several spans. Arguments and errors are those of `replace`."""
+        later = len(speech.words) + 1
+        # The last one first, so that the others keep their places.
+        for span, new in sorted(replacements, key=lambda own: own[0].first, reverse=True):
+            if span.last > later:
+                raise OptionError(
+                    f"two replacements overlap at {speech.words[later].start:.2f} s; make them one"
+                )
+            speech, later = self.replace(speech, span, new, options, voice), span.first
+        return speech
 
     def replace(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from soundstorm_runtime import Voice
+from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.errors import OptionError, TextError
 from soundstorm_runtime.synthesis.editing.repair import BORDER_SECONDS
 from soundstorm_runtime.synthesis.word_times import TimedAudio
@@ -66,6 +67,56 @@ def test_edits_can_follow_one_another(voice, speech):
     assert spoken(back) == TEXT.replace("tuesday", "friday").replace("old stone", "new").split()
 
 
+def test_several_words_are_replaced_at_once(voice, speech):
+    edited = voice.edit(speech, {"Tuesday": "Friday", "we": "they", "old stone": "new"})
+    text = TEXT.replace("tuesday", "friday").replace("we ", "they ").replace("old stone", "new")
+    assert spoken(edited) == text.split()
+    one_by_one = speech
+    for old, new in (("old stone", "new"), ("Tuesday", "Friday"), ("we", "they")):
+        one_by_one = voice.edit(one_by_one, old, new)
+    np.testing.assert_array_equal(edited.audio, one_by_one.audio)
+    swapped = voice.edit(speech, {"sunny": "old", "old": "sunny"})
+    assert " ".join(spoken(swapped)) == "we will all meet on a old tuesday at the sunny stone bridge"
+    with pytest.raises(OptionError, match=r"two replacements overlap at \d\.\d\d s; make them one"):
+        voice.edit(speech, {"sunny tuesday": "day", "a sunny": "a"})
+    for old, new in (("sunny", None), ({"sunny": "cloudy"}, "cloudy")):
+        with pytest.raises(TypeError, match="takes two texts, or a dict"):
+            voice.edit(speech, old, new)
+
+
+@pytest.mark.parametrize("words", ["sunny", "we will", "stone bridge"])
+def test_words_can_be_removed(voice, speech, words):
+    shorter = voice.edit(speech, words, "")
+    assert spoken(shorter) == TEXT.replace(words, "").split()
+    assert len(shorter.audio) < len(speech.audio)
+
+
+def test_not_all_words_can_be_removed(voice, speech):
+    with pytest.raises(OptionError, match="the speech would have no words any more"):
+        voice.edit(speech, TEXT, "")
+
+
+def test_a_recording_is_edited_in_a_prompted_voice(voice, speech, monkeypatch):
+    seen, run = [], Engine.run
+
+    def watched(engine, feeds):
+        if engine.graph.name == "step":
+            seen.append(np.array(feeds["codes"][0]))
+        return run(engine, feeds)
+
+    monkeypatch.setattr(Engine, "run", watched)
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, len(speech.audio)).astype(np.float32)
+    recording, prompt = TimedAudio(noise, speech.words), voice.named("slt")
+    edited = voice.edit(recording, "Tuesday", "Friday", voice=prompt)
+    (old,) = [word for word in speech.words if word.word == "tuesday"]
+    check_rest(voice, recording, edited, old.start, old.end)
+    start = len(prompt.codes)
+    np.testing.assert_array_equal(seen[0][:start], prompt.codes)
+    masked = (seen[0] == 8).all(axis=1)
+    assert not masked[: start + 20].any()  # the recording before the word, by the encoder
+    assert masked[start + 20 :].any()
+
+
 def test_the_same_seed_gives_the_same_edit(voice, speech):
     one, same, other = (voice.edit(speech, "sunny", "cloudy", seed=seed).audio for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
@@ -121,7 +172,7 @@ def test_what_cannot_be_done_is_said(voice, speech, make_bundle):
     with pytest.raises(OptionError, match=r"time for \d semantic tokens, but the words have \d+ phones"):
         voice.fill(speech, 1.0, 1.1, "extraordinarily long words")
     with pytest.raises(TextError, match="text is empty"):
-        voice.edit(speech, "Tuesday", " ")
+        voice.edit(speech, " ", "Tuesday")
 
 
 def test_a_voice_without_prompt_encoder_or_durations_edits_nothing(make_bundle):
