@@ -109,11 +109,30 @@ def load_recipe(name: str) -> Recipe:
     """Read a recipe.
 
     Args:
-        name: of a TOML file, or of a recipe in the package.
+        name: of a TOML file, or of a recipe in the package. With `base = "NAME"`, its keys replace those of
+            that recipe: one in the package, or a file beside it.
 
     Raises:
         ConfigError: there is none, it is not TOML, or it has unknown keys or impossible values.
     """
+    table = _read_table(name)
+    where = f"recipe {name}"
+    table = _with_sample_rate(table)
+    return from_dict(Recipe, _with_decode_steps(table, where), where)
+
+
+def _read_table(name: str, derived: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read the table of a recipe over that of the recipe which it names as its base, if it does.
+
+    Args:
+        name: of a TOML file, or of a recipe in the package.
+        derived: the recipes that are based on this one.
+
+    Raises:
+        ConfigError: a recipe cannot be read, or is its own base.
+    """
+    if name in derived:
+        raise ConfigError(f"recipe {name} is its own base: {' -> '.join((*derived, name))}; change one base")
     if name in shipped_recipes():
         text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     else:
@@ -128,9 +147,22 @@ def load_recipe(name: str) -> Recipe:
         table = parse_toml(text)
     except ValueError as error:
         raise ConfigError(f"recipe {name} is not TOML: {error}") from error
-    where = f"recipe {name}"
-    table = _with_sample_rate(_with_current_names(table))
-    return from_dict(Recipe, _with_decode_steps(table, where), where)
+    table = _with_current_names(table)
+    if "base" not in table:
+        return table
+    if not isinstance(base := table.pop("base"), str):
+        raise ConfigError(f"recipe {name}: base is {base!r}, expected the name of a recipe")
+    base = base if base in shipped_recipes() else str(Path(name).parent / base)
+    return _merged(_read_table(base, (*derived, name)), table)
+
+
+def _merged(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """Merge the keys of a table into those of its base; a table of another `kind` replaces the base's."""
+    if "kind" in table and table["kind"] != base.get("kind"):
+        return table
+    both = {key for key in base.keys() & table.keys() if isinstance(base[key], dict)}
+    merged = {key: _merged(base[key], table[key]) for key in both if isinstance(table[key], dict)}
+    return {**base, **table, **merged}
 
 
 def _with_current_names(table: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Recipes are read strictly."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,39 @@ def test_keys_of_older_recipes_are_read(tmp_path: Path) -> None:
     path.write_text("name = 'x'\n[hearing]\nframes = 99\n[unit_distillation]\nframes = 98\n")
     with pytest.raises(ConfigError, match="has 'hearing' and 'unit_distillation', two names of one key"):
         load_recipe(str(path))
+
+
+def test_a_recipe_is_based_on_another(tmp_path: Path) -> None:
+    path, again = tmp_path / "mine.toml", tmp_path / "again.toml"
+    path.write_text("base = 'kokoro-multi'\nname = 'mine'\n[codec.model]\nkind = 'spectral'\ndim = 64\n")
+    again.write_text(
+        "base = 'mine.toml'\nname = 'again'\nsample_rate = 16_000\n"
+        "[codec.model]\nkind = 'soundstream'\nrq_num_quantizers = 8\n"
+    )
+    base, mine, other = load_recipe("kokoro-multi"), load_recipe(str(path)), load_recipe(str(again))
+    assert (mine.name, mine.notice, mine.corpus) == ("mine", base.notice, base.corpus)
+    assert mine.codec == replace(base.codec, model=replace(base.codec.model, dim=64))
+    assert mine.acoustic == base.acoustic
+    assert other.codec.model == SoundStreamConfig(rq_num_quantizers=8)  # of another kind
+    assert other.codec.optimization == base.codec.optimization
+    assert (other.corpus.sample_rate, other.units.model.sample_rate) == (16_000, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("'mine.toml'", r"recipe mine\.toml is its own base: mine\.toml -> mine\.toml; change one base"),
+        ("'none'", r"no recipe 'none'.*flite-rms"),
+        ("3", "recipe mine.toml: base is 3, expected the name of a recipe"),
+    ],
+)
+def test_a_base_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(f"base = {base}\nname = 'mine'\n")
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("mine.toml")
 
 
 def test_a_missing_recipe_lists_those_there_are() -> None:
