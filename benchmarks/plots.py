@@ -96,6 +96,31 @@ def plot_dial(result: dict[str, Any]) -> Figure:
     return figure
 
 
+def plot_peers(result: dict[str, Any]) -> Figure:
+    """Show word errors and opinion scores of every contestant over its time."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    words, opinion = figure.subplots(1, 2)
+    for one in result["contestants"]:
+        color = OURS if one["name"].startswith("ours") else OTHERS
+        (ear, rate), *_ = one["word_errors"].items()
+        for axes, value, (low, high) in (
+            (words, rate, one["word_error_intervals"][ear]),
+            (opinion, one["overall"], one["overall_interval"]),
+        ):
+            errors = [[max(0.0, value - low)], [max(0.0, high - value)]]
+            axes.errorbar([one["rtf"]], [value], errors, fmt="o", capsize=3, color=color)
+            axes.annotate(
+                one["name"], (one["rtf"], value), (4, 4), textcoords="offset points", fontsize=7, color=color
+            )
+    words.set_ylabel("word error rate by Whisper base, %")
+    opinion.set_ylabel("DNSMOS, overall")
+    for axes in (words, opinion):
+        axes.set_xscale("log")
+        axes.set_xlabel(f"RTF, {result['threads']} threads")
+    words.set_title(f"{result['sentences']} sentences, 95 % intervals", loc="left", fontsize=10)
+    return figure
+
+
 # By plot: the command that writes its result, and the function that draws it.
 PICTURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Figure]]] = {
     "step": ("step.json", "python -m benchmarks.step", plot_step),
@@ -103,6 +128,7 @@ PICTURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Figure]]] = {
     "step_growth": ("step.json", "python -m benchmarks.step", plot_growth),
     "speed": ("speed.json", "soundstorm bench BUNDLE --json > FILE", plot_speed),
     "latency": ("latency.json", "python -m benchmarks.latency BUNDLE", plot_latency),
+    "peers": ("peers.json", "python -m benchmarks.peers BUNDLE", plot_peers),
     "dial": ("dial.json", "python -m benchmarks.dial CHECKPOINT", plot_dial),
 }
 

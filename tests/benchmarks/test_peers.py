@@ -9,7 +9,9 @@ import pytest
 
 from benchmarks.judges import Judges, Naturalness, said
 from benchmarks.peers import Result, Spoken, identified, measure, show, sum_up
+from benchmarks.plots import plot_peers
 from benchmarks.report import circumstances
+from soundstorm_runtime.support.serde import to_dict
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,18 @@ def test_a_contestant_is_summed_up() -> None:
     shown = show(Result(circumstances("peers"), 2, 2, [one]))
     assert "| ours | 20.0" in shown
     assert "24 |" in shown
+
+
+def test_contestants_are_plotted_over_their_time() -> None:
+    rows = [_spoken("A big dog.", "a dog"), _spoken("It ran.", "it ran")]
+    result = Result(
+        circumstances("peers"), 2, 2, [sum_up("ours, int8", 24_000, rows), sum_up("Piper", 22_050, rows)]
+    )
+    for axes, value in zip(plot_peers(to_dict(result)).axes, (20.0, 3.0), strict=True):
+        assert [(text.get_text(), text.xy) for text in axes.texts] == [
+            ("ours, int8", (0.05, value)),
+            ("Piper", (0.05, value)),
+        ]
 
 
 def test_a_sentence_slips_where_all_ears_agree_and_the_teacher_does_not() -> None:
