@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 Text = str | MarkedText | ReadText
 """A text, what `read_ssml` made of SSML, or the sentences that `Voice.sentences` returned."""
+Turns = Iterable[Turn | tuple[str | Prompt | None, str]] | MarkedText
+"""Turns, pairs of voice and text, or what `read_ssml` returned of a document with `voice`."""
 
 _log = logging.getLogger(__name__)
 
@@ -369,7 +371,7 @@ class Voice:
 
     def dialogue(
         self,
-        turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText,
+        turns: Turns,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> DialogueAudio:
@@ -394,7 +396,7 @@ class Voice:
 
     def stream_dialogue(
         self,
-        turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText,
+        turns: Turns,
         options: SynthesisOptions | DecodeOptions | None = None,
         **keywords: Unpack[Keywords],
     ) -> Iterator[DialogueAudio]:
@@ -410,9 +412,7 @@ class Voice:
         times = self.has_times
         return dialogue.stream(lambda own, before: self._begin_stream(own, times=times, before=before))
 
-    def _dialogue(
-        self, turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText, chosen: SynthesisOptions
-    ) -> Dialogue:
+    def _dialogue(self, turns: Turns, chosen: SynthesisOptions) -> Dialogue:
         if chosen.duration is not None or chosen.budget_ms is not None:
             raise OptionError("a dialogue takes no duration or budget_ms; leave them out")
         speakers: dict[str | Prompt | None, ResolvedOptions] = {}
@@ -433,9 +433,7 @@ class Voice:
             spoken.append(SpokenTurn(name, turn.text, turn.gap, sentences, options))
         return Dialogue(self._reader, self._acoustics, spoken)
 
-    def _turns(
-        self, turns: Sequence[Turn | tuple[str | Prompt | None, str]] | MarkedText
-    ) -> Iterator[tuple[Turn, list[Sentence]]]:
+    def _turns(self, turns: Turns) -> Iterator[tuple[Turn, list[Sentence]]]:
         """Yield turns with their sentences."""
         if not isinstance(turns, MarkedText):
             for place, turn in enumerate(check_turns(turns), 1):
@@ -581,7 +579,12 @@ class Voice:
         return repair.replace_all(speech, replacements, resolved, voice)
 
     def _as_spoken(self, speech: TimedAudio) -> TimedAudio:
-        return replace(speech, words=tuple(as_spoken(speech.words, self._words)))
+        audio = speech.audio
+        if audio.ndim != 1 or audio.dtype.kind != "f":
+            raise OptionError(
+                f"the speech is {audio.dtype} {list(audio.shape)}, expected float32 [samples] in -1 to 1"
+            )
+        return TimedAudio(audio.astype(np.float32), tuple(as_spoken(speech.words, self._words)))
 
     def _words(self, text: str) -> list[Word]:
         """Return the words of a text as they are spoken."""

@@ -23,14 +23,17 @@ from hypothesis import strategies as st
 from soundstorm_edge.checkpoint import PARTS, load_voice
 from soundstorm_edge.training.recipe import load_recipe
 from soundstorm_runtime import Voice
-from soundstorm_runtime.audio.recording import prepare, read_recording
+from soundstorm_runtime.audio.recording import prepare, read_recording, read_samples
 from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.prompts import read_prompt
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.errors import SoundStormError
 from soundstorm_runtime.support.files import parse_toml
+from soundstorm_runtime.synthesis.dialogue.turns import read_script
 from soundstorm_runtime.text.ssml import read_ssml
 from soundstorm_runtime.tools.batch_jobs import read_lines
+from soundstorm_runtime.tools.dubbing import read_cues
+from soundstorm_runtime.tools.timing_files import read_times
 
 from .damage import damaged_bytes, damaged_text, damaged_tree
 
@@ -193,6 +196,8 @@ def _recordings(folder: Path) -> Target:
         path.write_bytes(content)
 
         def work() -> None:
+            samples, _ = read_samples(path)
+            assert np.isfinite(samples).all()
             audio = prepare(read_recording(path), RATE, -20.0)
             assert np.isfinite(audio).all()
             assert len(audio) <= 6 * RATE
@@ -269,17 +274,32 @@ def _texts(folder: Path) -> dict[str, Target]:
         "[a]\nb = 'c'\n",
     )
     lines = ('{"id": "a", "text": "Hello."}\n', '{"id": "b", "text": "x", "voice": "anna", "seed": 3}\n')
+    scripts = (
+        "anna: Good morning.\nben: [overlap 0.3s] Hi!\nanna: [gap 500ms] So:\n  on and on.\n",
+        '{"voice": "anna", "text": "Hello.", "gap": -0.3}\n{"text": "Hi."}\n',
+    )
+    times = (
+        '{"words": [{"word": "We", "start": 0.1, "end": 0.2}, {"word": "42", "start": 0.2, "end": 0.5}]}',
+        '{"words": [{"word": "a", "start": 0, "end": 1, "span": [0, 1], "phones": '
+        '[{"phone": "ax", "start": 0, "end": 1}]}]}',
+    )
+    subtitles = (
+        "1\n00:00:00,500 --> 00:00:02,500\n<i>We</i> meet.\n\n2\n00:00:03,000 --> 00:00:04,500\nAll.\n",
+        "WEBVTT\n\nNOTE none\n\n00:01.000 --> 00:02.000 align:start\nTea &amp; cake.\n",
+    )
     recipes = (RECIPE.read_text(),)
     table = parse_toml(recipes[0])
     path = folder / "text.toml"
 
-    def lexicon(text: str) -> Outcome:
-        path.write_text(text, encoding="utf-8", errors="surrogatepass")
-        return _try(lambda: read_bundle(BUNDLE).spelling(path))
+    def of_file(read: Callable[[Path], object]) -> Check:
+        def check(text: str) -> Outcome:
+            path.write_text(text, encoding="utf-8", errors="surrogatepass")
+            return _try(lambda: read(path))
 
-    def recipe(text: str) -> Outcome:
-        path.write_text(text, encoding="utf-8", errors="surrogatepass")
-        return _try(lambda: load_recipe(str(path)))
+        return check
+
+    lexicon = of_file(lambda path: read_bundle(BUNDLE).spelling(path))
+    recipe = of_file(lambda path: load_recipe(str(path)))
 
     return {
         "text": Target(
@@ -296,34 +316,46 @@ def _texts(folder: Path) -> dict[str, Target]:
         "lines of a batch": Target(
             damaged_text(lines), lambda text: _try(lambda: read_lines(text, "lines")), lines[1]
         ),
+        "script of a dialogue": Target(
+            damaged_text(scripts), lambda text: _try(lambda: read_script(text)), scripts[0]
+        ),
+        "times of words": Target(damaged_text(times), of_file(read_times), times[0]),
+        "subtitles": Target(damaged_text(subtitles), of_file(read_cues), subtitles[0]),
         "recipe, damaged": Target(damaged_text(recipes), recipe, recipes[0]),
         "recipe, edited": Target(damaged_tree(table).map(_toml), recipe, _toml(table)),
     }
 
 
-def _requests(folder: Path) -> Target:
+def _requests(folder: Path) -> dict[str, Target]:
     from starlette.testclient import TestClient
 
     from soundstorm_runtime.server.app import create_app
     from soundstorm_runtime.server.settings import Settings
 
     client = TestClient(create_app(Settings(BUNDLE, threads=1)), "http://localhost").__enter__()
-    body = {
-        "input": SENTENCE, "input_type": "text", "voice": "anna", "response_format": "wav", "speed": 1.0,
-        "sentence_pause": 0.1, "stream_format": "audio", "timestamp_granularities": [], "stream": True,
-        "seed": 3, "strict": False, "model": "tts-1",
+    common = {
+        "voice": "anna", "response_format": "wav", "speed": 1.0, "sentence_pause": 0.1,
+        "stream_format": "audio", "timestamp_granularities": [], "stream": True, "seed": 3, "model": "tts-1",
     }  # fmt: skip
+    speech = {**common, "input": SENTENCE, "input_type": "text", "strict": False}
+    turns = [{"voice": "anna", "input": "Hi."}, {"input": "[overlap 0.1s] So.", "gap": None}]
 
-    def check(content: bytes) -> Outcome:
-        found = client.post("/v1/audio/speech", content=content, headers={"Content-Type": "application/json"})
-        assert found.status_code < 500, f"{found.status_code} {found.text}"
-        if found.status_code != 200:
-            assert found.json()["error"]["message"]
-        return "accepted" if found.status_code == 200 else "refused"
+    def target(path: str, body: dict[str, Any]) -> Target:
+        def check(content: bytes) -> Outcome:
+            found = client.post(path, content=content, headers={"Content-Type": "application/json"})
+            assert found.status_code < 500, f"{found.status_code} {found.text}"
+            if found.status_code != 200:
+                assert found.json()["error"]["message"]
+            return "accepted" if found.status_code == 200 else "refused"
 
-    edited = damaged_tree(body).map(lambda tree: json.dumps(tree).encode())
-    whole = json.dumps(body).encode()
-    return Target(edited | damaged_bytes(whole), check, whole)
+        edited = damaged_tree(body).map(lambda tree: json.dumps(tree).encode())
+        whole = json.dumps(body).encode()
+        return Target(edited | damaged_bytes(whole), check, whole)
+
+    return {
+        "request": target("/v1/audio/speech", speech),
+        "request of a dialogue": target("/v1/audio/dialogue", {**common, "turns": turns}),
+    }
 
 
 NAMES = (
@@ -338,17 +370,23 @@ NAMES = (
     "SSML",
     "lexicon of the user",
     "lines of a batch",
+    "script of a dialogue",
+    "times of words",
+    "subtitles",
     "recipe, damaged",
     "recipe, edited",
     "request",
+    "request of a dialogue",
 )
 
 
 def make_target(name: str, folder: Path) -> Target:
     """Return a target; its cases are written to `folder`."""
-    if name in ("prompt", "recording", "request"):
-        return {"prompt": _prompts, "recording": _recordings, "request": _requests}[name](folder)
+    if name in ("prompt", "recording"):
+        return {"prompt": _prompts, "recording": _recordings}[name](folder)
     group = _checkpoints if name.startswith("checkpoint") else _texts
+    if name.startswith("request"):
+        group = _requests
     if name.startswith(("manifest", "files")):
         group = _bundles
     return group(folder)[name]

@@ -22,6 +22,7 @@ pytest.importorskip("fastapi", reason="the extra serve is absent: pip install 's
 CASES = {
     "files of a bundle": 120, "manifest, edited": 120, "manifest, damaged": 120, "checkpoint, edited": 60,
     "checkpoint, damaged": 120, "request": 200,
+    "request of a dialogue": 60, "script of a dialogue": 120, "times of words": 120, "subtitles": 120,
 }  # fmt: skip
 
 

@@ -6,6 +6,8 @@ Speech and pauses are distinguished by the level of short frames relative to tha
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,25 +106,17 @@ def read_recording(path: Path, name: str | None = None, *, longest: float | None
         AudioError: It cannot be read, is not audio, or is too long.
     """
     name = name or str(path)
-    try:
-        with open_file(path) as opened, soundfile.SoundFile(opened) as file:
-            frames = min(round(LOOKED_AT * file.samplerate), _MOST_SAMPLES // file.channels)
-            if longest is not None and _UNKNOWN > file.frames > longest * file.samplerate:
-                seconds = file.frames / file.samplerate
-                raise AudioError(f"{name} has {seconds:.0f} s, expected {longest:.0f} s at most; cut it")
-            if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
-                file.seekable = lambda: False
-            elif file.frames > frames:
-                _log.info("%s is long; only its first %.0f s are used", name, LOOKED_AT)
-            samples = file.read(min(frames, max(file.frames, 0)), dtype="float32", always_2d=True)
-            return Recording(samples, file.samplerate, name)
-    except OSError as error:
-        raise AudioError(f"cannot read {name} ({error.strerror}); check the path") from error
-    except (soundfile.SoundFileError, TypeError) as error:  # the latter for bare samples, by their name
-        reason = str(error).rpartition(": ")[2].rstrip(".")
-        raise AudioError(
-            f"{name} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"
-        ) from error
+    with _sound_file(path, name) as file:
+        frames = min(round(LOOKED_AT * file.samplerate), _MOST_SAMPLES // file.channels)
+        if longest is not None and _UNKNOWN > file.frames > longest * file.samplerate:
+            seconds = file.frames / file.samplerate
+            raise AudioError(f"{name} has {seconds:.0f} s, expected {longest:.0f} s at most; cut it")
+        if file.frames >= _UNKNOWN:  # as in FLAC that was streamed: soundfile would seek, and cannot
+            file.seekable = lambda: False
+        elif file.frames > frames:
+            _log.info("%s is long; only its first %.0f s are used", name, LOOKED_AT)
+        samples = file.read(min(frames, max(file.frames, 0)), dtype="float32", always_2d=True)
+        return Recording(samples, file.samplerate, name)
 
 
 def read_samples(path: Path) -> tuple[np.ndarray, int]:
@@ -138,23 +132,31 @@ def read_samples(path: Path) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: It cannot be read, is not audio, or is too long.
     """
+    with _sound_file(path, str(path)) as file:
+        if file.frames * file.channels > _MOST_SAMPLES:
+            seconds = _MOST_SAMPLES / file.channels / file.samplerate
+            raise AudioError(f"{path} is longer than {seconds:.0f} s, or of unknown length; cut it")
+        if file.subtype == "PCM_16":
+            samples = file.read(dtype="int16", always_2d=True) / np.float64(FULL_SCALE)
+        else:
+            samples = file.read(dtype="float32", always_2d=True).clip(-1, 1)
+        if not np.isfinite(samples).all():
+            raise AudioError(f"{path} has samples that are no numbers; export it again")
+        return samples.mean(axis=1).astype(np.float32), file.samplerate
+
+
+@contextmanager
+def _sound_file(path: Path, name: str) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file; whatever cannot be read of it is an `AudioError`."""
     try:
         with open_file(path) as opened, soundfile.SoundFile(opened) as file:
-            if file.frames * file.channels > _MOST_SAMPLES:
-                raise AudioError(
-                    f"{path} has {file.frames} samples, expected {_MOST_SAMPLES} at most; cut it"
-                )
-            if file.subtype == "PCM_16":
-                samples = file.read(dtype="int16", always_2d=True) / np.float64(FULL_SCALE)
-            else:
-                samples = file.read(dtype="float32", always_2d=True).clip(-1, 1)
-            return samples.mean(axis=1).astype(np.float32), file.samplerate
+            yield file
     except OSError as error:
-        raise AudioError(f"cannot read {path} ({error.strerror}); check the path") from error
+        raise AudioError(f"cannot read {name} ({error.strerror}); check the path") from error
     except (soundfile.SoundFileError, TypeError) as error:  # the latter for bare samples, by their name
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise AudioError(
-            f"{path} is not audio that can be read ({reason}); expected a file such as WAV or FLAC"
+            f"{name} is not audio that can be read ({reason}); expected a file such as WAV, FLAC, OGG or MP3"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -126,12 +127,13 @@ def _seconds(voice: Voice, cue: Cue, options: SynthesisOptions) -> float:
 
 def _cues(content: str) -> Iterator[Cue]:
     """Yield the subtitles of a file; blocks without times, such as notes, are none."""
-    number = 0
+    number, is_vtt = 0, content.startswith("WEBVTT")
     for block in re.split(r"\n[ \t]*\n", content.replace("\r\n", "\n")):
         lines = block.strip().split("\n")
         for place, line in enumerate(lines[:2]):
             if found := _TIMES.fullmatch(line.strip()):
                 text = _TAGS.sub("", " ".join(lines[place + 1 :])).strip()
+                text = html.unescape(text) if is_vtt else text
                 number += 1
                 if text:
                     yield Cue(number, _at(found.groups()[:4]), _at(found.groups()[4:]), text)

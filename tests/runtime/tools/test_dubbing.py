@@ -18,9 +18,7 @@ SRT = """1
 How are you
 today?
 """
-VTT = (
-    "WEBVTT\n\nNOTE none\n\n00:00.500 --> 00:02.000\nGood morning.\n\n01:00:00.000 --> 01:00:01.000\nWell.\n"
-)
+VTT = "WEBVTT\n\nNOTE none\n\n00:00.500 --> 00:02.000\nA &amp; b.\n\n01:00:00.000 --> 01:00:01.000\nWell.\n"
 
 
 @pytest.fixture
@@ -33,7 +31,8 @@ def test_subtitles_of_both_formats_are_read(tmp_path):
     (tmp_path / "a.vtt").write_text(VTT)
     first = Cue(1, 0.5, 2.0, "Good morning.")
     assert read_cues(tmp_path / "a.srt") == [first, Cue(2, 2.25, 3.6, "How are you today?")]
-    assert read_cues(tmp_path / "a.vtt") == [first, Cue(2, 3600.0, 3601.0, "Well.")]
+    tea = Cue(1, 0.5, 2.0, "A & b.")
+    assert read_cues(tmp_path / "a.vtt") == [tea, Cue(2, 3600.0, 3601.0, "Well.")]
 
 
 @pytest.mark.parametrize(

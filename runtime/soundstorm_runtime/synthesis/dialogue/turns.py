@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...bundle.prompts import Prompt
@@ -15,6 +15,7 @@ LONGEST_GAP = 60.0  # seconds
 
 _LINE = re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:(?:\s+(?P<text>.*))?")
 _GAP = re.compile(r"\s*\[(?P<kind>gap|overlap) (?P<amount>\d{1,6}(?:\.\d{1,6})?) ?(?P<unit>ms|s)\]\s*")
+_MISWRITTEN = re.compile(r"\[(?:gap|overlap)\b[^\]]{0,40}\]?")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Turn:
             gap.
 
     Raises:
-        TextError: The gap is too long, or given twice.
+        TextError: The gap is too long, given twice, or not at the start.
     """
 
     voice: str | Prompt | None
@@ -45,15 +46,31 @@ class Turn:
             amount = float(found["amount"]) / (1000 if found["unit"] == "ms" else 1)
             object.__setattr__(self, "gap", -amount if found["kind"] == "overlap" else amount)
             object.__setattr__(self, "text", self.text[found.end() :])
+        if wrong := _MISWRITTEN.search(self.text):
+            raise TextError(
+                f"a turn has {wrong[0]!r}, expected such as [gap 0.5s] or [overlap 300ms], once, at its start"
+            )
         if self.gap is not None and not -LONGEST_GAP <= self.gap <= LONGEST_GAP:
             raise TextError(f"a gap is {self.gap:g} s, expected {-LONGEST_GAP:g} to {LONGEST_GAP:g}")
 
 
-def check_turns(turns: Sequence[Turn | tuple[str | Prompt | None, str]]) -> list[Turn]:
-    """Return turns, which may be pairs of voice and text. Raises `TextError` for none, or too many."""
-    if not 1 <= len(turns) <= MOST_TURNS:
-        raise TextError(f"a dialogue has {len(turns)} turns, expected 1 to {MOST_TURNS}")
-    return [turn if isinstance(turn, Turn) else Turn(*turn) for turn in turns]
+def check_turns(turns: Iterable[Turn | tuple[str | Prompt | None, str]]) -> list[Turn]:
+    """Return turns, which may be pairs of voice and text.
+
+    Raises:
+        TextError: There are none, or too many.
+        TypeError: One of them is neither.
+    """
+    found = list(turns)
+    if not 1 <= len(found) <= MOST_TURNS:
+        raise TextError(f"a dialogue has {len(found)} turns, expected 1 to {MOST_TURNS}")
+    return [turn if isinstance(turn, Turn) else _turn(turn) for turn in found]
+
+
+def _turn(pair: object) -> Turn:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[1], str)):
+        raise TypeError(f"a turn is {str(pair)[:40]!r}, expected a Turn, or a pair of voice and text")
+    return Turn(*pair)
 
 
 def read_script(text: str) -> list[Turn]:

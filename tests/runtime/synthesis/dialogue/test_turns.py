@@ -7,7 +7,7 @@ import pytest
 
 from soundstorm_runtime.errors import TextError
 from soundstorm_runtime.synthesis.dialogue.timeline import Timeline
-from soundstorm_runtime.synthesis.dialogue.turns import Turn, read_script
+from soundstorm_runtime.synthesis.dialogue.turns import Turn, check_turns, read_script
 
 
 def test_a_line_is_a_turn():
@@ -61,6 +61,22 @@ def test_json_lines_are_turns():
 def test_other_scripts_are_refused(script, message):
     with pytest.raises(TextError, match=message):
         read_script(script)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[gap -1s] Hi", "[overlap 0.3] Hi", "[gap 1s] [overlap 1s] Hi", "Well, [overlap 0.3s] hi", "[gap"],
+)
+def test_no_mark_of_a_gap_is_spoken(text):
+    with pytest.raises(TextError, match=r"a turn has '\[(gap|overlap).*, once, at its start"):
+        Turn("anna", text)
+
+
+def test_turns_are_pairs():
+    assert check_turns(pair for pair in [("anna", "Hi.")]) == [Turn("anna", "Hi.")]
+    for wrong in ("anna: Hi.", [("anna", "Hi.", 0.5)], [("anna", None)]):
+        with pytest.raises(TypeError, match="expected a Turn, or a pair of voice and text"):
+            check_turns(wrong)
 
 
 def test_a_gap_is_given_once():

@@ -171,6 +171,9 @@ def test_what_cannot_be_done_is_said(voice, speech, make_bundle):
         voice.fill(speech, 3, 2, "on")
     with pytest.raises(OptionError, match=r"time for \d semantic tokens, but the words have \d+ phones"):
         voice.fill(speech, 1.0, 1.1, "extraordinarily long words")
+    for audio in (np.zeros((800, 2)), np.zeros(800, np.int16)):
+        with pytest.raises(OptionError, match=r"the speech is .*, expected float32 \[samples\]"):
+            voice.fill(TimedAudio(audio), 0.2, 0.6, "on")
     with pytest.raises(TextError, match="text is empty"):
         voice.edit(speech, " ", "Tuesday")
 
