@@ -56,7 +56,8 @@ class Dispatcher:
 
     A call of an engine that takes batches is joined by others of the same kind and of similar length. Before
     that it waits for further calls, at most `patience` seconds, while fewer threads have called than are
-    active: a single caller does not wait.
+    active: a single caller does not wait. A job without audio comes again soon after a step, and the calls
+    that are less urgent wait for it as long: its first audio would else come after as many steps of others.
 
     Args:
         caller: Called in the caller's thread before each call: returns its job; what it raises stops only
@@ -81,6 +82,8 @@ class Dispatcher:
         self._patience = patience
         self._company = company
         self._on_batch = on_batch
+        self._returning: list[Job] = []  # those without audio that the last steps were of
+        self._returning_until = 0.0
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         Thread(target=self._serve, name="engines", daemon=True).start()
 
@@ -113,18 +116,24 @@ class Dispatcher:
 
     def _gather(self, waiting: list[_Call]) -> bool:
         """Add the calls that have arrived, and wait shortly for further ones; return False at the end."""
-        room = max(self._room(call) for call in waiting)
-        patience_ends = waiting[0].arrived + self._patience
         while True:
-            lonely = room > 1 and len(waiting) < min(room, self._company())
-            timeout = max(0.0, patience_ends - time.perf_counter()) if lonely else 0.0
             try:
-                call = self._calls.get(timeout=timeout)
+                call = self._calls.get(timeout=max(0.0, self._wait_until(waiting) - time.perf_counter()))
             except Empty:
                 return True
             if call is None:
                 return False
             waiting.append(call)
+
+    def _wait_until(self, waiting: Sequence[_Call]) -> float:
+        """Return until when further calls are waited for."""
+        called = [call.job for call in waiting]
+        most_urgent = min(call.due for call in waiting)
+        if any(job not in called and job.due < most_urgent for job in self._returning):
+            return self._returning_until
+        room = max(self._room(call) for call in waiting)
+        is_lonely = room > 1 and len(waiting) < min(room, self._company())
+        return waiting[0].arrived + self._patience if is_lonely else -math.inf
 
     def _room(self, call: _Call) -> int:
         """Return how many samples like those of a call fit into a batch."""
@@ -155,9 +164,12 @@ class Dispatcher:
             for call in batch:
                 call.results.set_exception(error)
             return
+        ended = time.perf_counter()
+        self._returning, self._returning_until = [], ended + self._patience
         if engine.graph.name.startswith("step"):
             self._on_batch(sum(call.rows for call in batch))
-        seconds = (time.perf_counter() - started) / len(batch)
+            self._returning = [call.job for call in batch if call.job and not call.job.has_audio]
+        seconds = (ended - started) / len(batch)
         for call, result in zip(batch, results, strict=True):
             if call.job is not None:
                 call.job.computed += seconds

@@ -21,8 +21,8 @@ class BlockScheduler:
         frame: Seconds of audio in one frame.
         latency: Frames whose audio comes with the next block only.
         budget: Seconds until the first audio, 0 for as few as possible.
-        load: Returns how many streams share the machine. They do not delay each other's first audio, but each
-            later block takes so many times as long.
+        load: Returns how many streams share the machine, all of which make one block in the time between two
+            of this one. Its first block is made before the later ones of the others.
     """
 
     def __init__(
@@ -50,41 +50,67 @@ class BlockScheduler:
         """Return the frames of the next block, and count the time that it takes."""
         load = self._load()
         if self._left is None:
-            frames = self._first()
-        elif load > 1:
-            frames = self._shared(load, SPARE * self._left)
-        else:
-            frames = self._longest(SPARE * self._left)
-        self._spend(load * self._block(frames))
+            return self._first(load)
+        frames = self._longest(self._left, load)
+        if self._takes(frames, load) > min(self._left, frames * self._frame):
+            # It would be late, or is made more slowly than it is played.
+            frames = self._shortest(self._left, load) or BLOCK_FRAMES[-1]
+        self._spend(self._takes(frames, load))
         return frames
-
-    def _shared(self, load: int, seconds: float) -> int:
-        """Return the longest block that can be made in this time, or the shortest that keeps pace.
-
-        A longer block costs less for each frame: short ones alone could not be made as fast as they are
-        played when many streams share the machine.
-        """
-        in_time = [frames for frames in BLOCK_FRAMES if load * self._block(frames) <= seconds]
-        pace = (frames for frames in BLOCK_FRAMES if load * self._block(frames) <= frames * self._frame)
-        return max(in_time, default=next(pace, BLOCK_FRAMES[-1]))
 
     def _spend(self, seconds: float) -> None:
         if self._left is not None:
             self._left = max(0.0, self._left - seconds)
 
-    def _longest(self, seconds: float) -> int:
-        """Return the longest block that can be made in this time, or the shortest where none can."""
-        return max((n for n in BLOCK_FRAMES if self._block(n) <= seconds), default=BLOCK_FRAMES[0])
+    def _takes(self, frames: int, load: int) -> float:
+        """Return the seconds until a block is there, if each other stream makes one before it."""
+        return load * self._block(frames)
 
-    def _first(self) -> int:
-        sustained = [frames for frames in BLOCK_FRAMES if self._can_start_with(frames)]
-        if not sustained:
+    def _longest(self, left: float, load: int) -> int:
+        """Return the longest block that is there in time, or the shortest where none is."""
+        return max(
+            (n for n in BLOCK_FRAMES if max(self._takes(n, load), self._block(n) / SPARE) <= left),
+            default=BLOCK_FRAMES[0],
+        )
+
+    def _shortest(self, left: float, load: int, latency: int = 0) -> int | None:
+        """Return the shortest block after which playback does not wait; None where there is none.
+
+        A longer block costs less for each frame: short ones alone could not be made as fast as they are
+        played when many streams share the machine.
+
+        Args:
+            left: Seconds of audio that are still to be played before the block is made.
+            load: Streams that share the machine.
+            latency: Frames of the block whose audio comes with the next one only.
+        """
+        for frames in BLOCK_FRAMES:
+            after = max(0.0, left - self._takes(frames, load)) + (frames - latency) * self._frame
+            if self._is_enough(after, load):
+                return frames
+        return None
+
+    def _is_enough(self, left: float, load: int) -> bool:
+        """Return whether playback never waits while there are so many seconds of audio to be played."""
+        while True:
+            frames = self._longest(left, load)
+            takes = self._takes(frames, load)
+            gained = frames * self._frame - takes
+            if frames == BLOCK_FRAMES[-1]:
+                return gained >= 0
+            if gained <= 0 or takes > left:
+                return False
+            left += gained
+
+    def _first(self, load: int) -> int:
+        shortest = self._shortest(0.0, load, self._latency)
+        if shortest is None and load == 1:
             _log.warning(
                 "this machine makes speech more slowly than it is played: the stream will have gaps; use "
                 "fewer steps"
             )
-        shortest = sustained[0] if sustained else BLOCK_FRAMES[-1]
-        frames = max(shortest, self._longest(self._budget - self._sentence))
+        in_budget = self._longest((self._budget - self._sentence) / SPARE, 1)
+        frames = max(shortest or BLOCK_FRAMES[-1], in_budget)
         expected = self._sentence + self._block(frames)
         if expected > self._budget > 0:
             _log.warning(
@@ -93,13 +119,3 @@ class BlockScheduler:
                 1000 * expected,
             )
         return frames
-
-    def _can_start_with(self, first: int) -> bool:
-        """Return whether playback never waits after a first block of so many frames."""
-        left = (first - self._latency) * self._frame
-        while (frames := self._longest(SPARE * left)) < BLOCK_FRAMES[-1]:
-            gained = frames * self._frame - self._block(frames)
-            if gained <= 0 or self._block(frames) > left:
-                return False
-            left += gained
-        return self._block(frames) <= frames * self._frame

@@ -164,6 +164,7 @@ class Caller:
 
     due: float
     computed: float = 0.0
+    has_audio: bool = True
 
 
 def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
@@ -197,6 +198,39 @@ def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
     dispatcher.close()
     assert order == [0, 2, 1]
     assert all(job.computed > 0 for job in jobs)
+
+
+def test_a_text_without_audio_is_not_delayed_by_steps_of_others_between_its_own(engine):
+    here, order, gate = threading.local(), [], threading.Event()
+
+    class Recording(OnnxEngine):
+        def _run(self, given):
+            gate.wait(20)
+            order.append(int(given["level"][0]))
+            return super()._run(given)
+
+    graph = step_graph(LEVELS)
+    recording = Recording(graph, step_model(graph).SerializeToString(), threads=1)
+    dispatcher = Dispatcher(lambda: here.job, PATIENCE, lambda: 1, lambda _: None)
+    shared = dispatcher.share(recording)
+    new, speaking, other = Caller(0.0, has_audio=False), Caller(5.0), Caller(9.0)
+
+    def steps(job: Caller, level: int, count: int) -> None:
+        here.job = job
+        for step in range(count):
+            job.has_audio |= step == count - 1  # or else its next call would be waited for
+            shared.run(feeds(40, level=level))
+
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(steps, other, 2, 1)]
+        time.sleep(0.05)  # it is computed: the others arrive while it is
+        done += [pool.submit(steps, speaking, 1, 3), pool.submit(steps, new, 0, 3)]
+        time.sleep(0.05)
+        gate.set()
+        for each in done:
+            each.result()
+    dispatcher.close()
+    assert order == [2, 0, 0, 0, 1, 1, 1]
 
 
 def test_samples_with_prefixes_of_other_lengths_share_a_batch() -> None:

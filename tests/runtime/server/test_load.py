@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 from benchmarks.server_load import Load, Server, main, measure
 from soundstorm_runtime.errors import EngineError
+from soundstorm_runtime.server.voice_service import _batch_frames
 from soundstorm_runtime.support.serde import from_dict
+from soundstorm_runtime.synthesis.calibration import Costs
 
 
 def server(served) -> Server:
@@ -54,3 +56,12 @@ def test_the_result_is_kept(bundle, tmp_path, environment, monkeypatch):
     result = from_dict(Load, json.loads(out.read_text()), out.name)
     assert [run.clients for run in result.runs] == [1, 2]
     assert "first audio, 95 %" in done.output
+
+
+@pytest.mark.parametrize(
+    ("step", "step_frame", "frames"),
+    [(8e-4, 9e-5, 80), (3e-3, 1e-6, 4096), (0.01, 1e-4, 400), (0.0, 1e-4, 1), (0.01, 0.0, 4096)],
+    ids=["CPU", "GPU", "at most 50 ms", "nothing is saved", "length costs nothing"],
+)
+def test_steps_share_a_batch_where_that_saves_time(step, step_frame, frames):
+    assert _batch_frames(Costs(0.0, 0.0, step, step_frame, 0.0)) == frames
