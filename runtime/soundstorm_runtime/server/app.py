@@ -217,7 +217,7 @@ def _api(speaker: Speaker) -> APIRouter:
     @router.get("/voices", tags=["names"])
     async def voices() -> Voices:
         """List the names that `voice` may have."""
-        return Voices(default=USUAL_VOICE, voices=speaker.voices)
+        return Voices(default=USUAL_VOICE, voices=speaker.voices.names)
 
     @router.get("/metrics", response_class=Response, tags=["state"])
     async def metrics() -> Response:

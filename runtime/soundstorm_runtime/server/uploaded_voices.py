@@ -26,11 +26,13 @@ class UploadedVoice:
     Attributes:
         name: Its name.
         created: When it was made, in seconds since 1970.
+        seconds: How long the recording was that it was made of.
         prompt: What it speaks with.
     """
 
     name: str
     created: int
+    seconds: float
     prompt: Prompt
 
 
@@ -60,8 +62,9 @@ class UploadedVoices:
         try:
             changed = path.stat().st_mtime_ns
             if self._read.get(path, (0,))[0] != changed:
-                voice = UploadedVoice(name, changed // 10**9, read_prompt(path, self._manifest))
-                self._read[path] = changed, voice
+                prompt, audio = read_prompt(path, self._manifest), self._manifest.audio
+                seconds = len(prompt.codes) * audio.hop / audio.sample_rate
+                self._read[path] = changed, UploadedVoice(name, changed // 10**9, seconds, prompt)
         except (FileNotFoundError, BundleError):
             self._read.pop(path, None)
             return None

@@ -12,7 +12,6 @@ import numpy as np
 
 from ..bundle.manifest import Manifest
 from ..bundle.open_engines import open_engines
-from ..bundle.prompts import Prompt, mixed_prompt
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..decoding.length_batching import MOST_FRAMES
 from ..errors import OptionError, TextError
@@ -20,7 +19,7 @@ from ..synthesis.calibration import Costs
 from ..synthesis.dialogue.timeline import DialogueAudio, TurnTime
 from ..synthesis.dialogue.turns import Turn
 from ..synthesis.incremental_speech import IncrementalSpeech
-from ..synthesis.options import SynthesisOptions, mixture
+from ..synthesis.options import SynthesisOptions
 from ..synthesis.prompt_check import SENTENCE, prompt_warnings
 from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.sentences import OnDropped, refuse_dropped
@@ -30,25 +29,24 @@ from ..voice import Voice
 from .api_errors import Refusal
 from .api_schema import (
     OPENAI_MODELS,
-    OPENAI_VOICES,
     USUAL_VOICE,
     AudioFields,
     DialogueRequest,
     Model,
     SpeechFields,
     SpeechRequest,
-    VoiceInfo,
-    VoiceList,
     VoiceMade,
     voice_name,
 )
 from .dispatcher import Dispatcher
 from .encoding import NO_FFMPEG, encode, events, ffmpeg
 from .request_queue import Job, Jobs, Pieces
+from .served_voices import ServedVoices
 from .settings import MOST_DIALOGUE, Settings
 from .telemetry.metrics import Metrics
+from .telemetry.progress import Progress
 from .telemetry.tracing import Traced, Tracing
-from .uploaded_voices import UploadedVoice, UploadedVoices, read_upload
+from .uploaded_voices import UploadedVoices, read_upload
 
 BATCH_SECONDS = 0.05  # that a batch of steps takes at most: what is more urgent waits for its end
 LEAST_FIXED = 0.1  # share of a batch's time that does not depend on its frames: below it, more save little
@@ -110,44 +108,9 @@ class Speaker:
         made = int((bundle.path / MANIFEST_FILE).stat().st_mtime)
         self.description = Model(id=self.model, created=made, owned_by="soundstorm-edge")
         folder = settings.voice_uploads
-        self._uploads = None if folder is None else UploadedVoices(folder, manifest)
+        uploads = None if folder is None else UploadedVoices(folder, manifest)
+        self.voices = ServedVoices(voice, self.description, uploads)
         self.engine = f"{by_name['step']}, {engines.precision}"
-
-    @property
-    def voices(self) -> list[str]:
-        """The names that a request may give; the default is first."""
-        uploaded = self._uploads.names() if self._uploads else []
-        return list(dict.fromkeys([USUAL_VOICE, *self._voice.voices, *uploaded]))
-
-    def list_voices(self) -> VoiceList:
-        """Describe all voices, the default first."""
-        speaker, made = self._voice.speaker, self.description.created
-        own = {USUAL_VOICE: f"The default voice{f': {speaker}' if speaker else ''}."}
-        own |= {name: f"Part of the model {self.model}." for name in self._voice.voices}
-        voices = [
-            VoiceInfo(id=name, name=name, created_at=made, uploaded=False, description=description)
-            for name, description in own.items()
-        ]
-        for name in self._uploads.names() if self._uploads else []:
-            if name not in own and (voice := self._uploads and self._uploads.get(name)):
-                voices.append(self._described(voice))
-        uploads, times = self._uploads is not None, self._voice.has_times
-        return VoiceList(default=USUAL_VOICE, uploads=uploads, times=times, voices=voices)
-
-    def _described(self, voice: UploadedVoice) -> VoiceInfo:
-        seconds = len(voice.prompt.codes) * self._hop / self._voice.sample_rate
-        day = time.strftime("%Y-%m-%d", time.localtime(voice.created))
-        description = f"Made of {seconds:.1f} s of a recording on {day}."
-        return VoiceInfo(
-            id=voice.name, name=voice.name, created_at=voice.created, uploaded=True, description=description
-        )
-
-    def check_uploads(self) -> UploadedVoices:
-        """Return the uploaded voices. Raises `Refusal` where clients may make none."""
-        if self._uploads is None:
-            message = "clients may not make voices here; start the server with --voice-uploads FOLDER"
-            raise Refusal(403, message, code="uploads_off")
-        return self._uploads
 
     def begin_upload(self, name: object, file: IO[bytes]) -> Job:
         """Queue a recording of which a voice is made; the one piece of the job is a `VoiceMade` in JSON.
@@ -156,10 +119,7 @@ class Speaker:
             Refusal: Clients may make no voices, or the name is taken or cannot be one.
             Busy: The queue is full.
         """
-        uploads, voice = self.check_uploads(), self._voice
-        wanted = uploads.check_name(name)
-        if wanted in (USUAL_VOICE, *voice.voices):
-            raise Refusal(409, f"{wanted!r} is a voice of the model; take another name", "name")
+        wanted, voice, voices = self.voices.check_new(name), self._voice, self.voices
 
         def pieces() -> Generator[bytes, None, None]:
             recording = read_upload(file)
@@ -169,17 +129,10 @@ class Speaker:
                 return voice.speak(text, voice=prompt)
 
             warnings = prompt_warnings(recording, speak, voice.sample_rate)
-            made = self._described(uploads.add(wanted, prompt))
+            made = voices.add(wanted, prompt)
             yield VoiceMade(**made.model_dump(), warnings=warnings).model_dump_json().encode()
 
         return self._queue(pieces, len(SENTENCE))
-
-    def delete_voice(self, name: str) -> None:
-        """Delete an uploaded voice. Raises `Refusal` where there is none of that name."""
-        if name in (USUAL_VOICE, *self._voice.voices):
-            raise Refusal(403, f"{name!r} is a voice of the model and stays", "name")
-        if not self.check_uploads().remove(name):
-            raise Refusal(404, f"there is no voice {name!r}", "name", "voice_not_found")
 
     def read(self, request: SpeechRequest) -> tuple[ReadText, str]:
         """Return the sentences of a request, and its characters that are not spoken, each once.
@@ -206,7 +159,7 @@ class Speaker:
             raise Refusal(400, message, "timestamp_granularities")
         self._check_format(request)
         options = self._options(request)
-        progress, traced = _Progress(self.metrics, self.jobs, self._voice.sample_rate), self._tracing.speech()
+        progress, traced = Progress(self.metrics, self.jobs, self._voice.sample_rate), self._tracing.speech()
         return self._queue(
             partial(self._pieces, request, text, options, progress, traced), len(request.input)
         )
@@ -227,12 +180,12 @@ class Speaker:
             message = f"the turns have {request.characters} characters, expected {MOST_DIALOGUE} at most"
             raise Refusal(400, message, "turns")
         options, names = self._options(request), [voice_name(turn, request) for turn in request.turns]
-        voices = [self._named(name) for name in names]
+        voices = [self.voices.find(name) for name in names]
         with _blaming_turns():
             turns = [
                 Turn(voice, turn.input, turn.gap) for voice, turn in zip(voices, request.turns, strict=True)
             ]
-        progress = _Progress(self.metrics, self.jobs, self._voice.sample_rate)
+        progress = Progress(self.metrics, self.jobs, self._voice.sample_rate)
         return self._queue(
             partial(self._dialogue_pieces, request, turns, names, options, progress), request.characters
         )
@@ -243,7 +196,7 @@ class Speaker:
         turns: Sequence[Turn],
         names: Sequence[str],
         options: SynthesisOptions,
-        progress: _Progress,
+        progress: Progress,
     ) -> Generator[bytes, None, None]:
         """Speak a dialogue in a thread of the pool; closing the generator stops the synthesis."""
         progress.begin()
@@ -295,7 +248,7 @@ class Speaker:
         Raises:
             Busy: The queue is full.
         """
-        progress = _Progress(self.metrics, self.jobs, self._voice.sample_rate)
+        progress = Progress(self.metrics, self.jobs, self._voice.sample_rate)
 
         def pieces() -> Generator[bytes, None, None]:
             progress.begin()
@@ -342,7 +295,7 @@ class Speaker:
     def _options(self, fields: SpeechFields) -> SynthesisOptions:
         """Return the options of a request. Raises `Refusal` for a voice that is unknown."""
         return SynthesisOptions(
-            voice=self._named(fields.voice_name),
+            voice=self.voices.find(fields.voice_name),
             seed=fields.seed,
             speed=fields.speed,
             pause=fields.sentence_pause,
@@ -351,30 +304,12 @@ class Speaker:
             volume=fields.volume,
         )
 
-    def _named(self, name: str) -> str | Prompt | None:
-        if name in self._voice.voices:
-            return name
-        if self._uploads and (uploaded := self._uploads.get(name)):
-            return uploaded.prompt
-        if name == USUAL_VOICE or name in OPENAI_VOICES:
-            return None
-        if parts := mixture(name):
-            prompts = [(weight, self._named(own)) for weight, own in parts]
-            if any(prompt is None for _, prompt in prompts):
-                raise Refusal(400, f"the mixture {name!r} has the default voice; name its speaker", "voice")
-            named = self._voice.named
-            return mixed_prompt(
-                [(w, named(p) if isinstance(p, str) else p) for w, p in prompts if p is not None]
-            )
-        message = f"voice {name!r} was asked for, but there are {', '.join(self.voices)}; take one of these"
-        raise Refusal(400, message, "voice", "voice_not_found")
-
     def _pieces(
         self,
         request: SpeechRequest,
         text: ReadText,
         options: SynthesisOptions,
-        progress: _Progress,
+        progress: Progress,
         traced: Traced,
     ) -> Generator[bytes, None, None]:
         """Speak in a thread of the pool; closing the generator stops the synthesis."""
@@ -422,37 +357,6 @@ class Speaker:
             yield from map(TimedAudio, self._voice.speak_sentences(text, options))
         else:
             yield from map(TimedAudio, self._voice.stream(text, options))
-
-
-class _Progress:
-    """Counts and times the audio of one text, from its arrival on."""
-
-    def __init__(self, metrics: Metrics, jobs: Jobs, rate: int) -> None:
-        self._metrics, self._jobs = metrics, jobs
-        self.rate = rate  # samples a second
-        self.arrived = time.perf_counter()
-        self.started = self.first = 0.0  # when its computation began, and when its first audio was made
-        self.samples = 0
-
-    def begin(self) -> None:
-        """Note that its computation begins."""
-        self.started = time.perf_counter()
-        self._metrics.queue_wait.observe(self.started - self.arrived)
-
-    def add(self, audio: np.ndarray) -> None:
-        """Count audio, float32 [samples], in the thread that has made it."""
-        if not self.samples:
-            self.first = time.perf_counter()
-            self._metrics.first_audio.observe(self.first - self.arrived)
-        self.samples += len(audio)
-        self._jobs.add_audio(len(audio) / self.rate)
-        self._metrics.audio.inc(len(audio) / self.rate)
-
-    def end(self) -> None:
-        """Note that all of it has been made."""
-        now = time.perf_counter()
-        self._metrics.duration.observe(now - self.arrived)
-        self._metrics.rtf.observe((now - self.started) * self.rate / max(1, self.samples))
 
 
 @contextmanager

@@ -51,11 +51,11 @@ def voice_routes(speaker: Speaker) -> APIRouter:
 
     async def list_voices() -> VoiceList:
         """List the voices that requests may name, with descriptions."""
-        return await asyncio.to_thread(speaker.list_voices)
+        return await asyncio.to_thread(speaker.voices.describe)
 
     async def make_voice(request: Request) -> VoiceMade:
         """Make a voice of a recording. Allowed where the server was started with --voice-uploads."""
-        speaker.check_uploads()
+        speaker.voices.check_uploads()
         async with _form(request) as form:
             name, file = form.get("name"), next((form[key] for key in _FILE if key in form), None)
             if not isinstance(file, UploadFile):
@@ -64,7 +64,7 @@ def voice_routes(speaker: Speaker) -> APIRouter:
 
     async def delete_voice(name: str) -> VoiceDeleted:
         """Delete a voice that was made of a recording. Speech in progress is finished with it."""
-        await asyncio.to_thread(speaker.delete_voice, name)
+        await asyncio.to_thread(speaker.voices.delete, name)
         return VoiceDeleted(id=name)
 
     for path in PATHS:
