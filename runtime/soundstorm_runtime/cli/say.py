@@ -22,10 +22,11 @@ from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
 from ..synthesis.options import MOST_CANDIDATES, PAUSE_SECONDS, SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
-from ..text.sentences import check_length, log_dropped, refuse_dropped
+from ..text.markup import MarkedText
+from ..text.sentences import OnDropped, check_length, log_dropped, refuse_dropped
 from ..text.ssml import read_ssml
-from ..text.words import PAUSES, ReadText
-from ..tools.dubbing import fit_cues, read_cues
+from ..text.words import PAUSES
+from ..tools.dubbing import Cue, fit_cues, read_cues
 from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
@@ -175,20 +176,18 @@ def say(
     A single argument is TEXT, unless it is the folder of a bundle, has a slash and no spaces, or comes with
     --file; with --voice-pack it is always TEXT.
     """
-    bundle, text = _bundle_and_text(arguments, voice_pack, file) if fit is None else _only_bundle(arguments)
     output = STANDARD_OUTPUT if output is None and (raw or not sys.stdout.isatty()) else output
     _check_usage(output, stream, raw, steps, budget_ms, duration)
+    spoken: str | MarkedText | list[Cue]
     if fit is None:
+        bundle, text = _bundle_and_text(arguments, voice_pack, file)
         text = _read_text(text, file)
         _check_text(text)
-    elif (
-        stream or ssml or file is not None or not all(given is None for given in (duration, budget_ms, times))
-    ):
-        raise click.UsageError(
-            "--fit takes none of --file, --ssml, --stream, --duration, --budget-ms, --times"
-        )
-    cues = None if fit is None else read_cues(fit)
-    marked = read_ssml(text or "") if ssml else text or ""
+        spoken = read_ssml(text) if ssml else text
+    else:
+        bundle, text = _only_bundle(arguments), ""
+        _check_fit(file, ssml, stream, duration, budget_ms, times)
+        spoken = read_cues(fit)
     if output not in (None, STANDARD_OUTPUT):
         check_audio_path(Path(output))
     if times is not None:
@@ -204,30 +203,30 @@ def say(
     with ExitStack() as stack:
         write = _open_device(stack, loaded.sample_rate) if output is None else None
         plays, output = write is not None, output or FILE
-        stream = stream or (plays and duration is None and cues is None)
-        if cues is None:
-            sentences = loaded.sentences(marked, refuse_dropped if strict else log_dropped)
-            audio = _speak(loaded, sentences, options, stream, words)
-        else:
-            audio = fit_cues(loaded, cues, options)
+        stream = stream or (plays and duration is None and fit is None)
+        audio = _speak(loaded, spoken, options, refuse_dropped if strict else log_dropped, stream, words)
         write = write or stack.enter_context(_open_output(output, loaded.sample_rate, raw))
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     if times is not None:
-        write_times(times, text or "", words or [], seconds)
-    said = f"{seconds:.2f} s of audio"
-    said += "" if plays else f" in {took:.2f} s, RTF {took / seconds:.3f}"
-    said += f", first audio after {1000 * begun:.0f} ms" if stream else ""
-    report(f"{'played' if plays else 'standard output' if output == STANDARD_OUTPUT else output}: {said}")
+        write_times(times, text, words or [], seconds)
+    place = "played" if plays else "standard output" if output == STANDARD_OUTPUT else output
+    rate = "" if plays else f" in {took:.2f} s, RTF {took / seconds:.3f}"
+    first = f", first audio after {1000 * begun:.0f} ms" if stream else ""
+    report(f"{place}: {seconds:.2f} s of audio{rate}{first}")
 
 
 def _speak(
     voice: Voice,
-    sentences: ReadText,
+    spoken: str | MarkedText | list[Cue],
     options: SynthesisOptions,
+    on_dropped: OnDropped,
     stream: bool,
     words: list[WordTime] | None,
 ) -> Iterator[np.ndarray]:
-    """Speak sentences, or stream them; where `words` is a list, add the times of the words to it."""
+    """Speak subtitles or a text, or stream it; where `words` is a list, add the times of its words to it."""
+    if isinstance(spoken, list):
+        return fit_cues(voice, spoken, options)
+    sentences = voice.sentences(spoken, on_dropped)
     if stream:
         voice.warm_up()
         coming = _with_progress(sentences, len(sentences))
@@ -257,11 +256,18 @@ def _bundle_and_text(
     return (only, None) if is_bundle and voice_pack is None else (None, only)
 
 
-def _only_bundle(arguments: Sequence[str]) -> tuple[str | None, None]:
+def _only_bundle(arguments: Sequence[str]) -> str | None:
     """Return BUNDLE, where the text comes from subtitles."""
     if len(arguments) > 1:
         raise click.UsageError("--fit speaks the text of subtitles, and TEXT was given; give one of them")
-    return (arguments[0] if arguments else None), None
+    return arguments[0] if arguments else None
+
+
+def _check_fit(file: BinaryIO | None, ssml: bool, stream: bool, *others: object) -> None:
+    if stream or ssml or file is not None or any(other is not None for other in others):
+        raise click.UsageError(
+            "--fit takes none of --file, --ssml, --stream, --duration, --budget-ms, --times"
+        )
 
 
 def _check_usage(

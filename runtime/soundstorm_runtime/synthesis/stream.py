@@ -59,7 +59,8 @@ class Stream:
         load: Callable[[], int] = lambda: 1,
     ) -> None:
         self._reader, self._acoustics, self._options = reader, acoustics, options
-        self._before, self.spoken = before, None
+        self._before = before
+        self.spoken: Prompt | None = None
         self._prompt, self._volume = self._prompt_of(options), options.volume
         self._times = times
         self._pause = 0  # samples before the next sentence
