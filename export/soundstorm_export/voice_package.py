@@ -52,6 +52,9 @@ classifiers = [
     "Topic :: Multimedia :: Sound/Audio :: Speech",
 ]
 
+[project.urls]
+Paper = "https://arxiv.org/abs/2305.09636"
+
 [project.entry-points."{group}"]
 {slug} = "{module}"
 

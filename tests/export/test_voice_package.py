@@ -53,9 +53,17 @@ def test_an_installed_wheel_speaks(package, environment, tmp_path):
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 1000
     metadata = (tmp_path / "soundstorm_voice_tiny-1.0.0.dist-info" / "METADATA").read_text()
+    assert "\nProject-URL: Paper, https://arxiv.org/abs/2305.09636\n" in metadata
     assert "\nLicense-Expression: CC-BY-4.0\nLicense-File: NOTICE\n" in metadata
     assert 'Speech by "Anna" {Example}.' in metadata
     assert read_bundle(tmp_path / "soundstorm_voice_tiny" / "bundle").manifest.name == "tiny"
+
+
+def test_the_package_index_takes_it(package):
+    pytest.importorskip("twine", reason="twine is absent: pip install '.[dev]'")
+    command = [sys.executable, "-m", "twine", "check", "--strict", *(package / "dist").iterdir()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_sources_are_those_of_the_repository(package):

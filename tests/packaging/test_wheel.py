@@ -130,6 +130,7 @@ def test_the_package_index_takes_it_and_its_links_lead_somewhere(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         text = archive.read(name).decode()
+    assert "\nProject-URL: Paper, https://arxiv.org/abs/2305.09636\n" in text
     assert "\n# SoundStorm Edge\n" in text
     found = re.findall(r"\]\(([^)]+)\)", text)
     assert found
@@ -141,6 +142,13 @@ def test_without_an_engine_the_error_names_the_extra(without_engine):
     (line,) = without_engine.stderr.splitlines()
     assert line.startswith("error: no engine to run the voice with")
     assert "pip install 'soundstorm-edge[cpu]'" in line
+
+
+def test_an_extra_is_added_to_what_is_installed(lean, tmp_path):
+    """As error messages advise: pip takes the installed distribution, so that it needs no release."""
+    install(lean, "soundstorm-edge[ssml]")
+    done = run(lean, "-c", "import defusedxml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
