@@ -34,6 +34,7 @@ from ..errors import OptionError, TextError
 MOST_BYTES = 64 * 1024  # of one event, and of text that waits
 MOST_CLIENTS = 100
 AT_ONCE = 4  # texts that are spoken at the same time; others wait
+IDLE_SECONDS = 120.0  # after which a text in chunks ends whose next chunk does not come
 LANGUAGE = "en"
 _SOURCE = Attribution(name="SoundStorm Edge", url="https://arxiv.org/abs/2305.09636")
 
@@ -78,10 +79,16 @@ class _Text:
         self._chunks.put_nowait(chunk)
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield the chunks as they come."""
-        while (chunk := await self._chunks.get()) is not None:
+        """Yield the chunks as they come. Raises `TextError` where the next one does not come."""
+        while (chunk := await self._next()) is not None:
             self._waiting -= len(chunk) + 1
             yield chunk
+
+    async def _next(self) -> str | None:
+        try:
+            return await asyncio.wait_for(self._chunks.get(), IDLE_SECONDS)
+        except asyncio.TimeoutError:
+            raise TextError(f"no more text came for {IDLE_SECONDS:g} s; send it in a new request") from None
 
 
 class Connection:
@@ -137,6 +144,8 @@ class Connection:
                 text.add(None)
             elif SynthesizeStart.is_type(event.type):
                 start = SynthesizeStart.from_event(event)
+                if self._text is not None:
+                    self._text.add(None)
                 self._text = await self._begin(start.voice, start.text_format, in_chunks=True)
             elif SynthesizeChunk.is_type(event.type) and self._text is not None:
                 self._text.add(SynthesizeChunk.from_event(event).text)
@@ -221,6 +230,7 @@ async def read_event(reader: asyncio.StreamReader) -> Event | None:
         more = await _part(reader, head.get("data_length"))
         payload = await _part(reader, head.get("payload_length"))
         data = {**(head.get("data") or {}), **(json.loads(more) if more else {})}
+        json.dumps([head["type"], data], ensure_ascii=False).encode()  # no half of a surrogate pair is in it
     except (ValueError, TypeError, RecursionError) as error:  # no JSON, or a line that is too long
         raise NoEvent(str(error)) from error
     except asyncio.IncompleteReadError:

@@ -195,6 +195,8 @@ def line(**head):
         line(type="synthesize", data={"text": 3}),
         line(type="synthesize", data=[1]),
         line(type="synthesize", data={"text": "Hello.", "voice": 3}),
+        line(type="\ud800"),
+        line(type="ping", data={"text": "half of a pair: \ud800"}),
         line(type="synthesize", data_length=10**12),
         line(type="synthesize", data_length=-1),
         line(type="synthesize", payload_length="x"),
@@ -223,6 +225,42 @@ def test_too_many_chunks_are_refused(voice):
         return Error.from_event(error).text
 
     assert "wait to be spoken" in with_client(voice, use)
+
+
+def test_a_second_start_ends_the_text_before_it(voice):
+    async def use(client):
+        for event in (SynthesizeStart(), SynthesizeChunk("Hello."), SynthesizeStart()):
+            await client.write_event(event.event())
+        first = await heard(client)
+        await until(client, SynthesizeStopped)
+        for event in (SynthesizeChunk("Good day."), SynthesizeStop()):
+            await client.write_event(event.event())
+        return first, await heard(client)
+
+    (first, _), (second, _) = with_client(voice, use)
+    np.testing.assert_array_equal(first, streamed(voice, "Hello."))
+    np.testing.assert_array_equal(second, streamed(voice, "Good day."))
+
+
+def test_a_text_that_does_not_go_on_makes_room_for_others(voice, monkeypatch):
+    monkeypatch.setattr(wyoming_server, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(wyoming_server, "AT_ONCE", 1)
+
+    async def run():
+        async with (
+            served(voice) as port,
+            AsyncTcpClient("127.0.0.1", port) as idle,
+            AsyncTcpClient("127.0.0.1", port) as other,
+        ):
+            await idle.write_event(SynthesizeStart().event())
+            await other.write_event(Synthesize("Hello.").event())
+            audio, _ = await asyncio.wait_for(heard(other), 60)
+            events, _ = await asyncio.wait_for(until(idle, SynthesizeStopped), 60)
+            return audio, [Error.from_event(event).text for event in events]
+
+    audio, errors = asyncio.run(run())
+    assert audio.any()
+    assert errors == ["no more text came for 0.1 s; send it in a new request"]
 
 
 def test_a_client_that_hangs_up_stops_the_work_and_harms_nobody(slow_bundle, caplog):
