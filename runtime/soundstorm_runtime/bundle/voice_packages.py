@@ -85,6 +85,17 @@ def _voice_package(entry: EntryPoint) -> VoicePackage:
     distribution = "an unknown distribution"
     if entry.dist is not None:
         distribution = f"{entry.dist.metadata['Name']} {entry.dist.version}"
-    spec = find_spec(entry.value) if entry.value.isidentifier() else None
+    return VoicePackage(entry.name, distribution, _package_folder(entry) / BUNDLE_FOLDER)
+
+
+def _package_folder(entry: EntryPoint) -> Path:
+    """Return the folder of a Python package; that of its distribution if `sys.path` has several."""
+    if not entry.value.isidentifier():
+        return Path(entry.value)
+    if entry.dist is not None:
+        own = Path(str(entry.dist.locate_file(entry.value)))
+        if (own / BUNDLE_FOLDER).is_dir():
+            return own
+    spec = find_spec(entry.value)  # of an editable installation
     folders = (spec.submodule_search_locations or ()) if spec is not None else ()
-    return VoicePackage(entry.name, distribution, Path(next(iter(folders), entry.value)) / BUNDLE_FOLDER)
+    return Path(next(iter(folders), entry.value))
