@@ -67,6 +67,8 @@ def check_audio_path(path: Path) -> None:
         path.parent.stat()
         if not path.parent.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise AudioError(
             f"cannot write {path}: {error.strerror}; choose a folder that can be written"

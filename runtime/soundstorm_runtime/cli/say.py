@@ -17,7 +17,7 @@ import numpy as np
 from ..audio.playback import open_player, playing
 from ..audio.writers import Write, audio_file, check_audio_path, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..bundle.reader import MANIFEST_FILE
+from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
 from ..synthesis.options import MOST_CANDIDATES, PAUSE_SECONDS, SynthesisOptions
@@ -181,6 +181,8 @@ def say(
     spoken: str | MarkedText | list[Cue]
     if fit is None:
         bundle, text = _bundle_and_text(arguments, voice_pack, file)
+        if file is None and text in (None, "-"):
+            read_bundle(bundle_of(bundle, voice_pack))  # its errors come before a terminal waits for the text
         text = _read_text(text, file)
         _check_text(text)
         spoken = read_ssml(text) if ssml else text
@@ -252,6 +254,8 @@ def _bundle_and_text(
         return None, None
     (only,) = arguments
     is_path = os.sep in only and not any(map(str.isspace, only))
+    if file is not None and voice_pack is None and not is_path and not os.path.isdir(only):
+        raise click.UsageError(f"--file gives the text, and {only!r} is no folder of a bundle; leave one out")
     is_bundle = is_path or file is not None or os.path.isfile(os.path.join(only, MANIFEST_FILE))
     return (only, None) if is_bundle and voice_pack is None else (None, only)
 

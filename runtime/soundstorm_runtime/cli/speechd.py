@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..integrations.speechd_module import serve
+from ..integrations.speechd_module import check_streams, serve
 from ..support.command import Command
 from ..synthesis.options import SynthesisOptions
 from ..voice import Voice
@@ -36,6 +36,7 @@ def speechd(
         #!/bin/sh
         exec soundstorm speechd BUNDLE
     """
+    check_streams()
     options = SynthesisOptions(steps=steps)
     voice = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     voice.warm_up()

@@ -11,6 +11,7 @@ import html
 import logging
 import os
 import re
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import SoundStormError, SynthesisOptions, Voice
+from ..errors import OptionError
 from .spoken_signs import LEVELS, character, key, spelled, with_punctuation
 
 LANGUAGE = "en"
@@ -260,7 +262,10 @@ class SpeechdModule:
             self._speaking = None
 
     async def _line(self) -> str | None:
-        line = await self._reader.readline()
+        try:
+            line = await self._reader.readline()
+        except ValueError:  # longer than the reader's limit: too long to be spoken, too
+            return "x" * (MOST_CHARACTERS + 1)
         return line.decode("utf-8", "replace").rstrip("\r\n") if line else None
 
     async def _reply(self, *lines: str) -> None:
@@ -270,6 +275,16 @@ class SpeechdModule:
 def _set_audio(name: str, value: str) -> None:
     if name == "audio_output_method" and value != "server":
         raise BadParameter(value)
+
+
+def check_streams() -> None:
+    """Raise `OptionError` where standard input and output are none that speech-dispatcher has opened."""
+    for stream in (sys.stdin, sys.stdout):
+        kind = os.fstat(stream.fileno()).st_mode
+        if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or stream.isatty()):
+            raise OptionError(
+                f"{stream.name} is no pipe; speech-dispatcher starts this command, see docs/screen-readers.md"
+            )
 
 
 async def serve(voice: Voice, name: str, options: SynthesisOptions) -> None:

@@ -41,6 +41,16 @@ class Command(click.Command):
             click.Option(["-q", "--quiet"], is_flag=True, help="Print only results, warnings and errors."),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; a text that begins with a hyphen reads like options, and the error says so."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if any(each.startswith("-") and any(map(str.isspace, each)) for each in given):
+                error.message += " To give a text that begins with a hyphen, put -- before it."
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Set the level of the logs, then run the command."""
         verbose, quiet = ctx.params.pop("verbose"), ctx.params.pop("quiet")
@@ -146,6 +156,7 @@ def run(command: click.Command | Callable[[], click.Command]) -> NoReturn:
     Args:
         command: the command, or a function that imports and returns it.
     """
+    _open_closed_streams()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PrintableFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler])
@@ -156,6 +167,13 @@ def run(command: click.Command | Callable[[], click.Command]) -> NoReturn:
         click.echo("interrupted", err=True)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give standard streams that the parent has closed nothing to read and write; Python leaves them None."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  until the end
 
 
 def _exit_code(command: click.Command | Callable[[], click.Command]) -> int:

@@ -105,6 +105,24 @@ def test_two_packages_of_one_name_are_refused(install):
     assert len(installed_voice_packages()) == 2
 
 
+def test_a_folder_of_the_same_name_does_not_take_its_place(install, tmp_path, monkeypatch):
+    path = install("anna")
+    other = tmp_path / "other" / path.parent.name
+    (other / "bundle").mkdir(parents=True)
+    (other / "__init__.py").touch()
+    monkeypatch.syspath_prepend(other.parent)
+    assert find_voice_package().path == path
+
+
+def test_an_editable_package_is_found(install, tmp_path, monkeypatch):
+    path = install("anna")
+    elsewhere = tmp_path / "sources" / path.parent.name
+    elsewhere.parent.mkdir()
+    path.parent.rename(elsewhere)
+    monkeypatch.syspath_prepend(elsewhere.parent)
+    assert find_voice_package().path == elsewhere / "bundle"
+
+
 def test_none_installed(install):
     with pytest.raises(OptionError, match="no voice package is installed; install one, such as pip install"):
         find_voice_package()
@@ -137,13 +155,18 @@ def test_both_a_path_and_a_package_are_refused(install, call):
         assert "both BUNDLE and --voice-pack were given; give one of them" in found.stderr
 
 
-def test_a_single_argument_is_a_text_unless_it_looks_like_a_bundle(install, call):
+def test_a_single_argument_is_a_text_unless_it_looks_like_a_bundle(install, call, tmp_path):
     path = install("anna")
     assert call("say", "build").stdout_bytes[:4] == b"RIFF"  # a word, though folders may be called so
     assert call("say", "Yes and/or no.").stdout_bytes[:4] == b"RIFF"
     assert call("say", "--voice-pack", "anna", "and/or").stdout_bytes[:4] == b"RIFF"
     assert call("say", path, input="Yes.").stdout_bytes == call("say", "Yes.").stdout_bytes
-    assert "build/voise is not a bundle" in str(call("say", "build/voise", input="Yes.").exception)
+    assert "build/voise is not a bundle" in str(call("say", "build/voise").exception)  # and no text is read
+    (tmp_path / "letter.txt").write_text("Yes.")
+    assert call("say", path, "--file", "letter.txt").stdout_bytes == call("say", "Yes.").stdout_bytes
+    found = call("say", "No.", "--file", "letter.txt")
+    assert found.exit_code == 2
+    assert "--file gives the text, and 'No.' is no folder of a bundle; leave one out" in found.stderr
     found = call("say", "Yes", "and", "no.")
     assert found.exit_code == 2
     assert "3 arguments were given, expected [BUNDLE] [TEXT]; put the text in quotes" in found.stderr

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -143,6 +144,15 @@ def test_a_reader_that_leaves_ends_the_stream_quietly(voice):
     assert "Exception ignored" not in errors
 
 
+def test_closed_streams_are_no_reason_for_a_traceback(voice, tmp_path):
+    command = shlex.join([*COMMAND, "say", str(voice)])
+    for line, code in ((f"{command} <&-", 1), (f"{command} Yes. >&-", 0), (f"{command} Yes. 2>&- | cat", 0)):
+        found = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=False, check=False)
+        assert found.returncode == code
+        assert b"Traceback" not in found.stderr
+        assert (b"error: text is empty" in found.stderr) == bool(code)
+
+
 def test_ctrl_c_ends_with_130_and_leaves_what_was_there(voice, tmp_path):
     output = tmp_path / "out.wav"
     output.write_bytes(b"before")
@@ -204,6 +214,21 @@ def test_errors_that_need_no_engine_are_reported_before_one_is_loaded(call, voic
     found = call("say", voice, *arguments)
     fails(found, message)
     assert "engine:" not in found.stderr
+
+
+def test_a_folder_without_permission_is_refused_before_an_engine_is_loaded(call, voice, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere
+    found = call("say", voice, "Yes.", "-o", "x.wav")
+    fails(found, r"cannot write x\.wav: Permission denied; choose a folder that can be written")
+    assert "engine:" not in found.stderr
+
+
+def test_a_text_that_begins_with_a_hyphen(call, voice, tmp_path):
+    found = call("say", voice, "-5 degrees outside.")
+    fails(found, "To give a text that begins with a hyphen, put -- before it", code=2)
+    assert call("say", "-o", "x.wav", "--", voice, "-5 degrees outside.").returncode == 0
+    assert (tmp_path / "x.wav").is_file()
+    assert "hyphen" not in call("say", voice, "Yes.", "--sed", 1).stderr
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path):

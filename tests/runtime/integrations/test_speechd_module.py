@@ -247,6 +247,18 @@ def test_what_cannot_be_spoken_ends_and_dots_are_unstuffed(voice):
     ]
 
 
+def test_a_line_without_an_end_is_too_long_and_the_module_stays(voice):
+    async def use(dispatcher):
+        dispatcher.reader._limit = 1000  # as that of `serve`, which is larger
+        dispatcher.send("SPEAK", "x" * 5000, ".", "y" * 5000)
+        refused = await dispatcher.until("300 ERR UNKNOWN COMMAND")
+        return refused, sound(await dispatcher.say("Go."))
+
+    refused, after = with_dispatcher(voice, use)
+    assert refused == ["202 OK RECEIVING MESSAGE", "301 ERROR CANT SPEAK"]
+    np.testing.assert_array_equal(after, spoken(voice, "Go."))
+
+
 @pytest.mark.parametrize(("command", "event"), [("STOP", "703 STOP"), ("PAUSE", "704 PAUSE")])
 def test_it_stops_at_once_and_speaks_again(slow_bundle, command, event):
     voice = Voice.load(slow_bundle)
@@ -284,6 +296,15 @@ def test_the_command_is_a_module(bundle, environment):
         assert process.wait(30) == 0
     assert found.startswith(b"299-SoundStorm, tiny\n299 OK LOADED SUCCESSFULLY\n202 OK")
     assert b"705-AUDIO\0" in found
+
+
+def test_a_file_in_place_of_the_dispatcher_is_refused(bundle, environment):
+    command = [sys.executable, "-m", "soundstorm_runtime.cli", "speechd", str(bundle)]
+    with open(__file__) as file:
+        done = subprocess.run(command, env=environment, stdin=file, capture_output=True, text=True)
+    assert done.returncode == 1
+    reason = "speech-dispatcher starts this command, see docs/screen-readers.md"
+    assert done.stderr == f"error: <stdin> is no pipe; {reason}\n"
 
 
 DISPATCHER = shutil.which("speech-dispatcher")
