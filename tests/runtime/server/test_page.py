@@ -195,12 +195,14 @@ def test_what_was_spoken_is_played_again_kept_and_downloaded(page):
         "URL.createObjectURL = (blob) => { window.saved.push([blob.type, blob.size]); return 'blob:none'; };"
         "HTMLAnchorElement.prototype.click = function () { window.saved.push([this.download]); };"
     )
+    page.driver.execute_script("arguments[0].value = ''", page["seed"])  # the same as 0
     for text in ("One two.", "Six ten."):
         page.write(text)
         page["speak"].click()
         page.wait(lambda: page["status"].text == "Done.")
     entries = page["history"].find_elements(By.TAG_NAME, "li")
     assert [entry.find_element(By.CLASS_NAME, "spoken").text for entry in entries] == ["Six ten.", "One two."]
+    assert ", seed 0, " in entries[0].text
     length = page.length()
     page["replay"].click()
     page.wait(lambda: page["status"].text == "Speaking.")

@@ -68,7 +68,7 @@ async function speak(request) {
 }
 
 const path = (request) => (request.turns ? "/v1/audio/dialogue" : "/v1/audio/speech");
-const pace = () => ({ speed: Number($("speed").value), seed: $("seed").valueAsNumber });
+const pace = () => ({ speed: Number($("speed").value), seed: Number($("seed").value) });
 const speakText = () => speak({ input: $("text").value, voice: $("voice").value || "default", ...pace() });
 const speakTurns = () => speak({ turns: turns(), ...pace() });
 
