@@ -160,6 +160,15 @@ def test_targets_and_extras_that_are_named_exist(page, block):
             assert set(named.split(",")) - {""} <= set(known)
 
 
+def test_the_quick_start_names_every_extra():
+    rows = re.findall(r"^\| (`.*?) \|", TEXTS[ROOT / "docs" / "quick-start.md"], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
+    _, _, extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")
+    known = re.findall(r"^([\w-]+) = \[", extras.partition("\n[")[0], re.MULTILINE)
+    assert "serve" in known
+    assert sorted(set(known) - named) == []
+
+
 @pytest.mark.parametrize(
     ("page", "block"), [(p, b) for p, b in BLOCKS if b.language in ("toml", "json")], ids=name_of
 )
