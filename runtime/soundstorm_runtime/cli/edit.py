@@ -28,7 +28,6 @@ from .shared_options import (
 )
 
 _EXAMPLE = """
-soundstorm say "We meet on Tuesday." -o in.wav --times in.json
 soundstorm edit in.wav --times in.json --replace "Tuesday=Thursday" -o out.wav
 soundstorm edit in.wav --times in.json --retake "We meet" --seed 3 -o again.wav
 soundstorm edit noisy.wav --times noisy.json --fill "1.2,1.9=on Tuesday" -o filled.wav
@@ -88,9 +87,9 @@ def edit(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Replace words of the sound file SPEECH, and leave the rest as it is.
+    """Replace words of a sound file; the rest stays as it is.
 
-    SPEECH is speech of the voice in the folder BUNDLE, or of an installed one, or a recording at its sample
+    SPEECH is the file: speech of the voice in the folder BUNDLE, or of an installed one, or a recording at its sample
     rate. Gaps are filled first, then words are replaced, then spoken again. Samples of a 16-bit file before
     and after what is edited are not changed.
     """
