@@ -80,12 +80,12 @@ def dialogue(
     provider: Provider,
     precision: PrecisionChoice,
 ) -> None:
-    """Speak a script of several speakers with the voice in the folder BUNDLE, or with an installed one.
+    """Speak a script of several speakers.
 
-    SCRIPT has a line for each turn, "anna: Good morning.", where anna is a name that 'soundstorm voices'
-    lists or a file made by 'soundstorm prompt'. A turn may start with [gap 0.5s] or [overlap 0.3s], its
-    distance from the turn before. SCRIPT may also be JSON lines with "voice", "text" and "gap", or SSML with
-    <voice>; - is standard input.
+    They are voices of the folder BUNDLE, or of an installed one. SCRIPT has a line for each turn, "anna: Good
+    morning.", where anna is a name that 'soundstorm voices' lists or a file made by 'soundstorm prompt'. A
+    turn may start with [gap 0.5s] or [overlap 0.3s], its distance from the turn before. SCRIPT may also be
+    JSON lines with "voice", "text" and "gap", or SSML with <voice>; - is standard input.
     """
     text = read_utf8(script)
     is_ssml = text.lstrip().startswith("<")

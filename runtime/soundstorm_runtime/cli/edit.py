@@ -89,9 +89,9 @@ def edit(
 ) -> None:
     """Replace words of a sound file; the rest stays as it is.
 
-    SPEECH is the file: speech of the voice in the folder BUNDLE, or of an installed one, or a recording at its sample
-    rate. Gaps are filled first, then words are replaced, then spoken again. Samples of a 16-bit file before
-    and after what is edited are not changed.
+    SPEECH is the file: speech of the voice in the folder BUNDLE, or of an installed one, or a recording at
+    its sample rate. Gaps are filled first, then words are replaced, then spoken again. Samples of a 16-bit
+    file before and after what is edited are not changed.
     """
     if not (replaced or retake or fill):
         raise click.UsageError("nothing is to be edited; give --replace, --retake or --fill")

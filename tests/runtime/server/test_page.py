@@ -142,6 +142,21 @@ def test_words_are_marked_as_they_are_spoken(page):
     assert len(places) >= 4  # a short word may pass between two looks
 
 
+def test_the_text_follows_the_words_and_the_page_stays(page):
+    run = page.driver.execute_script
+    run("Object.assign(document.getElementById('spoken').style, { maxHeight: '2em', width: '6em' })")
+    page.driver.set_window_size(900, 300)
+    try:
+        page.write("One two six ten, one two six ten, one two six ten.")
+        place = run("arguments[0].scrollIntoView(); return scrollY", page["speak"])
+        page["speak"].click()
+        page.wait(lambda: run("return document.getElementById('spoken').scrollTop") > 0)
+        page.wait(lambda: page["status"].text == "Done.")
+        assert run("return scrollY") == place
+    finally:
+        page.driver.set_window_size(900, 900)
+
+
 def test_the_sound_is_what_the_server_sends(page):
     """The samples that are scheduled have no gap: their length is that of the answer."""
     page.driver.execute_script(

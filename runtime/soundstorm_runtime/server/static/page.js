@@ -39,7 +39,9 @@ function mark({ request, word }) { // shows the text with the word that sounds
   const made = element("mark", { textContent: characters.slice(start, end).join("") });
   made.dataset.start = start;
   $("spoken").replaceChildren(characters.slice(0, start).join(""), made, characters.slice(end).join(""));
-  made.scrollIntoView({ block: "nearest" });
+  const top = made.offsetTop - $("spoken").offsetTop; // the text scrolls to it, and the page stays
+  const below = top + made.offsetHeight - $("spoken").clientHeight;
+  $("spoken").scrollTop = Math.max(below, Math.min(top, $("spoken").scrollTop));
 }
 
 async function speak(request) {
