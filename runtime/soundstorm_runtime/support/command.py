@@ -47,9 +47,10 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            if any(each.startswith("-") and any(map(str.isspace, each)) for each in given):
-                error.message += " To give a text that begins with a hyphen, put -- before it."
-            raise
+            if not any(each.startswith("-") and any(map(str.isspace, each)) for each in given):
+                raise
+            told = error.format_message().rstrip(".")
+            raise click.UsageError(f"{told}; put -- before a text that begins with a hyphen", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Set the level of the logs, then run the command."""

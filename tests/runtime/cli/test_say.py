@@ -225,7 +225,7 @@ def test_a_folder_without_permission_is_refused_before_an_engine_is_loaded(call,
 
 def test_a_text_that_begins_with_a_hyphen(call, voice, tmp_path):
     found = call("say", voice, "-5 degrees outside.")
-    fails(found, "To give a text that begins with a hyphen, put -- before it", code=2)
+    fails(found, "No such option.*; put -- before a text that begins with a hyphen", code=2)
     assert call("say", "-o", "x.wav", "--", voice, "-5 degrees outside.").returncode == 0
     assert (tmp_path / "x.wav").is_file()
     assert "hyphen" not in call("say", voice, "Yes.", "--sed", 1).stderr
