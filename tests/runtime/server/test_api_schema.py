@@ -25,7 +25,7 @@ def test_every_answer_is_as_described(bundle, start, token):
 def _check(url: str, headers: dict[str, str]) -> None:
     schema = schemathesis.openapi.from_url(url)
     operations = [found.ok() for found in schema.get_all_operations()]
-    assert len(operations) == 11
+    assert len(operations) == 12
     excluded = [schemathesis.checks.CHECKS.get_one(REFUSED)]
     for operation in operations:
         modes = [operation.as_strategy(generation_mode=mode) for mode in _modes(operation)]
