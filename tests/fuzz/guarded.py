@@ -107,7 +107,7 @@ def _run(target: Target, cases: int, number: int, report: Report, parent: Connec
     )  # fmt: skip
     @given(target.strategy)
     def each(case: Any) -> None:
-        parent.send(repr(case)[:2000])
+        parent.send(_shown(case))
         before, begun = _memory(reset=True), started()
         outcome = target.check(case)
         seconds, grown = started() - begun, _memory() - before
@@ -118,6 +118,13 @@ def _run(target: Target, cases: int, number: int, report: Report, parent: Connec
         assert grown < MOST_MEMORY, f"took {grown >> 20} MB"
 
     each()
+
+
+def _shown(case: Any) -> str:
+    """Return the start of a case as text; all of a large one would take longer than most checks."""
+    if isinstance(case, tuple):
+        return ", ".join(map(_shown, case))
+    return repr(case[:2000] if isinstance(case, str | bytes) else case)[:2000]
 
 
 def _memory(*, reset: bool = False) -> int:

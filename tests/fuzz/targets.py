@@ -298,7 +298,8 @@ def _texts(folder: Path) -> dict[str, Target]:
 
         return check
 
-    lexicon = of_file(lambda path: read_bundle(BUNDLE).spelling(path))
+    bundle = read_bundle(BUNDLE)
+    lexicon = of_file(bundle.spelling)
     recipe = of_file(lambda path: load_recipe(str(path)))
 
     return {
