@@ -14,6 +14,7 @@ from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_runtime.bundle.manifest import (
     LEXICON_FILE,
     TOKENIZER_FILE,
+    AutoregressiveTextSchema,
     FileRecord,
     GraphSchema,
     Manifest,
@@ -23,12 +24,15 @@ from soundstorm_runtime.bundle.manifest import (
     VariantSchema,
     voice_graphs,
 )
+from soundstorm_runtime.bundle.manifest_schema import ALIGNMENT_FILE
 from soundstorm_runtime.bundle.precisions import runs_on
 from soundstorm_runtime.bundle.prompts import write_prompt
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
+from soundstorm_runtime.bundle.token_alignment import write_alignment
 from soundstorm_runtime.engines.graphs import AXES, step_next_graph
 from soundstorm_runtime.support.atomic import atomic_folder
 
+from .alignment_training import measure_alignment
 from .errors import ExportError
 from .rewrite.constants import share_weights
 from .rewrite.cpu import to_cpu
@@ -81,6 +85,8 @@ def export_bundle(
         for_gpus = any(precision != "fp32" and runs_on(precision, "tensorrt") for precision in precisions)
         manifest = _write_voice(parts, work, report, for_gpus)
         reference = ReferenceSpeech(Bundle(work, manifest)) if parts.text is not None else None
+        if isinstance(manifest.text, AutoregressiveTextSchema) and manifest.text.symbols and reference:
+            manifest = _add_alignment(manifest.text, Bundle(work, manifest), reference, report)
         if manifest.hearing is not None and reference is not None:
             report("comparing prompts made of the voice's own speech")
             measured = compare_prompt_encoder(Bundle(work, manifest), parts, reference.audio)
@@ -92,6 +98,7 @@ def export_bundle(
         bundle = read_bundle(work)  # the checks that a device makes
         bundle.prompts()
         bundle.spelling()
+        bundle.alignment()
     return replace(bundle, path=folder)
 
 
@@ -180,6 +187,21 @@ def _write_spelling(parts: Parts, folder: Path) -> list[str]:
         (folder / TOKENIZER_FILE).write_text(parts.tokenizer, encoding="utf-8")
         files.append(TOKENIZER_FILE)
     return files
+
+
+def _add_alignment(
+    text: AutoregressiveTextSchema, bundle: Bundle, reference: ReferenceSpeech, report: Report
+) -> Manifest:
+    """Measure and write which semantic tokens speak which phone, and extend the manifest."""
+    report("reading sentences to align semantic tokens with phones")
+    alignment = measure_alignment(bundle, text, reference.engines)
+    if alignment is None:
+        report("the bundle will have no word times: the text stage does not read to the end of a sentence")
+        return bundle.manifest
+    file = bundle.path / ALIGNMENT_FILE
+    write_alignment(file, alignment)
+    files = {**bundle.manifest.files, ALIGNMENT_FILE: FileRecord.of(file)}
+    return replace(bundle.manifest, text=replace(text, alignment=True), files=files)
 
 
 def _add_variant(

@@ -103,7 +103,8 @@ class Voice:
         self._prompt_encoder = PromptEncoder(bundle, threads)
         self._text_reader: SentenceReader | None = None
         if manifest.text is not None and spelling is not None:
-            self._text_reader = SentenceReader(manifest, manifest.text, engines, spelling)
+            alignment = bundle.alignment()
+            self._text_reader = SentenceReader(manifest, manifest.text, engines, spelling, alignment)
         self._acoustics = AcousticStage(manifest, engines, in_batches)
         self._calibration = Calibration(self._acoustics, manifest.audio.levels)
         self._load = load
@@ -193,13 +194,13 @@ class Voice:
     ) -> TimedAudio:
         """Speak a text and return the times of its words and phones with the audio.
 
-        Arguments and audio are those of `speak`. The times are exact to a semantic token: the text stage
-        decides the duration of every phone.
+        Arguments and audio are those of `speak`. The times are exact to a semantic token where the text stage
+        decides the duration of every phone; those of an autoregressive one are estimated from its tokens.
 
         Raises:
-            OptionError: As in `speak`, or the text stage is autoregressive and has no durations.
+            OptionError: As in `speak`, or the voice does not know when words are spoken (`has_times`).
         """
-        self._check_durations()
+        self._check_times()
         return joined(self._speak_sentences(text, merge(options, keywords), times=True))
 
     def seconds(
@@ -309,12 +310,13 @@ class Voice:
     ) -> Iterator[TimedAudio]:
         """Do the same as `stream`, and return with each chunk the times of the words that begin in it.
 
-        Times count from the start of the stream, spans from the start of the first fragment.
+        Times count from the start of the stream, spans from the start of the first fragment. A voice with an
+        autoregressive text stage makes all semantic tokens of a sentence before its first audio.
 
         Raises:
-            OptionError: As in `stream`, or the text stage is autoregressive and has no durations.
+            OptionError: As in `stream`, or the voice does not know when words are spoken (`has_times`).
         """
-        self._check_durations()
+        self._check_times()
         return self._stream(text, merge(options, keywords), times=True)
 
     def _stream(
@@ -365,7 +367,7 @@ class Voice:
             OptionError: As in `stream` and, with `times`, in `stream_timed`.
         """
         if times:
-            self._check_durations()
+            self._check_times()
         stream = self._begin_stream(self._resolve(merge(options, keywords)), times=times)
         return IncrementalSpeech(stream, partial(self._reader.sentences, on_dropped=on_dropped))
 
@@ -674,14 +676,25 @@ class Voice:
 
     @property
     def has_times(self) -> bool:
-        """Whether the voice knows when words are spoken: its text stage decides on durations."""
-        return self._text_reader is not None and self._text_reader.has_durations
+        """Whether the voice knows when words are spoken.
+
+        Its text stage decides on durations, or its bundle has an alignment of semantic tokens with phones.
+        """
+        return self._text_reader is not None and self._text_reader.has_times
+
+    def _check_times(self) -> None:
+        if not self._reader.has_times:
+            raise OptionError(
+                f"voice '{self._manifest.name}' has an autoregressive text stage, which has no durations, "
+                "and no alignment of semantic tokens with phones: it cannot tell when words are spoken; "
+                "export it again if it reads phones, or use a voice with a parallel text stage"
+            )
 
     def _check_durations(self) -> None:
         if not self._reader.has_durations:
             raise OptionError(
                 f"voice '{self._manifest.name}' has an autoregressive text stage, which has no durations: it "
-                "cannot tell when words are spoken; use a voice with a parallel one"
+                "cannot speak words in a given time; use a voice with a parallel one"
             )
 
     def _begin_stream(

@@ -32,8 +32,10 @@ from soundstorm_runtime.bundle.manifest import (
     prompt_graphs,
     voice_graphs,
 )
+from soundstorm_runtime.bundle.manifest_schema import ALIGNMENT_FILE
 from soundstorm_runtime.bundle.prompts import Prompt, write_prompt
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE
+from soundstorm_runtime.bundle.token_alignment import TokenAlignment, write_alignment
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.engines.graphs import AXES, Graph, step_next_graph
 from soundstorm_runtime.text.letter_to_sound import LetterToSound
@@ -272,6 +274,7 @@ def _make_bundle(
     streams: bool = False,
     tokenizer: bool = False,
     whole_step: bool = False,
+    alignment: bool = False,
 ) -> Path:
     codec = codec or ("soundstream" if kind == "parallel" else "spectral")
     if codec == "soundstream":
@@ -283,7 +286,7 @@ def _make_bundle(
     text: TextSchema = ParallelTextSchema("parallel", SYMBOLS, DIM)
     text_models = parallel_models
     if kind == "autoregressive":
-        text = AutoregressiveTextSchema("autoregressive", SYMBOLS, 1, 1, DIM)
+        text = AutoregressiveTextSchema("autoregressive", SYMBOLS, 1, 1, DIM, alignment=alignment)
         if tokenizer:
             text = AutoregressiveTextSchema("autoregressive", (), 1, 1, DIM, text_tokens=len(SYMBOLS))
         text_models = autoregressive_models
@@ -308,6 +311,8 @@ def _make_bundle(
         (folder / TOKENIZER_FILE).write_text(tiny_tokenizer(), encoding="utf-8")
     else:
         tiny_lexicon().save(folder / LEXICON_FILE)
+    if alignment:  # the same for all tokens
+        write_alignment(folder / ALIGNMENT_FILE, TokenAlignment(np.zeros((len(SYMBOLS), VOCABULARY))))
     prompts = {name: f"prompts/{name}.npz" for name in voices or {}}
     for name, file in prompts.items():
         prompt = tiny_prompt((voices or {})[name])
@@ -346,6 +351,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     `voices={"slt": 6}` gives it a named voice with a prompt of 6 tokens, `variants=["int8"]` another step,
     `hears=True` the graphs that make prompts, `codec` another codec, `streams=True` one that is decoded in
     pieces, `tokenizer=True` an autoregressive text stage that reads the tokens of a tokenizer,
-    `whole_step=True` the graph `step_next`, which samples other codes than `step`.
+    `whole_step=True` the graph `step_next`, which samples other codes than `step`, `alignment=True` the file
+    from which an autoregressive text stage has word times.
     """
     return lambda kind="parallel", **options: _make_bundle(tmp_path / kind, kind, **options)

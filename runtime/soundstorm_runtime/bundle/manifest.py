@@ -46,6 +46,7 @@ from .manifest_schema import (
     Variant,
     VariantSchema,
     spelling_file,
+    text_files,
     text_ids,
 )
 
@@ -200,8 +201,8 @@ class Manifest:
         others = (*self.variants.values(), *([] if self.cpu is None else [self.cpu]))
         variants = (file for v in others for file in (*v.graphs.values(), *v.weights.values()))
         graphs = (file for g in self.graphs.values() for file in (g.file, g.weights) if file is not None)
-        spelling = () if self.text is None else (spelling_file(self.text),)
-        return (*spelling, *graphs, *variants, *self.prompts.values())
+        text = () if self.text is None else text_files(self.text)
+        return (*text, *graphs, *variants, *self.prompts.values())
 
     @property
     def frames_per_token(self) -> int:

@@ -13,6 +13,7 @@ from ..support.files import open_file
 from ..support.serde import check_positive
 
 LEXICON_FILE = "lexicon.txt.gz"
+ALIGNMENT_FILE = "alignment.npz"
 TOKENIZER_FILE = "tokenizer.json"
 
 LONGEST_WINDOW = 1 << 16  # samples
@@ -126,6 +127,8 @@ class AutoregressiveTextSchema:
         dim_head: Width of a head.
         text_tokens: Number of ids that the stage reads, where a tokenizer makes them instead of phones.
         end: The id that follows the last one of a sentence, if any.
+        alignment: Whether the bundle has the file from which the times of words are found
+            (`bundle.token_alignment`).
     """
 
     kind: Literal["autoregressive"]
@@ -135,6 +138,7 @@ class AutoregressiveTextSchema:
     dim_head: int
     text_tokens: int | None = None
     end: int | None = None
+    alignment: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "layers", "heads", "dim_head")
@@ -145,6 +149,8 @@ class AutoregressiveTextSchema:
                 f"text_tokens is {self.text_tokens} and symbols has {len(self.symbols)} phones, "
                 "expected one or the other"
             )
+        if self.alignment and not self.symbols:
+            raise ValueError("alignment is true, expected false for a stage that reads no phones")
 
 
 TextSchema = ParallelTextSchema | AutoregressiveTextSchema
@@ -153,6 +159,12 @@ TextSchema = ParallelTextSchema | AutoregressiveTextSchema
 def spelling_file(text: TextSchema) -> str:
     """Return the name of the file that maps text to the ids of the text stage."""
     return LEXICON_FILE if text.symbols else TOKENIZER_FILE
+
+
+def text_files(text: TextSchema) -> tuple[str, ...]:
+    """Return the names of the files beside the graphs of the text stage."""
+    aligned = isinstance(text, AutoregressiveTextSchema) and text.alignment
+    return (spelling_file(text), *([ALIGNMENT_FILE] if aligned else []))
 
 
 def text_ids(text: TextSchema) -> int:

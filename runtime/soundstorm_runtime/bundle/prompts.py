@@ -25,7 +25,7 @@ SUFFIX = ".npz"
 _ARRAYS = {"codes": 2, "semantic_tokens": 1}  # and how many axes each has
 _FINGERPRINT = "fingerprint"
 _LARGEST = 16 << 20  # bytes, unpacked: hours of speech
-_DAMAGES = (
+DAMAGES = (  # what reading a damaged `.npz` raises
     OSError, ValueError, EOFError, MemoryError, RuntimeError, KeyError,
     zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile,
 )  # fmt: skip
@@ -117,7 +117,7 @@ def read_prompt(path: Path, manifest: Manifest) -> Prompt:
     """
     try:
         prompt = _read(path)
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise BundleError(f"{path} cannot be read as a prompt ({reason(error)}); make it again") from error
     check_prompt(prompt, manifest, str(path))
     return prompt

@@ -23,7 +23,9 @@ from .manifest import (
     digest,
     spelling_file,
 )
+from .manifest_schema import ALIGNMENT_FILE, text_ids
 from .prompts import SUFFIX, Prompts
+from .token_alignment import TokenAlignment, read_alignment
 
 MANIFEST_FILE = "bundle.json"
 ENGINES_FOLDER = "engines"  # see `engine_manifest`
@@ -145,6 +147,17 @@ class Bundle:
         if own is not None:
             lexicon.add(UserLexicon(own, lexicon.phones, text.symbols))
         return Phones(lexicon, text.symbols, self.manifest.name)
+
+    def alignment(self) -> TokenAlignment | None:
+        """Read how semantic tokens are aligned with phones; return None where there is no such file.
+
+        Raises:
+            BundleError: The file is damaged.
+        """
+        text = self.manifest.text
+        if not isinstance(text, AutoregressiveTextSchema) or not text.alignment:
+            return None
+        return read_alignment(self.file(ALIGNMENT_FILE), text_ids(text), self.manifest.semantic.vocabulary)
 
 
 def read_bundle(path: str | Path) -> Bundle:

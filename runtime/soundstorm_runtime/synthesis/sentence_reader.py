@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 
 from ..bundle.manifest import Manifest, ParallelTextSchema, TextSchema
+from ..bundle.token_alignment import TokenAlignment
 from ..engines.base import Engine
 from ..errors import OptionError, TextError
 from ..text.spelling import Spelling, Unit
@@ -25,7 +26,7 @@ class Part:
         tokens: Semantic tokens, int64 [tokens].
         rng: The random stream that everything in the part draws from.
         units: Its phones and pauses.
-        counts: Tokens of each of them, int64 [units]; None where the text stage has no durations.
+        counts: Tokens of each of them, int64 [units]; None where they are not known.
     """
 
     tokens: np.ndarray
@@ -42,7 +43,7 @@ class PartInProgress:
         tokens: Arrays int64 [tokens], one after the other; can be iterated once.
         rng: The random stream that everything in the part draws from.
         units: Its phones and pauses.
-        counts: Tokens of each of them, int64 [units]; None where the text stage has no durations.
+        counts: Tokens of each of them, int64 [units]; None where they are not known, or not yet.
     """
 
     tokens: Iterator[np.ndarray]
@@ -75,18 +76,27 @@ class SentenceReader:
         text: Its text stage.
         engines: The engine of each graph.
         spelling: How text becomes ids.
+        alignment: Finds the times of phones where the text stage has no durations.
 
     Attributes:
-        has_durations: Whether the times of phones are known.
+        has_durations: Whether the text stage decides on the durations of phones.
+        has_times: Whether the times of phones are known once the tokens are made.
     """
 
     def __init__(
-        self, manifest: Manifest, text: TextSchema, engines: Mapping[str, Engine], spelling: Spelling
+        self,
+        manifest: Manifest,
+        text: TextSchema,
+        engines: Mapping[str, Engine],
+        spelling: Spelling,
+        alignment: TokenAlignment | None = None,
     ) -> None:
         self._stage = _text_stage(manifest, text, engines, spelling.longest_unit)
         self._spelling = spelling
         self._rate = manifest.semantic.rate
+        self._alignment = alignment
         self.has_durations = self._stage.has_durations
+        self.has_times = self.has_durations or alignment is not None
         self.sentences = spelling.sentences
 
     def read(
@@ -121,6 +131,7 @@ class SentenceReader:
         *,
         stretch: float = 1.0,
         pauses: Mapping[str, float] = {},
+        times: bool = False,
     ) -> Iterator[PartInProgress]:
         """Yield each part as soon as its first tokens exist; consume the tokens of one before the next.
 
@@ -129,11 +140,14 @@ class SentenceReader:
             seed: Seed of this sentence.
             stretch: Factor of all durations.
             pauses: As in `read`.
+            times: Whether `counts` are needed; a stage without durations then makes all tokens of a part
+                before it is returned.
 
         Raises:
             TextError: The sentence cannot be spoken, or a part turns out too long while its tokens are made.
         """
-        return self._begin(sentence, seed, _Pace(stretch, None, pauses), whole=False)
+        whole = times and not self.has_durations
+        return self._begin(sentence, seed, _Pace(stretch, None, pauses), whole=whole)
 
     def read_planned(
         self,
@@ -190,7 +204,10 @@ class SentenceReader:
             for half in halves:
                 yield from self._parts(half, streams, pace, whole)
         else:
-            yield PartInProgress(chain(begun, stream.tokens), rng, units, stream.counts)
+            counts = stream.counts
+            if counts is None and whole and self._alignment is not None:
+                counts = self._alignment.counts(ids, np.concatenate(begun))
+            yield PartInProgress(chain(begun, stream.tokens), rng, units, counts)
 
 
 def _text_stage(

@@ -84,7 +84,10 @@ class Stream:
         own = self._options.styled(sentence.style)
         self._prompt, self._volume = self._prompt_of(own), own.volume
         pauses = self._options.mark_pauses
-        for part in self._reader.read_as_made(sentence, seed, stretch=own.stretch, pauses=pauses):
+        parts = self._reader.read_as_made(
+            sentence, seed, stretch=own.stretch, pauses=pauses, times=self._times
+        )
+        for part in parts:
             if self._times:
                 self._words.extend(self._acoustics.word_times(sentence, part, self._samples))
             yield None

@@ -346,5 +346,5 @@ def test_times_are_refused_before_a_voice_is_loaded(call, make_bundle, tmp_path)
     assert "cannot write times to out.txt: expected a name that ends in .json" in found.stderr
     found = call("say", make_bundle("autoregressive"), "Yes.", "--times", "out.json")
     assert found.returncode == 1
-    assert "has an autoregressive text stage, which has no durations" in found.stderr
+    assert "which has no durations, and no alignment of semantic tokens with phones" in found.stderr
     assert not (tmp_path / "out.wav").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from soundstorm_runtime import SynthesisOptions, Voice
+from soundstorm_runtime.bundle.token_alignment import TokenAlignment
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import OptionError
@@ -110,8 +111,39 @@ def test_a_sentence_in_several_parts(voice):
     assert joined(voice.stream_timed(text)).words == speech.words
 
 
-def test_a_voice_without_durations_says_so(make_bundle):
+def test_a_voice_that_does_not_know_says_so(make_bundle):
+    """Such as one that was exported before there was an alignment."""
     voice = Voice.load(make_bundle("autoregressive"), threads=1)
+    assert not voice.has_times
     for speak in (voice.speak_timed, voice.stream_timed):
-        with pytest.raises(OptionError, match="has an autoregressive text stage, which has no durations"):
+        with pytest.raises(OptionError, match="has no durations, and no alignment of semantic tokens"):
             speak("Yes.")
+
+
+@pytest.fixture
+def aligned(make_bundle, monkeypatch):
+    """A voice whose stage makes two tokens of each phone, and an alignment that knows."""
+    voice = Voice.load(make_bundle("autoregressive", alignment=True, streams=True), threads=1)
+    monkeypatch.setattr(TokenAlignment, "counts", two_each)
+    voice.warm_up(QUICK)
+    return voice
+
+
+def two_each(self, phones, tokens):
+    ends = len(tokens) * np.arange(1, len(phones) + 1) // len(phones)
+    return np.diff(ends, prepend=0)
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.5, 1.6])
+def test_an_alignment_of_tokens_with_phones_gives_times(aligned, speed):
+    options = {"speed": speed, "pause": 0.3}
+    speech = aligned.speak_timed(TEXT, **options)
+    np.testing.assert_array_equal(speech.audio, aligned.speak(TEXT, **options))
+    assert [word.word for word in speech.words[:7]] == SPOKEN
+    assert [TEXT[slice(*word.span)] for word in speech.words][1] == "Smith"
+    token = aligned._acoustics.samples(1) / aligned.sample_rate
+    phones = [phone for word in speech.words for phone in word.phones]
+    lengths = [phone.end - phone.start for phone in phones]
+    np.testing.assert_allclose(lengths, 2 * token / speed, atol=token + 1e-9)
+    assert phones[0].start == pytest.approx(2 * token / speed, abs=token + 1e-9)  # after the first pause
+    assert joined(aligned.stream_timed(TEXT, **options)).words == speech.words

@@ -27,6 +27,7 @@ def digits(text: str) -> str:
     return " ".join(_ONES[int(digit)] for digit in text)
 
 
+@lru_cache(maxsize=4096)
 def cardinal(text: str) -> str:
     """`1234` -> `one thousand two hundred thirty four`; with a sign, commas, a decimal fraction."""
     sign = "minus " if text.startswith("-") else ""
@@ -83,6 +84,7 @@ def identifier(text: str) -> str:
     return f"{cardinal(text[:-2])} {tail}"
 
 
+@lru_cache(maxsize=4096)
 def fraction(numerator: str, denominator: str) -> str:
     """`1/2` -> `one half`, `3/4` -> `three quarters`, `31/32` -> `thirty one thirty seconds`."""
     parts = {"1": "over one", "2": "half", "4": "quarter"}.get(denominator) or ordinal(denominator)
