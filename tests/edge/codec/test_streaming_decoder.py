@@ -121,6 +121,7 @@ def test_padding_that_needs_the_end_of_the_audio_is_refused():
         StreamingDecoder(made(dataclasses.replace(CONVOLUTIONAL, pad_mode="circular")))
 
 
+@pytest.mark.sweep
 def test_pieces_are_the_whole_on_the_device(tmp_path):
     codec = made(dataclasses.replace(CONFIGS["as audiolm-pytorch"], attn_depth=1))
     decoder = StreamingDecoder(codec)
