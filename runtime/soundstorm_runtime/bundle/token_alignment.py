@@ -50,7 +50,7 @@ class TokenAlignment:
 def write_alignment(path: Path, alignment: TokenAlignment) -> None:
     """Write an alignment; the same one gives the same bytes."""
     with path.open("wb") as file:
-        np.savez_compressed(file, **{_ARRAY: alignment.log_probabilities.astype(np.float16)})
+        np.savez_compressed(file, **{_ARRAY: alignment.log_probabilities.astype(np.float16)})  # type: ignore[arg-type]  # as in `prompts`
 
 
 def read_alignment(path: Path, symbols: int, vocabulary: int) -> TokenAlignment:
