@@ -117,7 +117,7 @@ def test_a_broken_recipe_is_named(case, fails, tmp_path, monkeypatch):
 
 def test_a_missing_recipe_is_named_with_those_there_are(fails):
     fails(
-        "no recipe 'none.toml'.*give a TOML file or one of: flite-multi, flite-rms",
+        "no recipe 'none.toml'.*give a TOML file or one of: finetune, flite-multi, flite-rms",
         "soundstorm-train",
         "corpus",
         "--recipe",

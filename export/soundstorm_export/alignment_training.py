@@ -21,9 +21,9 @@ from soundstorm_runtime.text.stressed_lexicon import load_lexicon
 
 Reading = tuple[np.ndarray, np.ndarray]  # ids of phones, int64 [phones], and semantic tokens, int64 [tokens]
 
-SENTENCES = 150
-WORDS = 5  # of each half of a sentence
-_MOST_UNUSABLE = 3  # sentences, before a stage that has not learned to read is given up
+SENTENCES = 120
+WORDS = 3  # of each half of a sentence
+_MOST_UNUSABLE = 1  # sentences, before a stage that has not learned to read is given up
 _ROUNDS = 8
 _SMOOTHING = 10.0  # tokens that every phone has beside those that were counted, spread as all tokens are
 
