@@ -167,6 +167,7 @@ ROADS = [
         ("codec", "units", "acoustic", "text"),
         ("soundstream", "autoregressive"),
         id="ljspeech",
+        marks=pytest.mark.sweep,  # more than a minute, nearly all of it in PyTorch's exporter
     ),
 ]
 
