@@ -170,7 +170,6 @@ class Contestants:
         cache = None
         if provider == "onnx-tensorrt":
             cache = EngineCache(self._folder / f"{graph.name}-{precision}-{batch}", precision == "fp16")
-            cache.folder.mkdir(exist_ok=True)
         path = self._path(graph, precision)
         return OnnxEngine(graph, path, self._axes(batch), provider=provider, cache=cache)
 

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from soundstorm_runtime import Voice
-from soundstorm_runtime.bundle.open_engines import open_engines
+from soundstorm_runtime.bundle.open_engines import FOLDER, open_engines
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.onnx import rtx_provider
 from soundstorm_runtime.engines.onnx.rtx_provider import RTX
@@ -31,6 +31,7 @@ def _unregistered():
 def refused(bundle):
     with pytest.raises(EngineError) as caught:
         open_engines(bundle, provider="rtx")
+    assert not (bundle.path / FOLDER).exists()
     return str(caught.value)
 
 
@@ -103,3 +104,10 @@ def test_without_a_gpu_it_is_refused(make_bundle, plugged):
     plugged.devices.clear()
     message = refused(read_bundle(make_bundle()))
     assert "finds no GPU; it runs on GeForce RTX and RTX PRO since Ampere" in message
+
+
+def test_a_bundle_that_cannot_keep_engines_is_named(make_bundle, plugged):
+    bundle = read_bundle(make_bundle())
+    (bundle.path / FOLDER).write_text("in the way")
+    with pytest.raises(EngineError, match=r"cannot keep engines in .*Not a directory.*copy the bundle to"):
+        open_engines(bundle, provider="rtx", precision="fp32", threads=1)

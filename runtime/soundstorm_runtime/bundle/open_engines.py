@@ -118,12 +118,7 @@ def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | 
 
 
 def _cache(bundle: Bundle, name: str, precision: Precision) -> EngineCache:
-    """Create the folder of a graph's engines, named after its weights, which the library does not compare."""
+    """Return where a graph's engines are kept: by its weights, which the library does not compare."""
     content = "".join(sources(bundle, name, precision).values())
     own = f"onnxruntime-{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    folder = bundle.path / FOLDER / own
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EngineError(f"cannot keep engines in {folder} ({error.strerror}); copy the bundle") from error
-    return EngineCache(folder, half=precision == "fp16")
+    return EngineCache(bundle.path / FOLDER / own, half=precision == "fp16")

@@ -129,6 +129,8 @@ class OnnxEngine(Engine):
                 f"provider '{self.provider}' asked for, but {self._name} has only "
                 f"{library.get_available_providers()}; {_ABSENT[self.provider]}"
             )
+        if self._cache is not None:
+            self._cache.create()
         if self.provider in _ON_CUDA:
             load_cuda_libraries(library)
         try:

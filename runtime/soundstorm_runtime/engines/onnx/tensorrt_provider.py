@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import EngineError
+from ...support.files import reason
 from ..graphs import Axis, Graph
 from ..padding import shapes_of
 
@@ -21,6 +23,15 @@ class EngineCache:
 
     folder: Path
     half: bool
+
+    def create(self) -> None:
+        """Create the folder. Raises `EngineError` where that fails."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineError(
+                f"cannot keep engines in {self.folder} ({reason(error)}); copy the bundle to another place"
+            ) from error
 
 
 def profile_shapes(graph: Graph, axes: Mapping[str, Axis]) -> dict[str, str]:
