@@ -4,7 +4,7 @@
 #   make demo-export       install everything, and export the shipped voice to build/voice
 #   make test              both, then lint, types and all tests
 #   make test ROOM=text    the tests of one room alone: every tests/**/text
-#   make fuzz              an hour of damaged and hostile input
+#   make fuzz              100,000 damaged and hostile inputs, ten minutes of a core
 #   make kill              every command killed at 100 moments
 #   make cluster           the tests that start several nodes of Ray
 #   make lint              ruff and mypy
