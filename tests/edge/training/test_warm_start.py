@@ -12,9 +12,10 @@ from soundstorm_edge.checkpoint import VoiceModels, load_voice
 from soundstorm_edge.codec.spectrogram_discriminators import SpectrogramDiscriminatorConfig
 from soundstorm_edge.data.corpus_config import CorpusConfig
 from soundstorm_edge.errors import CheckpointError
+from soundstorm_edge.soundstorm.masking import Masking
 from soundstorm_edge.training.optimization import Optimization
 from soundstorm_edge.training.pipeline import TrainingRun
-from soundstorm_edge.training.recipe import Recipe
+from soundstorm_edge.training.recipe import Recipe, load_recipe
 from soundstorm_edge.training.stages.acoustic_stage import AcousticRecipe
 from soundstorm_edge.training.stages.codec_stage import CodecRecipe
 from soundstorm_edge.training.stages.text_stage import TextRecipe
@@ -75,6 +76,22 @@ def test_stages_go_on_from_a_voice(
     assert 0 < max(moved) < 0.01  # two small steps away, not a network of its own
     with pytest.raises(CheckpointError, match=r"codec/state\.pt exists already; choose another --run"):
         warm_start(run, voice)
+
+
+def test_fine_tuning_is_for_one_speaker(
+    recipe: Recipe, tiny_voice: VoiceModels, speech: Path, tmp_path: Path
+) -> None:
+    """The shares of samples are those of the shipped recipe, the sizes those of the tiny voice."""
+    shares = replace(load_recipe("finetune").acoustic, degraded_prompts=0.0, masking=Masking())
+    acoustic = replace(shares, conformer=recipe.acoustic.conformer, frames=20, optimization=BRIEF)
+    run = TrainingRun(
+        replace(recipe, acoustic=acoustic, corpus=replace(recipe.corpus, path=str(speech))), tmp_path
+    )
+    warm_start(run, tiny_voice)
+    run.make_corpus()
+    run.fit_units()
+    run.train_acoustic()
+    assert (tmp_path / "acoustic" / "log.jsonl").exists()
 
 
 def test_a_codec_goes_on_with_new_discriminators(
