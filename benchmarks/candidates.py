@@ -16,15 +16,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle.manifest import FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.voice import Voice
 
 from .bootstrap import central, redraw
 from .judges import Judges, said
 from .recognition import count_errors
-from .report import RESULTS, Circumstances, circumstances, table, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, table, write_result
 from .sentences import read_sentences, take_evenly
 
 COUNTS = (1, 2, 4, 8)
@@ -89,7 +87,7 @@ def main(bundle: Path, sentences: int, threads: int, out: Path) -> None:
             drawn = redraw(wrong[count, ear] - wrong[1, ear]).sum(axis=1) / redraw(lengths).sum(axis=1)
             differences[ear] = central(100 * drawn)
         found.append(Candidates(count, errors, differences, round(took[count] / lasts, 4)))
-    digest = FileRecord.of(bundle / MANIFEST_FILE).sha256
+    digest = manifest_digest(bundle)
     write_result(out, Result(circumstances("candidates"), digest, sentences, found))
     rows = [["candidates", *(f"WER {ear}" for ear in EARS), *(f"difference {ear}" for ear in EARS), "RTF"]]
     for own in found:

@@ -17,15 +17,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle.manifest import FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.synthesis.dialogue.timeline import DialogueAudio
 from soundstorm_runtime.voice import Voice
 
 from .judges import Judges, said
 from .recognition import WordErrors, count_errors
-from .report import RESULTS, Circumstances, circumstances, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, write_result
 from .sentences import read_sentences
 
 EAR = "base"
@@ -144,7 +142,7 @@ def main(bundle: Path, voices: tuple[str, ...], minutes: float, threads: int, ou
     )
     streamed = judged(judges, turns, pieces(joined, rate), references, rate, first, took)
 
-    digest, seconds = FileRecord.of(bundle / MANIFEST_FILE).sha256, round(len(dialogue.audio) / rate, 1)
+    digest, seconds = manifest_digest(bundle), round(len(dialogue.audio) / rate, 1)
     result = Result(
         circumstances("dialogue"), digest, list(names), len(turns), seconds, single, whole, streamed
     )

@@ -17,15 +17,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle.manifest import FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.synthesis.editing.repair import BORDER_SECONDS
 from soundstorm_runtime.synthesis.word_times import TimedAudio, WordTime
 from soundstorm_runtime.voice import Voice
 
 from .judges import Judges
-from .report import RESULTS, Circumstances, circumstances, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, write_result
 from .seams import Seams, seams
 from .sentences import read_sentences
 
@@ -125,7 +123,7 @@ def main(bundle: Path, count: int, threads: int, out: Path) -> None:
 
     result = Edits(
         circumstances=circumstances("edits"),
-        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
+        bundle=manifest_digest(bundle),
         voice=bundle.name,
         edits=len(understood),
         understood=percent(understood),

@@ -16,14 +16,13 @@ from unittest import mock
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle.manifest import FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
+from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.support.hardware import default_threads
 from soundstorm_runtime.voice import Voice
 
-from .report import RESULTS, Circumstances, circumstances, table, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, table, write_result
 from .sentences import read_sentences
 
 WORDS = (9, 11)  # of a sentence, about ten
@@ -224,7 +223,7 @@ def main(bundle: Path, sentences: int, minutes: int, threads: int | None, out: P
     linux = sys.platform == "linux"
     result = Latency(
         circumstances=circumstances("latency"),
-        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
+        bundle=manifest_digest(bundle),
         voice=read_bundle(bundle).manifest.name,
         threads=threads,
         steps=voice.options.steps,

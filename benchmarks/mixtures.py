@@ -15,14 +15,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from soundstorm_runtime.bundle.manifest import FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.voice import Voice
 
 from .judges import Judges, said
 from .recognition import count_errors
-from .report import RESULTS, Circumstances, circumstances, table, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, table, write_result
 from .sentences import read_sentences, take_evenly
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the second voice
@@ -88,7 +86,7 @@ def main(bundle: Path, voices: tuple[str, str], sentences: int, threads: int, ou
         place, beside = place_between(own, embeddings[0], embeddings[-1])
         found.append(Mixture(weight, round(place, 3), round(beside, 3), rate))
     places = [mixture.place for mixture in found]
-    digest = FileRecord.of(bundle / MANIFEST_FILE).sha256
+    digest = manifest_digest(bundle)
     monotone = places == sorted(places)
     write_result(out, Result(circumstances("mixtures"), digest, voices, sentences, found, monotone))
     rows = [["weight of the second", "place", "beside", "WER"]]

@@ -24,8 +24,6 @@ from tqdm import tqdm
 from soundstorm_edge.data.kokoro_teacher import SAMPLE_RATE, Kokoro
 from soundstorm_edge.data.sources.kokoro import SPEAKERS
 from soundstorm_runtime.audio.pitch import pitch_contour
-from soundstorm_runtime.bundle.manifest import FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.support.serde import from_dict, to_dict
 from soundstorm_runtime.voice import Voice
@@ -33,7 +31,7 @@ from soundstorm_runtime.voice import Voice
 from .bootstrap import central, redraw
 from .judges import Judges, said
 from .recognition import count_errors
-from .report import RESULTS, Circumstances, circumstances, markdown, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, markdown, write_result
 from .sentences import read_sentences, take_evenly
 from .slips import changed_places
 from .work import WORK, fingerprint, read_rows
@@ -261,7 +259,7 @@ def main(bundle: Path | None, count: int, speakers: str, precisions: str, thread
                 if name in SPEAKERS:
                     of_teacher[contestant] = f"Kokoro int8, {name}"
     rates = {name: speaking(texts[0])[1] for name, speaking in contestants.items()}
-    manifest = FileRecord.of(bundle / MANIFEST_FILE).sha256 if bundle else ""
+    manifest = manifest_digest(bundle) if bundle else ""
     partial = WORK / f"peers-{fingerprint(manifest, list(contestants), threads)}.jsonl"
     found = measure(contestants, texts, Judges(threads), partial)
     of_speakers = {name: found[name] for name in teachers}

@@ -21,15 +21,13 @@ from soundstorm_edge.data.degradation import band_passed, with_noise
 from soundstorm_edge.data.kokoro_teacher import SAMPLE_RATE, Kokoro, Speaker
 from soundstorm_edge.data.sources.kokoro import SPEAKERS, levelled, random_speaker, trimmed
 from soundstorm_runtime.audio.pitch import median_pitch
-from soundstorm_runtime.bundle.manifest import FileRecord
 from soundstorm_runtime.bundle.prompts import Prompt
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.voice import Voice
 
 from .judges import Judges, said
 from .recognition import count_errors
-from .report import RESULTS, Circumstances, circumstances, table, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, table, write_result
 from .sentences import read_sentences, take_evenly
 
 PROMPT = "The prompt of a voice is a few seconds long, and ends with a short pause."
@@ -186,7 +184,7 @@ def main(bundle: Path, count: int, sentences: int, precision: str, threads: int,
             prompt = voice.prompt(recorded(studio), SAMPLE_RATE)
             found.setdefault(name, []).extend(comparison.ours(prompt, own))
     spoken = {name: sum_up(rows, trained) for name, rows in found.items()}
-    digest = FileRecord.of(bundle / MANIFEST_FILE).sha256
+    digest = manifest_digest(bundle)
     result = Result(circumstances("recorded_prompts"), digest, precision, count, len(texts), trained, spoken)
     write_result(path, result)
     click.echo(show(result))

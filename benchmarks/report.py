@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from soundstorm_runtime.bundle.manifest import FileRecord
+from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.support.atomic import write_file
 from soundstorm_runtime.support.serde import to_dict
 
@@ -46,6 +48,11 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def manifest_digest(bundle: Path) -> str:
+    """Return the SHA-256 of a bundle's manifest, which lists those of all its files."""
+    return FileRecord.of(bundle / MANIFEST_FILE).sha256
 
 
 def write_result(path: Path, result: Any) -> None:

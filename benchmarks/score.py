@@ -28,7 +28,7 @@ from soundstorm_runtime.support.serde import from_dict, to_dict
 from .listening import Listener, Measured, teacher_timbre
 from .pipelines import CODEC, SOUNDSTORM, TEACHER, TEXT, prompts_of
 from .recognition import SHIFTS
-from .report import RESULTS, circumstances, markdown, write_result
+from .report import RESULTS, circumstances, manifest_digest, markdown, write_result
 from .scoring import Confusion, Score, Speaker, confusions, score_speaker
 from .sentences import SENTENCES, Sentence, read_sentences, take_evenly
 from .work import WORK, exported, fingerprint, read_rows
@@ -175,7 +175,7 @@ def main(
         circumstances=circumstances("score"),
         hearings=len(SHIFTS),
         checkpoint=FileRecord.of(checkpoint).sha256,
-        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
+        bundle=manifest_digest(bundle),
         voice=models.config.name,
         seed=seed,
         seconds=round(time.perf_counter() - started, 1),

@@ -12,14 +12,14 @@ import torch
 
 from soundstorm_edge.nn.mel import LogMel
 from soundstorm_runtime.audio.inverse_stft import InverseStft
-from soundstorm_runtime.bundle.manifest import AudioSchema, FileRecord
-from soundstorm_runtime.bundle.reader import MANIFEST_FILE, read_bundle
+from soundstorm_runtime.bundle.manifest import AudioSchema
+from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.support.command import run
 from soundstorm_runtime.synthesis.calibration import Costs
 from soundstorm_runtime.voice import Voice
 
 from .recognition import Recogniser, WordErrors, count_errors, reference_words
-from .report import RESULTS, Circumstances, circumstances, write_result
+from .report import RESULTS, Circumstances, circumstances, manifest_digest, write_result
 from .sentences import read_sentences, take_evenly
 
 # Of a quiet machine with two cores: the same blocks, whatever else this one does.
@@ -141,7 +141,7 @@ def main(bundle: Path, sentences: int, threads: int | None, out: Path) -> None:
     streamed, whole, chunks, blocks = measure(voice, manifest.audio, texts)
     result = Streamed(
         circumstances=circumstances("seams"),
-        bundle=FileRecord.of(bundle / MANIFEST_FILE).sha256,
+        bundle=manifest_digest(bundle),
         voice=manifest.name,
         sentences=sentences,
         words_streamed=streamed,

@@ -6,9 +6,6 @@ in the smallest unsigned type that holds it, and the `fingerprint` of the voice 
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BundleError
+from ..support.arrays import DAMAGES, read_arrays
 from ..support.atomic import atomic_file
-from ..support.files import read_file, reason
+from ..support.files import reason
 from .manifest import Manifest
 
 SUFFIX = ".npz"
@@ -25,10 +23,6 @@ SUFFIX = ".npz"
 _ARRAYS = {"codes": 2, "semantic_tokens": 1}  # and how many axes each has
 _FINGERPRINT = "fingerprint"
 _LARGEST = 16 << 20  # bytes, unpacked: hours of speech
-DAMAGES = (  # what reading a damaged `.npz` raises
-    OSError, ValueError, EOFError, MemoryError, RuntimeError, KeyError,
-    zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that a prompt can be a key
@@ -154,16 +148,8 @@ def _smallest(array: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path) -> Prompt:
-    content = io.BytesIO(read_file(path, _LARGEST))
-    with zipfile.ZipFile(content) as archive:
-        size = sum(info.file_size for info in archive.infolist())
-    if size > _LARGEST:
-        raise ValueError(f"it unpacks to {size} bytes, expected {_LARGEST} at most")
-    with np.load(content, allow_pickle=False) as file:
-        if set(file.files) - {_FINGERPRINT} != set(_ARRAYS):
-            raise ValueError(f"it has the arrays {sorted(file.files)}, expected {sorted(_ARRAYS)}")
-        arrays = {name: file[name] for name in _ARRAYS}
-        fingerprint = file[_FINGERPRINT] if _FINGERPRINT in file.files else np.array("")
+    arrays = read_arrays(path, _LARGEST, _ARRAYS, optional=[_FINGERPRINT])
+    fingerprint = arrays.get(_FINGERPRINT, np.array(""))
     for name, axes in _ARRAYS.items():
         array = arrays[name]
         if array.ndim != axes or array.dtype.kind not in "iu" or not array.size:

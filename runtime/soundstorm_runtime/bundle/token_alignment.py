@@ -7,8 +7,6 @@ bundle is exported (`soundstorm_export.alignment_training`); the file is a NumPy
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +14,8 @@ import numpy as np
 
 from ..decoding.monotonic_alignment import monotonic_path
 from ..errors import BundleError
-from ..support.files import read_file, reason
-from .prompts import DAMAGES
+from ..support.arrays import DAMAGES, read_arrays
+from ..support.files import reason
 
 _ARRAY = "log_probabilities"
 _LARGEST = 16 << 20  # bytes, unpacked: 128 phones and 60,000 tokens
@@ -65,7 +63,7 @@ def read_alignment(path: Path, symbols: int, vocabulary: int) -> TokenAlignment:
         BundleError: The file is damaged, or was made for other phones or tokens.
     """
     try:
-        array = _read(path)
+        array = read_arrays(path, _LARGEST, [_ARRAY])[_ARRAY]
         if array.shape != (symbols, vocabulary) or array.dtype != np.float16 or not np.isfinite(array).all():
             raise ValueError(
                 f"it has {array.dtype} {list(array.shape)}, expected finite float16 [{symbols}, {vocabulary}]"
@@ -75,15 +73,3 @@ def read_alignment(path: Path, symbols: int, vocabulary: int) -> TokenAlignment:
             f"{path} cannot be read as an alignment ({reason(error)}); export the bundle again"
         ) from error
     return TokenAlignment(array)
-
-
-def _read(path: Path) -> np.ndarray:
-    content = io.BytesIO(read_file(path, _LARGEST))
-    with zipfile.ZipFile(content) as archive:
-        size = sum(info.file_size for info in archive.infolist())
-    if size > _LARGEST:
-        raise ValueError(f"it unpacks to {size} bytes, expected {_LARGEST} at most")
-    with np.load(content, allow_pickle=False) as file:
-        if file.files != [_ARRAY]:
-            raise ValueError(f"it has the arrays {sorted(file.files)}, expected {_ARRAY}")
-        return np.asarray(file[_ARRAY])

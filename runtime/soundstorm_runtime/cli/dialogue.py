@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 import numpy as np
 
-from ..audio.writers import audio_file, check_audio_path, wav_stream
+from ..audio.writers import check_audio_path
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..errors import OptionError
 from ..support.atomic import write_file
@@ -24,18 +22,19 @@ from ..synthesis.options import SynthesisOptions
 from ..text.ssml import read_ssml
 from ..voice import Voice
 from .shared_options import (
+    STANDARD_OUTPUT,
     bundle_and_file,
     engine_options,
     lexicon_option,
+    open_output,
     read_utf8,
     seed_option,
+    shown_output,
     speed_option,
     steps_option,
     temperature_option,
     voice_option,
 )
-
-STANDARD_OUTPUT = "-"
 
 
 @click.command(
@@ -98,12 +97,8 @@ def dialogue(
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     spoken: list[TurnTime] = []
     samples, started = 0, time.perf_counter()
-    with ExitStack() as stack:
-        made = loaded.stream_dialogue(turns, options) if stream else iter([loaded.dialogue(turns, options)])
-        if output == STANDARD_OUTPUT:
-            write = stack.enter_context(wav_stream(sys.stdout.buffer, loaded.sample_rate))
-        else:
-            write = stack.enter_context(audio_file(Path(output), loaded.sample_rate))
+    made = loaded.stream_dialogue(turns, options) if stream else iter([loaded.dialogue(turns, options)])
+    with open_output(output, loaded.sample_rate) as write:
         for audio in _collected(made, spoken):
             write(audio)
             samples += len(audio)
@@ -114,10 +109,8 @@ def dialogue(
             "turns": [turn.to_json(text if is_ssml else None) for turn in spoken],
         }
         write_file(times, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
-    place = "standard output" if output == STANDARD_OUTPUT else output
-    report(
-        f"{place}: {len(spoken)} turns, {seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
-    )
+    rate = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
+    report(f"{shown_output(output)}: {len(spoken)} turns, {rate}")
 
 
 def _collected(made: Iterator[DialogueAudio], turns: list[TurnTime]) -> Iterator[np.ndarray]:

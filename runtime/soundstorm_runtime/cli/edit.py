@@ -32,6 +32,7 @@ soundstorm edit in.wav --times in.json --replace "Tuesday=Thursday" -o out.wav
 soundstorm edit in.wav --times in.json --retake "We meet" --seed 3 -o again.wav
 soundstorm edit noisy.wav --times noisy.json --fill "1.2,1.9=on Tuesday" -o filled.wav
 """
+_FILL = "1.2,1.9=on Tuesday"
 
 
 @click.command(cls=Command, example=_EXAMPLE)
@@ -115,9 +116,6 @@ def edit(
         write(made.audio)
     longer = len(made.audio) / loaded.sample_rate - seconds
     report(f"{output}: {seconds + longer:.2f} s of audio, {longer:+.2f} s, edited in {took:.2f} s")
-
-
-_FILL = "1.2,1.9=on Tuesday"
 
 
 def _divided(text: str, option: str, example: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from ..audio.playback import open_player, playing
-from ..audio.writers import Write, audio_file, check_audio_path, wav_stream
+from ..audio.writers import Write, check_audio_path
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..errors import AudioError, TextError
@@ -30,12 +30,15 @@ from ..tools.dubbing import Cue, fit_cues, read_cues
 from ..tools.timing_files import check_times_path, write_times
 from ..voice import Voice
 from .shared_options import (
+    STANDARD_OUTPUT,
     arguments_argument,
     bundle_of,
     engine_options,
     lexicon_option,
+    open_output,
     read_utf8,
     seed_option,
+    shown_output,
     speed_option,
     steps_option,
     temperature_option,
@@ -45,7 +48,6 @@ from .shared_options import (
 )
 
 FILE = "out.wav"  # where speech goes if there is a terminal and no sound device
-STANDARD_OUTPUT = "-"
 
 T = TypeVar("T")
 
@@ -207,11 +209,11 @@ def say(
         plays, output = write is not None, output or FILE
         stream = stream or (plays and duration is None and fit is None)
         audio = _speak(loaded, spoken, options, refuse_dropped if strict else log_dropped, stream, words)
-        write = write or stack.enter_context(_open_output(output, loaded.sample_rate, raw))
+        write = write or stack.enter_context(open_output(output, loaded.sample_rate, raw=raw))
         seconds, took, begun = _write(audio, write, loaded.sample_rate)
     if times is not None:
         write_times(times, text, words or [], seconds)
-    place = "played" if plays else "standard output" if output == STANDARD_OUTPUT else output
+    place = "played" if plays else shown_output(output)
     rate = "" if plays else f" in {took:.2f} s, RTF {took / seconds:.3f}"
     first = f", first audio after {1000 * begun:.0f} ms" if stream else ""
     report(f"{place}: {seconds:.2f} s of audio{rate}{first}")
@@ -333,12 +335,6 @@ def _open_device(stack: ExitStack, sample_rate: int) -> Write | None:
     except AudioError as error:
         _log.warning("%s; writing %s", error, FILE)
         return None
-
-
-def _open_output(output: str, sample_rate: int, raw: bool) -> AbstractContextManager[Write]:
-    if output == STANDARD_OUTPUT:
-        return wav_stream(sys.stdout.buffer, sample_rate, header=not raw)
-    return audio_file(Path(output), sample_rate)
 
 
 def _with_progress(pieces: Iterable[T], count: int) -> Iterator[T]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
+from ..audio.writers import Write, audio_file, wav_stream
 from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.voice_packages import VARIABLE, find_voice_package
 from ..errors import TextError
 from ..text.sentences import MAX_CHARACTERS
 
+STANDARD_OUTPUT = "-"
 MOST_BYTES = 4 * MAX_CHARACTERS + 3  # of a text: four for a character, and a byte-order mark
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -163,6 +167,24 @@ def engine_options(command: F) -> F:
         help="Precision of the graphs; 'auto' takes the fastest that the bundle has for the provider.",
     )
     return threads_option(provider(precision(command)))
+
+
+def open_output(output: str, sample_rate: int, *, raw: bool = False) -> AbstractContextManager[Write]:
+    """Open a sound file, or standard output; yields a function that writes float32 samples.
+
+    Args:
+        output: Name of a file, or `STANDARD_OUTPUT`.
+        sample_rate: Samples a second.
+        raw: Whether standard output has no header.
+    """
+    if output == STANDARD_OUTPUT:
+        return wav_stream(sys.stdout.buffer, sample_rate, header=not raw)
+    return audio_file(Path(output), sample_rate)
+
+
+def shown_output(output: str) -> str:
+    """Return how messages call an output."""
+    return "standard output" if output == STANDARD_OUTPUT else output
 
 
 def read_utf8(file: BinaryIO, most: int = MOST_BYTES) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -167,9 +168,10 @@ class Caller:
     has_audio: bool = True
 
 
-def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
-    """Whatever the order of arrival; and each job is charged for its share of the computation."""
-    here, order, gate = threading.local(), [], threading.Event()
+@pytest.fixture
+def recording():
+    """An engine that computes once the gate is open, and the levels in the order that it computed them."""
+    order, gate = [], threading.Event()
 
     class Recording(OnnxEngine):
         def _run(self, given):
@@ -178,9 +180,15 @@ def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
             return super()._run(given)
 
     graph = step_graph(LEVELS)
-    recording = Recording(graph, step_model(graph).SerializeToString(), threads=1)
+    made = Recording(graph, step_model(graph).SerializeToString(), threads=1)
+    return SimpleNamespace(engine=made, order=order, gate=gate)
+
+
+def test_the_call_whose_audio_is_due_first_is_computed_first(recording):
+    """Whatever the order of arrival; and each job is charged for its share of the computation."""
+    here = threading.local()
     dispatcher = Dispatcher(lambda: here.job, 0.0, lambda: 1, lambda _: None)
-    shared = dispatcher.share(recording)
+    shared = dispatcher.share(recording.engine)
     jobs = [Caller(due) for due in (9.0, 5.0, 4.0)]
 
     def call(level: int):
@@ -192,27 +200,18 @@ def test_the_call_whose_audio_is_due_first_is_computed_first(engine):
         for level in range(3):  # the first is computed at once: the others arrive while it is
             calls.append(pool.submit(call, level))
             time.sleep(0.05)
-        gate.set()
+        recording.gate.set()
         for done in calls:
             done.result()
     dispatcher.close()
-    assert order == [0, 2, 1]
+    assert recording.order == [0, 2, 1]
     assert all(job.computed > 0 for job in jobs)
 
 
-def test_a_text_without_audio_is_not_delayed_by_steps_of_others_between_its_own(engine):
-    here, order, gate = threading.local(), [], threading.Event()
-
-    class Recording(OnnxEngine):
-        def _run(self, given):
-            gate.wait(20)
-            order.append(int(given["level"][0]))
-            return super()._run(given)
-
-    graph = step_graph(LEVELS)
-    recording = Recording(graph, step_model(graph).SerializeToString(), threads=1)
+def test_a_text_without_audio_is_not_delayed_by_steps_of_others_between_its_own(recording):
+    here = threading.local()
     dispatcher = Dispatcher(lambda: here.job, PATIENCE, lambda: 1, lambda _: None)
-    shared = dispatcher.share(recording)
+    shared = dispatcher.share(recording.engine)
     new, speaking, other = Caller(0.0, has_audio=False), Caller(5.0), Caller(9.0)
 
     def steps(job: Caller, level: int, count: int) -> None:
@@ -226,11 +225,11 @@ def test_a_text_without_audio_is_not_delayed_by_steps_of_others_between_its_own(
         time.sleep(0.05)  # it is computed: the others arrive while it is
         done += [pool.submit(steps, speaking, 1, 3), pool.submit(steps, new, 0, 3)]
         time.sleep(0.05)
-        gate.set()
+        recording.gate.set()
         for each in done:
             each.result()
     dispatcher.close()
-    assert order == [2, 0, 0, 0, 1, 1, 1]
+    assert recording.order == [2, 0, 0, 0, 1, 1, 1]
 
 
 def test_samples_with_prefixes_of_other_lengths_share_a_batch() -> None:

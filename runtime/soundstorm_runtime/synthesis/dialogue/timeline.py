@@ -8,9 +8,8 @@ import numpy as np
 
 from ..word_times import WordTime
 
-GAP_SECONDS = (
-    0.2  # between turns; the usual one in ten languages (Stivers et al. 2009, doi 10.1073/pnas.0903616106)
-)
+# Between turns; the usual one in ten languages (Stivers et al. 2009, doi 10.1073/pnas.0903616106).
+GAP_SECONDS = 0.2
 
 
 @dataclass(frozen=True)

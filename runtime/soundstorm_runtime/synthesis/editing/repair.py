@@ -26,9 +26,7 @@ from ..word_times import TimedAudio, WordTime, word_times
 from .splice import splice
 
 AROUND_SECONDS = 4.0  # of speech on either side that is taken into account
-BORDER_SECONDS = (
-    0.04  # on either side of the words that is decoded anew, since sounds depend on their neighbours
-)
+BORDER_SECONDS = 0.04  # on either side of the words that are decoded anew: sounds depend on their neighbours
 LEAST_SECONDS = 1.0  # of speech before a span that identify the voice; else what comes after it does, too
 _SPOKEN = re.compile("[a-z]+(?:'[a-z]+)*'?")
 RATES = 0.5, 2.0  # between which the rate of the speech is matched
