@@ -196,7 +196,9 @@ def test_memory_does_not_grow_with_the_text(voice):
         return found, longest
 
     list(voice.stream(SENTENCE))
-    (short, _), (long, longest) = held(20), held(60)  # places in the text beyond 256 are objects of their own
+    # Places in the text beyond 256 are objects of their own. What else the process allocates meanwhile is not
+    # the stream's: what grows with the text does so in both runs.
+    (short, _), (long, longest) = held(20), min(held(60), held(60))
     assert long < short + longest
 
 
