@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +39,36 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if pressed:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def heard_in_finalizers() -> Iterator[None]:
+    """Raise Ctrl-C again where Python has dropped it.
+
+    What is raised in a finalizer or in a callback of C code, such as `SoundFile.__del__`, is printed and
+    forgotten (`sys.unraisablehook`); the work would go on as if nobody had pressed a key.
+    """
+    report = sys.unraisablehook
+
+    def hear(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            threading.Timer(0.01, _press_ctrl_c).start()  # once the finalizer has returned
+        else:
+            report(dropped)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+
+
+def _press_ctrl_c() -> None:
+    if hasattr(signal, "pthread_kill"):
+        # ends a wait in the system, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:  # Windows
+        _thread.interrupt_main()
 
 
 @contextmanager

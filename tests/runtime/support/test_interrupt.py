@@ -74,6 +74,24 @@ def test_ctrl_c_at_work_raises_at_once(run):
     assert (found.returncode, found.stdout, found.stderr.split()) == (130, "", ["interrupted"])
 
 
+def test_ctrl_c_in_a_finalizer_is_raised_after_it(run):
+    """Python prints and drops what a finalizer raises."""
+    found = run(
+        "import os, signal, time\n"
+        "class Closed:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "Closed()\ntime.sleep(60)\nprint('never')"
+    )
+    assert (found.returncode, found.stdout, found.stderr.split()) == (130, "", ["interrupted"])
+
+
+def test_another_error_of_a_finalizer_is_reported(run):
+    found = run(
+        "class Closed:\n    def __del__(self):\n        raise ValueError('broken')\nClosed()\nprint('done')"
+    )
+    assert (found.returncode, found.stdout) == (0, "done\n")
+    assert "ValueError: broken" in found.stderr
+
+
 def test_ctrl_c_at_the_end_of_python_ends_without_a_traceback(run):
     found = run("import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGINT)")
     assert (found.returncode, found.stderr) == (-signal.SIGINT, "")  # a shell reports it as 130
