@@ -177,6 +177,11 @@ def test_a_stage_goes_on_with_what_it_learned_from_alone(
     run._record_sources("acoustic", **models)
     (tmp_path / "acoustic" / "state.pt").touch()
     run._record_sources("acoustic", **models)
+    with (corpus.folder / "utterances.jsonl").open() as listing:
+        rows = listing.readlines()
+    (corpus.folder / "utterances.jsonl").write_text("".join(rows[1:]))
+    run.corpus = Corpus(corpus.folder)  # a corpus that has changed is no other model
+    run._record_sources("acoustic", **models)
     sources = tmp_path / "acoustic" / "sources.json"
     whole = sources.read_text()
     for damaged in ("[" * 9999, "3", whole[:20]):
