@@ -209,9 +209,8 @@ def _api(speaker: Speaker) -> APIRouter:
 
     @router.get("/v1/models/{name}", tags=["names"])
     async def model(name: str) -> Model:
-        """Describe the model by its name."""
-        if name != speaker.model:
-            raise Refusal(404, f"there is no model {name!r}", "model", "model_not_found")
+        """Describe the model by its name, or by one of OpenAI's, which stand for it."""
+        speaker.check_model(name)
         return speaker.description
 
     @router.get("/voices", tags=["names"])

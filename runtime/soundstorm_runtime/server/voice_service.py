@@ -153,7 +153,7 @@ class Speaker:
             Refusal: The model or voice is unknown, or the fields contradict each other.
             Busy: The queue is full.
         """
-        self._check_model(request.model)
+        self.check_model(request.model)
         if request.timestamp_granularities and request.stream_format != "sse":
             message = "timestamp_granularities was given without stream_format 'sse', whose events carry them"
             raise Refusal(400, message, "timestamp_granularities")
@@ -171,7 +171,7 @@ class Speaker:
             Refusal: The model or a voice is unknown, or the fields contradict each other.
             Busy: The queue is full.
         """
-        self._check_model(request.model)
+        self.check_model(request.model)
         self._check_format(request)
         if request.timestamp_granularities:
             message = "a dialogue has the times of its turns, with stream_format 'sse'; leave it out"
@@ -231,7 +231,7 @@ class Speaker:
             Refusal: The model or voice is unknown.
             OptionError: The voice has no times.
         """
-        self._check_model(fields.model)
+        self.check_model(fields.model)
         times = bool(fields.timestamp_granularities)
         return self._voice.incremental(self._options(fields), times=times, on_dropped=on_dropped)
 
@@ -283,7 +283,8 @@ class Speaker:
         if self._is_warm:
             self.metrics.batch.observe(texts)
 
-    def _check_model(self, name: str | None) -> None:
+    def check_model(self, name: str | None) -> None:
+        """Raise `Refusal` for a name that is neither the model's nor one of OpenAI's."""
         if name not in (None, self.model) and not OPENAI_MODELS.fullmatch(name):
             message = f"model {name!r} was asked for, but there is {self.model!r} alone; leave it out"
             raise Refusal(404, message, "model", "model_not_found")

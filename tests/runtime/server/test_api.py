@@ -195,7 +195,8 @@ def test_models_and_health(client):
     (model,) = asked.get("/v1/models").json()["data"]
     assert model["id"] == "tiny"
     assert model["object"] == "model"
-    assert asked.get("/v1/models/tiny").json() == model
+    for name in ("tiny", "tts-1", "gpt-4o-mini-tts"):
+        assert asked.get(f"/v1/models/{name}").json() == model
     assert error(asked.get("/v1/models/other"))["code"] == "model_not_found"
     assert asked.get("/health").json() == {"status": "ok", "model": "tiny", "working": 0, "waiting": 0}
 

@@ -404,6 +404,7 @@ def test_the_description_is_laid_out(page):
         "/metrics",
     ):
         assert word in shown
+    assert "`" not in shown
 
 
 def test_nothing_comes_from_elsewhere(page):

@@ -6,6 +6,11 @@ function element(name, content, properties = {}) {
   return made;
 }
 
+// A description, in which names of code stand between backticks.
+function prose(text) {
+  return text.split("`").map((part, place) => (place % 2 ? element("code", part) : part));
+}
+
 function resolve(schema, all) {
   return schema?.$ref ? all.components.schemas[schema.$ref.split("/").pop()] : schema;
 }
@@ -33,7 +38,7 @@ function fields(schema, all, kind) {
     const told = [type(of, all), limits(of)].filter(Boolean).join("; ");
     return [
       element("dt", [element("code", name), isNeeded([name]) ? " *" : ""]),
-      element("dd", [element("div", of.description ?? ""), element("div", told, { className: "quiet" })]),
+      element("dd", [element("div", prose(of.description ?? "")), element("div", told, { className: "quiet" })]),
     ];
   });
   return [element("h3", `Body, ${kind} (* must be there)`), element("dl", rows, { className: "fields" })];
@@ -41,7 +46,7 @@ function fields(schema, all, kind) {
 
 function operation(path, method, facts, all) {
   const heading = [element("span", method.toUpperCase(), { className: "method" }), element("code", path)];
-  const parts = [element("h2", heading), element("p", facts.description ?? facts.summary)];
+  const parts = [element("h2", heading), element("p", prose(facts.description ?? facts.summary))];
   for (const [kind, { schema }] of Object.entries(facts.requestBody?.content ?? {})) {
     parts.push(...fields(schema, all, kind));
   }
