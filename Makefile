@@ -114,6 +114,8 @@ $(INSTALLED): pyproject.toml
 $(REFERENCES): $(INSTALLED)
 	$(PIP) install --no-deps soundstorm-pytorch==0.6.1 audiolm-pytorch==2.4.0 spear-tts-pytorch==0.4.8 x-clip==0.14.4
 	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps onnxruntime-ep-nv-tensorrt-rtx-cu12==0.5.0
+	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps \
+		tensorrt-rtx-cu12==1.7.1.116 tensorrt-rtx-cu12-bindings==1.7.1.116 tensorrt-rtx-cu12-libs==1.7.1.116
 	[ "$$(uname -sm)" != "Linux x86_64" ] || $(PIP) install --no-deps onnxruntime-ep-openvino==1.8.1
 	@touch $@
 

@@ -99,7 +99,7 @@ def test_voices_and_engines_of_a_user_stay_out(tiny_bundle, tmp_path):
     ],
 )
 def test_options_that_do_not_go_together(tiny_bundle, tmp_path, arguments, message, monkeypatch):
-    monkeypatch.setattr("soundstorm_export.cli.export.open_tensorrt_library", lambda kinds: None)
+    monkeypatch.setattr("soundstorm_export.cli.export.open_library", lambda options: None)
     found = call(tiny_bundle, "-o", tmp_path / "package", *arguments)
     assert (found.exit_code, message in found.stderr) == (2, True), found.stderr
     assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import pytest
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines
 from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from soundstorm_runtime.engines.graphs import Axis
+from soundstorm_runtime.engines.tensorrt.library import PACKAGES, RTX
 from tests.gpu.fake_cuda import FakeCuda
 from tests.gpu.fake_tensorrt import fake_tensorrt
 from tests.runtime.conftest import make_bundle  # noqa: F401 - a fixture
@@ -27,7 +28,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         version: str = "11.4.0.106",
         cuda_version: str = "13.5.0",
         *,
-        module: str = "tensorrt",
+        module: str | None = None,
         refuses: dict[str, Any] | None = None,
         **card: Any,
     ) -> Any:
@@ -36,9 +37,9 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda if new else None)
         monkeypatch.setitem(sys.modules, "cuda.cudart", None if new else cuda)
         made = fake_tensorrt(version, cuda, refuses=refuses)
-        made.cuda, made.__name__ = cuda, module
-        for name in ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"):
-            monkeypatch.setitem(sys.modules, name, made if name == module else None)
+        made.cuda, made.__name__ = cuda, module or made.__name__
+        for name in (*PACKAGES, *RTX):
+            monkeypatch.setitem(sys.modules, name, made if name == made.__name__ else None)
         return made
 
     return plug

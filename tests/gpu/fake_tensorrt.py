@@ -1,4 +1,5 @@
-"""A stand-in for `tensorrt`, of any recorded version: a plan is the ONNX file, and ONNX Runtime runs it.
+"""A stand-in for `tensorrt` and `tensorrt_rtx`, of any recorded version: a plan is the ONNX file, and ONNX
+Runtime runs it.
 
 It is as strict as TensorRT about order and kind: shapes before a run, within the profile, addresses for all
 tensors, one run in new shapes before a capture, and no touch of a context that was captured.
@@ -17,7 +18,7 @@ import onnxruntime
 from onnx import load
 
 from tests.gpu.fake_cuda import FakeCuda
-from tests.gpu.recorded import enums, strict
+from tests.gpu.recorded import RTX, enums, strict
 
 DTYPES = {"tensor(int64)": ("INT64", np.int64), "tensor(float)": ("FLOAT", np.float32)}
 SEPARATOR = b"\0profile\0"
@@ -33,7 +34,7 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
     names = enums(version)
     asked = SimpleNamespace(
         flags=set(), parser_flags=set(), network_flags=None, pools={}, compatibility=None, caches=[],
-        host_code=False,
+        host_code=False, capabilities={}, kernels=[], specialization=[],
     )  # fmt: skip
 
     class ILogger:
@@ -115,6 +116,7 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
             self._profiles: list[Any] = []
 
         progress_monitor: Any = None
+        num_compute_capabilities = 0
         hardware_compatibility_level: Any = None
 
         def clear_flag(self, flag: Any) -> None:
@@ -122,6 +124,10 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
 
         def set_flag(self, flag: Any) -> None:
             asked.flags.add(names["BuilderFlag"](flag).name)
+
+        def set_compute_capability(self, compute_capability: Any, index: int) -> bool:
+            asked.capabilities[index] = names["ComputeCapability"](compute_capability).name
+            return bool(0 <= index < self.num_compute_capabilities)
 
         def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
             asked.pools[names["MemoryPoolType"](pool).name] = pool_size
@@ -209,9 +215,42 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
         def get_tensor_shape(self, name: str) -> Any:
             return [axis if isinstance(axis, int) else -1 for axis in self._tensors[name].shape]
 
+        def create_runtime_config(self) -> Any:
+            return made["IRuntimeConfig"]()
+
         def create_execution_context(self, strategy: Any) -> Any:
+            if version == RTX:  # a runtime configuration
+                asked.specialization.append(strategy.dynamic_shapes_kernel_specialization_strategy.name)
+                strategy._cache._kernels += b"k"
+                strategy = strategy._strategy
             assert names["ExecutionContextAllocationStrategy"](strategy).name == "USER_MANAGED"
             return made["IExecutionContext"](self)
+
+    class IRuntimeCache:
+        def __init__(self) -> None:
+            self._kernels = b""
+
+        def deserialize(self, blob: bytes) -> bool:
+            asked.kernels.append(blob)
+            fits = not blob.strip(b"k")  # else it is damaged
+            self._kernels = blob if fits else self._kernels
+            return fits
+
+        def serialize(self) -> bytes:
+            return self._kernels
+
+    class IRuntimeConfig:
+        dynamic_shapes_kernel_specialization_strategy: Any = None
+
+        def create_runtime_cache(self) -> Any:
+            return made["IRuntimeCache"]()
+
+        def set_runtime_cache(self, cache: Any) -> bool:
+            self._cache = cache
+            return True
+
+        def set_execution_context_allocation_strategy(self, strategy: Any) -> None:
+            self._strategy = strategy
 
     class IExecutionContext:
         def __init__(self, engine: Any) -> None:
@@ -296,8 +335,9 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
 
     classes = (ITensor, INetworkDefinition, ParserError, OnnxParser, ITimingCache, IOptimizationProfile)
     classes += (IBuilderConfig, Builder, ICudaEngine, IExecutionContext, Runtime)
+    classes += (IRuntimeConfig, IRuntimeCache) if version == RTX else ()
     made = {cls.__name__: strict(version, cls) for cls in classes}
-    module = ModuleType("tensorrt")
+    module = ModuleType("tensorrt_rtx" if version == RTX else "tensorrt")
     vars(module).update(
         __version__=version, asked=asked, ILogger=ILogger, IProgressMonitor=IProgressMonitor, **names, **made
     )

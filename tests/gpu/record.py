@@ -6,6 +6,7 @@ imported without the library: they look up nine C functions, for which empty lib
 stand in, since an import calls none of them. `api.json` holds what was recorded so of
 
     tensorrt_cu12_bindings 10.3.0, tensorrt_cu13_bindings 10.16.1.11 and 11.4.0.106
+    tensorrt_rtx_cu12_bindings 1.7.1.116, with its library
     cuda-python 12.6.2.post1, cuda-bindings 13.5.0
 """
 
@@ -15,15 +16,18 @@ import importlib
 import json
 import re
 import sys
+from functools import partial
 from typing import Any
 
 CLASSES = (
     "Builder IBuilderConfig IOptimizationProfile INetworkDefinition ITensor OnnxParser ParserError "
-    "IExecutionContext ICudaEngine Runtime IProgressMonitor ITimingCache ILogger IHostMemory"
+    "IExecutionContext ICudaEngine Runtime IProgressMonitor ITimingCache ILogger IHostMemory "
+    "IRuntimeConfig IRuntimeCache"
 ).split()
 ENUMS = (
     "NetworkDefinitionCreationFlag BuilderFlag HardwareCompatibilityLevel MemoryPoolType DataType "
-    "TensorIOMode TensorLocation ExecutionContextAllocationStrategy OnnxParserFlag"
+    "TensorIOMode TensorLocation ExecutionContextAllocationStrategy OnnxParserFlag ComputeCapability "
+    "DynamicShapesKernelSpecializationStrategy"
 ).split()
 CALLS = (
     "cudaGetDeviceCount cudaDriverGetVersion cudaGetDeviceProperties cudaMalloc cudaFree cudaHostAlloc "
@@ -53,7 +57,7 @@ def signatures(documentation: str, name: str) -> list[list[str]]:
 def record_tensorrt(module: Any) -> dict[str, Any]:
     """Give each class's members (overloads, or 'read' or 'write' for a property), and each enum's names."""
     classes: dict[str, Any] = {}
-    for name in CLASSES:
+    for name in filter(partial(hasattr, module), CLASSES):
         members: dict[str, Any] = {}
         for member in dir(getattr(module, name)):
             value = getattr(getattr(module, name), member)
@@ -65,7 +69,7 @@ def record_tensorrt(module: Any) -> dict[str, Any]:
             elif found := signatures(value.__doc__ or "", member):
                 members[member] = found
         classes[name] = members
-    enums = {name: list(getattr(module, name).__members__) for name in ENUMS}
+    enums = {name: list(getattr(module, name).__members__) for name in ENUMS if hasattr(module, name)}
     return {"classes": classes, "enums": enums}
 
 

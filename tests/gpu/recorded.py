@@ -13,6 +13,8 @@ from typing import Any
 
 API = json.loads((Path(__file__).parent / "api.json").read_text(encoding="utf-8"))
 TENSORRT, CUDA = tuple(API["tensorrt"]), tuple(API["cuda"])
+(RTX,) = API["tensorrt_rtx"]  # the version of TensorRT for RTX
+_VERSIONS = API["tensorrt"] | API["tensorrt_rtx"]
 
 
 def check_arguments(
@@ -30,7 +32,7 @@ def check_arguments(
 
 def strict(version: str, cls: type) -> type:
     """Derive from a stand-in a class that has only what its namesake has in a version of TensorRT."""
-    members = API["tensorrt"][version]["classes"][cls.__name__]
+    members = _VERSIONS[version]["classes"][cls.__name__]
 
     def get(self: Any, name: str) -> Any:
         if name.startswith("_"):
@@ -59,5 +61,5 @@ def enums(version: str) -> dict[str, type[enum.IntEnum]]:
     """Make the enumerations of a version; their values are their places, which nothing may rely on."""
     return {
         name: enum.IntEnum(name, [(m, i) for i, m in enumerate(members)])
-        for name, members in API["tensorrt"][version]["enums"].items()
+        for name, members in _VERSIONS[version]["enums"].items()
     }

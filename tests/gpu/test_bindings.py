@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from soundstorm_runtime.engines.tensorrt.library import PACKAGES, _logger
+from soundstorm_runtime.engines.tensorrt.library import PACKAGES, RTX, _logger
 from tests.gpu import record
 from tests.gpu.recorded import API
 
@@ -30,7 +30,7 @@ USED = {
 PROBE = "from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library as o\no()"
 
 
-@pytest.fixture(params=PACKAGES)
+@pytest.fixture(params=[*PACKAGES, *RTX])
 def bindings(request):
     return pytest.importorskip(request.param, reason=f"pip install {request.param.replace('_', '-')}")
 
@@ -41,7 +41,7 @@ def runtime_calls():
 
 
 def test_all_recorded_versions_have_what_the_runner_uses():
-    for version in API["tensorrt"].values():
+    for version in [*API["tensorrt"].values(), *API["tensorrt_rtx"].values()]:
         for name, members in USED.items():
             assert members <= version["classes"][name].keys()
 
@@ -49,7 +49,7 @@ def test_all_recorded_versions_have_what_the_runner_uses():
 def test_the_bindings_have_what_the_runner_uses(bindings):
     for name, members in USED.items():
         assert members <= set(dir(getattr(bindings, name)))
-    known = API["tensorrt"].get(bindings.__version__)
+    known = (API["tensorrt"] | API["tensorrt_rtx"]).get(bindings.__version__)
     if known:  # and take the same arguments as those of the whole library
         for name, members in USED.items():
             for member in members:
@@ -59,11 +59,11 @@ def test_the_bindings_have_what_the_runner_uses(bindings):
 
 
 def test_complaints_are_kept_by_a_real_logger(bindings):
-    complaints: list[str] = []
-    logger = _logger(bindings, complaints)
+    logger, messages = _logger(bindings)
+    messages.errors.clear()
     logger.log(bindings.ILogger.Severity.ERROR, "no")
     logger.log(bindings.ILogger.Severity.WARNING, "perhaps")
-    assert complaints == ["no"]
+    assert messages.errors == ["no"]
 
 
 def test_enumerations_are_named_as_the_runner_names_them(bindings):

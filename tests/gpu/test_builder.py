@@ -296,7 +296,7 @@ def test_the_command_builds_into_a_bundle(make_bundle, plug_in):
     found = command(folder, "--tensorrt", "--frames", "1,50,200", "--batch", "1,1,2")
     assert found.exit_code == 0, found.exception
     assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-16sm-11.4.0.106-fp16\n"
-    assert "building the engine of step in fp16 on NVIDIA Fake 1" in found.stderr
+    assert "building the engine of step in fp16 for NVIDIA Fake 1" in found.stderr
     assert "step: Building Engine, step 1 of 2" in found.stderr
     found = command(folder, "--tensorrt", "--precision", "fp32", "--precision", "int8")  # that is for CPUs
     assert found.stdout == f"engines: {folder}/engines/nvidia-fake-1-16sm-11.4.0.106-fp32\n"

@@ -12,13 +12,12 @@ import click
 from soundstorm_runtime.bundle.manifest import Precision, SpeechReport
 from soundstorm_runtime.bundle.precisions import fastest_on_gpu, precisions_on
 from soundstorm_runtime.bundle.reader import MANIFEST_FILE, Bundle, read_bundle
-from soundstorm_runtime.engines.tensorrt.library import open_tensorrt_library
 from soundstorm_runtime.support.command import Command, json_option, needs_extra, report, version_option
 from soundstorm_runtime.support.interrupt import uninterrupted
 
 from ..errors import ExportError
 from ..tensorrt.build_options import tensorrt_options
-from ..tensorrt.engine_builder import BuildOptions, build_engines
+from ..tensorrt.engine_builder import BuildOptions, build_engines, open_library
 from .wheel_options import wheel_options
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ soundstorm-export build/voice --tensorrt --precision fp16
     "precisions",
     type=click.Choice(get_args(Precision)),
     multiple=True,
-    show_default="fp32, int8; with --tensorrt fp32, fp16",
+    show_default="fp32, int8; with --tensorrt or --tensorrt-rtx fp32, fp16",
     help="Precision of the graphs; may be given several times. fp32 is always written; int8 is for CPUs, "
     "fp16 for GPUs; bf16, int8-qdq and fp8-qdq are for TensorRT.",
 )
@@ -75,8 +74,9 @@ def export(
     Each graph is compared with PyTorch at several lengths and batch sizes, and each precision with fp32 on a
     few sentences; the bundle is written only if all agree.
 
-    With --tensorrt, engines are also built for the GPU of this machine. CHECKPOINTS may then be the folder of
-    a bundle, to which they are added: this works on a device, without PyTorch.
+    With --tensorrt, engines are also built for the GPU of this machine; with --tensorrt-rtx, for GeForce RTX
+    and RTX PRO elsewhere. CHECKPOINTS may then be the folder of a bundle, to which they are added: this works
+    without PyTorch.
 
     With --wheel, a voice package is written in place of a bundle: pip installs it, and soundstorm finds it.
     Here, too, CHECKPOINTS may be the folder of a bundle.
@@ -88,7 +88,7 @@ def export(
             )
         _export_package(checkpoints, output, config, precisions or _usual(None), package)
         return
-    library = None if engines is None else open_tensorrt_library(("tensorrt",))  # before all the work
+    library = None if engines is None else open_library(engines)  # before all the work
     if len(checkpoints) == 1 and (checkpoints[0] / MANIFEST_FILE).is_file():
         if engines is None or output is not None or config is not None:
             raise ExportError(

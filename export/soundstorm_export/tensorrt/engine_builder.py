@@ -1,18 +1,21 @@
-"""Build TensorRT engines for the GPU at hand, and put them into the bundle.
+"""Build engines of TensorRT for the GPU at hand, or of TensorRT for RTX for GPUs elsewhere, into a bundle.
 
 Imports neither PyTorch nor ONNX: it runs on the device. The precision is that of the graph: networks are
 strongly typed, which TensorRT 11 always does and 10 does when told.
 
 Sources: TensorRT's Python API (Builder, IBuilderConfig, IOptimizationProfile, OnnxParser, ITimingCache,
-IProgressMonitor) and its guide to migrating from 10 to 11, which took away the flags of precision.
+IProgressMonitor) and its guide to migrating from 10 to 11, which took away the flags of precision; TensorRT
+for RTX's page on engines that are built without a GPU, and its flag REQUIRE_USER_ALLOCATION, without which
+runs may not be captured as CUDA graphs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -30,15 +33,23 @@ from soundstorm_runtime.bundle.engine_manifest import (
 from soundstorm_runtime.bundle.manifest import FileRecord, Precision
 from soundstorm_runtime.bundle.precisions import precisions_on, runs_on
 from soundstorm_runtime.bundle.reader import Bundle
-from soundstorm_runtime.engines.cuda_runtime import out_of_memory
+from soundstorm_runtime.engines.cuda_runtime import Gpu, out_of_memory
 from soundstorm_runtime.engines.graphs import Axis, Graph
 from soundstorm_runtime.engines.padding import whole_buckets
-from soundstorm_runtime.engines.tensorrt.library import TensorRt, open_tensorrt_library
+from soundstorm_runtime.engines.tensorrt.library import (
+    Library,
+    TensorRt,
+    open_rtx_builder,
+    open_tensorrt_library,
+)
 from soundstorm_runtime.support.atomic import atomic_folder, write_file
 
 from ..errors import ExportError
 
 Report = Callable[[str], None]
+Target = (
+    Gpu | tuple[str, ...]
+)  # of engines: the GPU, or the compute capabilities of those that TensorRT for RTX takes
 
 # Compute capability that a precision needs (TensorRT's support matrix); the others run on all that it takes.
 OLDEST: Mapping[Precision, tuple[int, int]] = {"bf16": (8, 0), "fp8-qdq": (8, 9)}
@@ -58,7 +69,8 @@ class BuildOptions:
     to 4: the memory of attention grows with the batch and the square of the frames. workspace: MiB that one
     layer may take, None for what TensorRT likes. version_compatible: newer versions of TensorRT, and its lean
     runtime, may run them; a little slower. hardware_compatible: all cards since Ampere may; slower, and not
-    on a Jetson.
+    on a Jetson. compute_capabilities: such as '8.6': TensorRT for RTX builds for GPUs with these, and no GPU
+    is needed; empty for TensorRT and the GPU at hand.
     """
 
     frames: Axis | None = None
@@ -66,6 +78,7 @@ class BuildOptions:
     workspace: int | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
+    compute_capabilities: tuple[str, ...] = ()
 
 
 def profile_axes(bundle: Bundle, options: BuildOptions) -> dict[str, Axis]:
@@ -119,12 +132,13 @@ def build_engines(
     precision: Precision,
     options: BuildOptions | None = None,
     report: Report = lambda line: None,
-    library: TensorRt | None = None,
+    library: Library | None = None,
 ) -> Path:
     """Build an engine for each graph that the bundle speaks with, and put them into it; gives their folder.
 
     An interrupted build leaves nothing but what it learnt of the timing of kernels, for the next one. Raises
-    `EngineError` without a GPU or TensorRT, `ExportError` for a graph that TensorRT refuses, with its node.
+    `EngineError` without TensorRT, or the GPU that it needs; `ExportError` for a graph that TensorRT refuses,
+    with its node.
     """
     options = options or BuildOptions()
     has = precisions_on("tensorrt", bundle.manifest.precisions)
@@ -134,15 +148,17 @@ def build_engines(
             f"engines in {precision} were asked for, but for a GPU the bundle has {', '.join(has)}; take one "
             f"of these, or export the voice with soundstorm-export --precision {other}"
         )
-    library = library or open_tensorrt_library(("tensorrt",))
-    _check_capability(precision, library)
-    axes, gpu = profile_axes(bundle, options), library.cuda.gpu
-    folder = bundle.path / FOLDER / folder_name(gpu, library.version, precision)
-    cache = folder.with_name(f"{folder.name}.timing")
+    library = library or open_library(options)
+    target = library.cuda.gpu if isinstance(library, TensorRt) else options.compute_capabilities
+    _check_capabilities(precision, target)
+    axes = profile_axes(bundle, options)
+    folder = bundle.path / FOLDER / folder_name(target, library.version, precision)
+    cache = None if library.is_rtx else folder.with_name(f"{folder.name}.timing")
+    place = target.name if isinstance(target, Gpu) else f"compute capability {', '.join(target)}"
     engines: dict[str, EngineRecord] = {}
     with atomic_folder(folder) as work:
         for name, graph in engine_graphs(bundle.manifest).items():
-            report(f"building the engine of {name} in {precision} on {gpu.name}")
+            report(f"building the engine of {name} in {precision} for {place}")
             file = work / f"{name}.engine"
             source = bundle.graph_file(name, precision)
             file.write_bytes(build_plan(library, graph, source, axes, options, cache, report))
@@ -151,38 +167,50 @@ def build_engines(
             format="soundstorm-engines",
             version=1,
             producer=f"soundstorm-edge {soundstorm_runtime.__version__}",
-            gpu=gpu.name,
-            compute_capability=gpu.compute_capability,
-            driver=gpu.driver,
             tensorrt=library.version,
             precision=precision,
             axes=axes,
             engines=engines,
             version_compatible=options.version_compatible,
             hardware_compatible=options.hardware_compatible,
-            multiprocessors=gpu.multiprocessors,
-            memory=gpu.memory,
+            **_board(target),
         )
         (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return folder
 
 
-def _check_capability(precision: Precision, library: TensorRt) -> None:
-    found, oldest = library.cuda.gpu.compute_capability, OLDEST.get(precision, (0, 0))
-    if tuple(map(int, found.split("."))) < oldest:
-        raise ExportError(
-            f"{library.cuda.gpu.name} has compute capability {found}, {precision} needs "
-            f"{'.'.join(map(str, oldest))} or more; take --precision fp16"
-        )
+def open_library(options: BuildOptions) -> Library:
+    """Import what builds engines with these options. Raises `EngineError` that says what is missing."""
+    return open_rtx_builder() if options.compute_capabilities else open_tensorrt_library(("tensorrt",))
+
+
+def _board(target: Target) -> dict[str, Any]:
+    """Return what the manifest says of the GPUs."""
+    if isinstance(target, Gpu):
+        facts = asdict(target)
+        return {"gpu": facts.pop("name"), **facts}
+    return {"gpu": "", "compute_capability": "", "driver": "", "compute_capabilities": target}
+
+
+def _check_capabilities(precision: Precision, target: Target) -> None:
+    """Raise `ExportError` for a GPU that does not compute in the precision."""
+    oldest = OLDEST.get(precision, (0, 0))
+    for found in (target.compute_capability,) if isinstance(target, Gpu) else target:
+        if tuple(map(int, found.split("."))) < oldest:
+            has = f"{target.name} has" if isinstance(target, Gpu) else "a GPU was named with"
+            raise ExportError(
+                f"{has} compute capability {found}, {precision} needs {'.'.join(map(str, oldest))} or more; "
+                "take --precision fp16"
+            )
 
 
 def build_plan(
-    library: TensorRt,
+    library: Library,
     graph: Graph,
     source: Path,
     axes: Mapping[str, Axis],
     options: BuildOptions,
-    cache: Path,
+    cache: Path | None,
     report: Report = lambda line: None,
 ) -> bytes:
     """Build the engine of one graph from its ONNX file, for lengths within `axes`.
@@ -192,7 +220,8 @@ def build_plan(
     build at the next step that TensorRT reports.
 
     Args:
-        cache: file of kernel timings, read where it exists, and written.
+        cache: file of kernel timings, read where it exists, and written; None for TensorRT for RTX, which
+            times nothing.
 
     Raises:
         ExportError: for a graph that TensorRT does not take, or of which it builds no engine.
@@ -212,12 +241,12 @@ class _Build:
 
     def __init__(
         self,
-        library: TensorRt,
+        library: Library,
         graph: Graph,
         source: Path,
         axes: Mapping[str, Axis],
         options: BuildOptions,
-        cache: Path,
+        cache: Path | None,
         report: Report,
     ) -> None:
         self.stop = Event()
@@ -233,9 +262,13 @@ class _Build:
         config = self._config()
         for profile in self._profiles(network):
             config.add_optimization_profile(profile)
-        timings = self._timings(config)
-        plan = self._builder.build_serialized_network(network, config)
-        self._keep(timings)
+        if self._cache is None:
+            plan = self._builder.build_serialized_network(network, config)
+        else:
+            timings = self._timings(config, self._cache)
+            plan = self._builder.build_serialized_network(network, config)
+            with suppress(OSError):  # without it, the next build is slower and nothing else
+                write_file(self._cache, bytes(timings.serialize()))
         self._library.messages.raise_interrupt()
         if self._progress.error is not None:
             raise self._progress.error
@@ -245,10 +278,10 @@ class _Build:
             raise self._refused()
         return bytes(plan)
 
-    def _timings(self, config: Any) -> Any:
+    def _timings(self, config: Any, cache: Path) -> Any:
         """Read the timing cache; begin a new one where it is damaged, or of another GPU or version."""
-        if self._cache.is_file():
-            timings = config.create_timing_cache(self._cache.read_bytes())
+        if cache.is_file():
+            timings = config.create_timing_cache(cache.read_bytes())
             if timings is not None and config.set_timing_cache(timings, False):
                 return timings
         timings = config.create_timing_cache(b"")
@@ -265,7 +298,7 @@ class _Build:
         if not parser.parse_from_file(str(self._source)):
             errors = [_described(parser.get_error(place)) for place in range(parser.num_errors)]
             raise ExportError(
-                f"TensorRT {self._library.version} does not take graph '{self._graph.name}' "
+                f"{self._library.title} does not take graph '{self._graph.name}' "
                 f"({'; '.join(errors) or self._library.why()}); use a newer TensorRT, or --provider cuda"
             )
         return network
@@ -280,8 +313,24 @@ class _Build:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         if options.hardware_compatible:
             config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        if options.compute_capabilities:
+            self._aim(config)
         config.progress_monitor = self._progress
         return config
+
+    def _aim(self, config: Any) -> None:
+        """Name the compute capabilities of the GPUs, and have runs that CUDA graphs can capture."""
+        trt, wanted = self._trt, self._options.compute_capabilities
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+        config.num_compute_capabilities = len(wanted)
+        for place, capability in enumerate(wanted):
+            target = getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}", None)
+            if target is None or not config.set_compute_capability(target, place):
+                has = re.findall(r"SM(\d+)(\d)", " ".join(trt.ComputeCapability.__members__))
+                raise ExportError(
+                    f"--compute-capability has {capability}, TensorRT for RTX {self._library.version} builds "
+                    f"for {', '.join(map('.'.join, has))}; on the GPU itself, take --tensorrt"
+                )
 
     def _profiles(self, network: Any) -> list[Any]:
         """Make the optimisation profiles: the range of shapes of each input that has a symbolic axis."""
@@ -306,20 +355,13 @@ class _Build:
             made.append(profile)
         return made
 
-    def _keep(self, timings: Any) -> None:
-        """Write the timing cache; without it, the next build is slower and nothing else."""
-        with suppress(OSError):
-            write_file(self._cache, bytes(timings.serialize()))
-
     def _refused(self) -> ExportError:
         why = self._library.why()
         advice = build_advice(why, self._options)
-        if advice is None and "memory" in why.lower():
+        if advice is None and "memory" in why.lower() and isinstance(self._library, TensorRt):
             advice = str(out_of_memory(self._library.cuda.free_memory()))
         advice = advice or "use a newer TensorRT, or --provider cuda"
-        return ExportError(
-            f"TensorRT {self._library.version} built no engine of '{self._graph.name}' ({why}); {advice}"
-        )
+        return ExportError(f"{self._library.title} built no engine of '{self._graph.name}' ({why}); {advice}")
 
 
 def build_advice(why: str, options: BuildOptions) -> str | None:

@@ -1,8 +1,12 @@
 """TensorRT engines beside a bundle: what they were built for, and whether they fit this machine.
 
-An engine runs only on the kind of GPU, and with the version of TensorRT, that built it. So engines lie in
-`engines/<gpu>-<multiprocessors>sm-<TensorRT>-<precision>/`, one for each graph, with a manifest of their own;
-those for several machines may lie side by side. `soundstorm-export BUNDLE --tensorrt` writes them.
+An engine of TensorRT runs only on the kind of GPU, and with the version of TensorRT, that built it. So they
+lie in `engines/<gpu>-<multiprocessors>sm-<TensorRT>-<precision>/`, one for each graph, with a manifest of
+their own; those for several machines may lie side by side. `soundstorm-export BUNDLE --tensorrt` writes them.
+
+Engines of TensorRT for RTX run on every GPU with one of the compute capabilities that were named. They lie in
+`engines/tensorrt-rtx-<compute capabilities>-<TensorRT for RTX>-<precision>/`; `soundstorm-export BUNDLE
+--tensorrt-rtx` writes them.
 """
 
 from __future__ import annotations
@@ -50,6 +54,8 @@ class EnginesManifest:
     version_compatible: whether newer versions of TensorRT may run them, with the runtime that they carry
     inside. hardware_compatible: whether all GPUs since Ampere (compute capability 8.0) may. multiprocessors,
     memory: of the GPU, MiB; 0 where an older version wrote the file, and then the GPU's name is compared.
+    compute_capabilities: of engines of TensorRT for RTX, those of the GPUs that may run them; nothing else is
+    known of these GPUs then. Empty for engines of TensorRT.
     """
 
     format: Literal["soundstorm-engines"]
@@ -66,24 +72,41 @@ class EnginesManifest:
     hardware_compatible: bool = False
     multiprocessors: int = 0
     memory: int = 0
+    compute_capabilities: tuple[str, ...] = ()
+
+    @property
+    def is_rtx(self) -> bool:
+        """Whether TensorRT for RTX built the engines, and runs them."""
+        return bool(self.compute_capabilities)
 
     def to_json(self) -> str:
         """Write it as the text of `engines.json`."""
         return json.dumps(to_dict(self), indent=2, allow_nan=False) + "\n"
 
 
-def folder_name(gpu: Gpu, tensorrt: str, precision: Precision) -> str:
+def folder_name(target: Gpu | tuple[str, ...], tensorrt: str, precision: Precision) -> str:
     """Name the folder of engines, in lower-case letters, digits, dots and hyphens.
 
     The number of multiprocessors distinguishes boards of one name.
+
+    Args:
+        target: The GPU, or the compute capabilities of engines of TensorRT for RTX.
+        tensorrt: The version of the library.
+        precision: The precision of the engines.
     """
-    name = f"{gpu.name}-{gpu.multiprocessors}sm-{tensorrt}-{precision}"
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+    if isinstance(target, Gpu):
+        built_for = f"{target.name}-{target.multiprocessors}sm"
+    else:
+        built_for = f"tensorrt-rtx-{'-'.join(target)}"
+    return re.sub(r"[^a-z0-9.]+", "-", f"{built_for}-{tensorrt}-{precision}".lower()).strip("-")
 
 
-def rebuild_command(bundle: Path, precision: Precision | None = None) -> str:
-    """Return the command that builds engines for a bundle here."""
-    return f"soundstorm-export {bundle} --tensorrt" + (f" --precision {precision}" if precision else "")
+def rebuild_command(
+    bundle: Path, precision: Precision | None = None, capabilities: tuple[str, ...] = ()
+) -> str:
+    """Return the command that builds engines for a bundle: here, or for GPUs of these capabilities."""
+    option = f"--tensorrt-rtx --compute-capability {','.join(capabilities)}" if capabilities else "--tensorrt"
+    return f"soundstorm-export {bundle} {option}" + (f" --precision {precision}" if precision else "")
 
 
 def engine_folders(bundle: Path) -> list[Path]:
@@ -109,7 +132,8 @@ def read_engines(folder: Path, bundle: Bundle) -> EnginesManifest:
         raise EngineError(
             f"{file}: {reason(error)}; build them again: {rebuild_command(bundle.path)}"
         ) from error
-    again = f"build them again: {rebuild_command(bundle.path, manifest.precision)}"
+    command = rebuild_command(bundle.path, manifest.precision, manifest.compute_capabilities)
+    again = f"build them again: {command}"
     expected = engine_graphs(bundle.manifest)
     if manifest.engines.keys() != expected.keys():
         raise EngineError(
@@ -160,7 +184,11 @@ def mismatches(manifest: EnginesManifest, gpu: Gpu, tensorrt: str) -> list[str]:
     differ in these, and equal ones may have different names.
     """
     found = []
-    if manifest.hardware_compatible:
+    if manifest.is_rtx:
+        if gpu.compute_capability not in manifest.compute_capabilities:
+            built, here = " or ".join(manifest.compute_capabilities), gpu.compute_capability
+            found.append(f"compute capability must be {built}, here it is {here!r}")
+    elif manifest.hardware_compatible:
         if _numbers(gpu.compute_capability) < (8, 0):
             found.append(f"compute capability must be 8.0 or more, here it is {gpu.compute_capability!r}")
     else:
@@ -168,7 +196,8 @@ def mismatches(manifest: EnginesManifest, gpu: Gpu, tensorrt: str) -> list[str]:
     if manifest.version_compatible and _numbers(tensorrt) < _numbers(manifest.tensorrt):
         found.append(f"TensorRT must be {manifest.tensorrt!r} or newer, here it is {tensorrt!r}")
     if not manifest.version_compatible and tensorrt != manifest.tensorrt:
-        found.append(f"TensorRT was {manifest.tensorrt!r}, here it is {tensorrt!r}")
+        library = "TensorRT for RTX" if manifest.is_rtx else "TensorRT"
+        found.append(f"{library} was {manifest.tensorrt!r}, here it is {tensorrt!r}")
     return found
 
 
@@ -190,9 +219,11 @@ def _other_board(manifest: EnginesManifest, gpu: Gpu) -> list[str]:
     return found
 
 
-def read_plan(folder: Path, engine: EngineRecord, bundle: Path) -> bytes:
-    """Read an engine's file once its size and SHA-256 are right. Raises `EngineError`."""
-    path, again = folder / engine.file, f"build it again: {rebuild_command(bundle)}"
+def read_plan(folder: Path, name: str, manifest: EnginesManifest, bundle: Path) -> bytes:
+    """Read the engine of a graph once its size and SHA-256 are right. Raises `EngineError`."""
+    engine = manifest.engines[name]
+    command = rebuild_command(bundle, manifest.precision, manifest.compute_capabilities)
+    path, again = folder / engine.file, f"build it again: {command}"
     try:
         content = read_file(path, engine.facts.size, links=False)
     except FileNotFoundError as error:

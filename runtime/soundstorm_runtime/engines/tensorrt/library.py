@@ -19,7 +19,8 @@ from ..cuda_runtime import Cuda, open_cuda
 
 # The whole library, what runs engines alone, and what loads the runtime that an engine carries.
 PACKAGES = ("tensorrt", "tensorrt_lean", "tensorrt_dispatch")
-OLDEST = (10, 3)
+RTX = ("tensorrt_rtx",)  # TensorRT for RTX: another library with the same Python API
+_OLDEST, _OLDEST_RTX = (10, 3), (1, 7)
 
 
 class Messages:
@@ -49,16 +50,25 @@ class Messages:
 
 
 @dataclass(frozen=True)
-class TensorRt:
-    """A TensorRT package that can be used here, its logger, and the GPU."""
+class Library:
+    """A TensorRT package that can be imported here, and its logger; enough to build for GPUs elsewhere."""
 
     module: Any
     logger: Any
-    cuda: Cuda
     messages: Messages
 
     def __str__(self) -> str:
-        return f"{self.module.__name__} {self.version} on {self.cuda.gpu.name}"
+        return f"{self.module.__name__} {self.version}"
+
+    @property
+    def is_rtx(self) -> bool:
+        """Whether it is TensorRT for RTX."""
+        return self.module.__name__ in RTX
+
+    @property
+    def title(self) -> str:
+        """Its name and version in messages, such as 'TensorRT 10.3.0'."""
+        return f"TensorRT {'for RTX ' if self.is_rtx else ''}{self.version}"
 
     @property
     def version(self) -> str:
@@ -73,6 +83,16 @@ class TensorRt:
         return errors[-600:] or "TensorRT gave no reason"
 
 
+@dataclass(frozen=True)
+class TensorRt(Library):
+    """The same on a machine with a GPU, where engines run."""
+
+    cuda: Cuda
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} on {self.cuda.gpu.name}"
+
+
 def open_tensorrt_library(packages: tuple[str, ...] = PACKAGES) -> TensorRt:
     """Find a GPU, then the first of `packages`.
 
@@ -80,16 +100,31 @@ def open_tensorrt_library(packages: tuple[str, ...] = PACKAGES) -> TensorRt:
         EngineError: what is missing or too old, and what to do.
     """
     cuda = open_cuda()
+    library = _open(packages)
+    return TensorRt(library.module, library.logger, library.messages, cuda)
+
+
+def open_rtx_builder() -> Library:
+    """Import TensorRT for RTX, which builds engines for GPUs that are named; it needs none itself.
+
+    Raises:
+        EngineError: it is missing or too old, and what to do.
+    """
+    return _open(RTX)
+
+
+def _open(packages: tuple[str, ...]) -> Library:
     module = _import(packages)
-    parts = module.__version__.split(".")
-    if tuple(map(int, parts[:2])) < OLDEST:
+    oldest = _OLDEST_RTX if packages == RTX else _OLDEST
+    if tuple(map(int, module.__version__.split(".")[:2])) < oldest:
+        jetson = "" if packages == RTX else ", or on a Jetson update JetPack to 6.1 or newer"
         raise EngineError(
-            f"{module.__name__} is {module.__version__}, expected {OLDEST[0]}.{OLDEST[1]} or newer; "
-            "pip install --upgrade tensorrt, or on a Jetson update JetPack to 6.1 or newer"
+            f"{module.__name__} is {module.__version__}, expected {oldest[0]}.{oldest[1]} or newer; "
+            f"pip install --upgrade {module.__name__.replace('_', '-')}{jetson}"
         )
     logger, messages = _logger(module)
     messages.errors.clear()
-    return TensorRt(module, logger, cuda, messages)
+    return Library(module, logger, messages)
 
 
 def _import(packages: tuple[str, ...]) -> Any:
@@ -101,6 +136,11 @@ def _import(packages: tuple[str, ...]) -> Any:
                 raise EngineError(
                     f"{name} is installed but cannot be loaded ({error}); install it again"
                 ) from error
+    if packages == RTX:
+        raise EngineError(
+            "no TensorRT for RTX: tensorrt_rtx is not installed; on x86-64 Linux or Windows "
+            "pip install 'soundstorm-edge[tensorrt-rtx]'"
+        )
     raise EngineError(
         f"no TensorRT: none of {', '.join(packages)} is installed; pip install 'soundstorm-edge[tensorrt]', "
         "or on a Jetson use JetPack's own: python3 -m venv --system-site-packages"

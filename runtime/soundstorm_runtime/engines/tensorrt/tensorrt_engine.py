@@ -15,6 +15,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..device_array import DeviceArray
 from ..graphs import Axis, Graph, Tensor, lengths_of
 from ..padding import BUCKET, Shapes, cropped, fill, filled_lengths, shapes_of
 from .library import TensorRt
+from .runtime_cache import RuntimeCache
 
 _MOST_LANES = 32
 _WARM = 512  # frames up to which each bucket is captured when a voice is loaded
@@ -61,6 +63,8 @@ class TensorRtEngine(Engine):
         chained: whether outputs stay on the GPU and become inputs of the next run, all inputs come from
             arrays of `keep`, and a run returns once it is enqueued: nothing waits until the host looks.
         runtime: TensorRT's `Runtime`, where several engines share one.
+        runtime_cache: of an engine of TensorRT for RTX, the file of kernels that it compiles for this GPU:
+            read where it exists, and written by `warm_up`.
 
     Raises:
         EngineError: for a plan that cannot be used, or is not this graph.
@@ -78,6 +82,7 @@ class TensorRtEngine(Engine):
         resident: frozenset[str] = frozenset(),
         chained: bool = False,
         runtime: Any = None,
+        runtime_cache: Path | None = None,
     ) -> None:
         super().__init__(graph, axes)
         self._library, self._cuda, self._trt = library, library.cuda, library.module
@@ -93,9 +98,14 @@ class TensorRtEngine(Engine):
                 "soundstorm-export BUNDLE --tensorrt"
             )
         self._check_signature()
+        self._captures = graph.padding is not None
+        self._runtime_cache = (
+            RuntimeCache(self._trt, self._engine, runtime_cache, captured=self._captures)
+            if library.is_rtx
+            else None
+        )
         self._lock = threading.Lock()
         self._stream = self._cuda.stream()
-        self._captures = graph.padding is not None
         self._lanes: OrderedDict[Any, _Lane] = OrderedDict()
         self._profiles = [self._ranges(place) for place in range(self._engine.num_optimization_profiles)]
         self._activations, self._reserved = self._cuda.reserve(1), 1
@@ -110,11 +120,14 @@ class TensorRtEngine(Engine):
     def warm_up(self) -> None:
         """Capture each bucket up to 512 frames, so that no sentence has to wait for it.
 
-        Does nothing for a graph that is not captured.
+        A graph that is not captured is not run. What TensorRT for RTX compiled is kept for the next start.
         """
-        axis = self.graph.padding
-        if axis is None:
-            return
+        if self.graph.padding is not None:
+            self._capture_buckets(self.graph.padding)
+        if self._runtime_cache is not None:
+            self._runtime_cache.write()
+
+    def _capture_buckets(self, axis: str) -> None:
         batch, longest = self.axes["batch"].min, min(_WARM, self.axes[axis].max)
         for length in range(BUCKET, longest + 1, BUCKET):
             usual = {symbol: span.opt for symbol, span in self.axes.items()}
@@ -199,7 +212,8 @@ class TensorRtEngine(Engine):
 
     def _new_lane(self) -> _Lane:
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(strategy)
+        config = strategy if self._runtime_cache is None else self._runtime_cache.config
+        context = self._engine.create_execution_context(config)
         if context is None:
             raise EngineError(
                 f"{self._where}: {out_of_memory(self._cuda.free_memory())} ({self._library.why()})"
