@@ -102,7 +102,9 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         "soundstorm_edge/data/lexicon.txt.gz",
         "soundstorm_edge/py.typed",
         "soundstorm_export/py.typed",
-        "soundstorm_export/verify/onnxruntime-cuda-kernels.txt",
+        "soundstorm_export/verify/onnxruntime-cuda-kernels-2025.txt",
+        "soundstorm_export/verify/onnxruntime-cuda-kernels-2026.txt",
+        "soundstorm_export/verify/tensorrt-operators-10.15.txt",
         "soundstorm_export/verify/tensorrt-operators.txt",
         "soundstorm_runtime/py.typed",
         *(

@@ -9,6 +9,7 @@ import pytest
 
 from soundstorm_export.errors import ExportError
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines, build_plan, open_library
+from soundstorm_export.verify.operators import later_operators, tensorrt_operators
 from soundstorm_runtime.bundle.engine_manifest import read_engines
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.graphs import AXES, Axis
@@ -48,6 +49,16 @@ def test_runs_of_every_kind_of_graph_can_be_captured(exported, tmp_path, voice, 
     graph, model = exported(voice, name)
     file, axes = write(model, "fp16", tmp_path / "graph.onnx"), {**AXES, "frames": FRAMES, "batch": BATCH}
     assert build_plan(open_library(OPTIONS), graph, file, axes, OPTIONS, None)
+
+
+def test_its_parser_takes_every_operator_of_the_table():
+    library = open_library(OPTIONS)
+    trt = library.module
+    network = trt.Builder(library.logger).create_network(0)
+    parser = trt.OnnxParser(network, library.logger)
+    known = {*tensorrt_operators(), *later_operators()} - {"DeformConv"}  # a plug-in of TensorRT alone
+    assert [name for name in sorted(known) if not parser.supports_operator(name)] == []
+    assert not parser.supports_operator("Bernoulli")
 
 
 def test_ctrl_c_ends_a_build_and_leaves_no_engine(bundle):

@@ -12,11 +12,14 @@ import onnx_ir as ir
 
 Span = tuple[int, int | None]  # opsets that a kernel is registered for; None where it has no end
 
+YEARS = (2025, 2026)  # of the recorded tables
+
 
 @functools.cache
-def cuda_kernels() -> Mapping[str, tuple[Span, ...]]:
-    """Read the recorded table of registered kernels."""
-    text = (resources.files(__package__) / "onnxruntime-cuda-kernels.txt").read_text(encoding="utf-8")
+def cuda_kernels(year: int) -> Mapping[str, tuple[Span, ...]]:
+    """Read a recorded table of registered kernels."""
+    file = resources.files(__package__) / f"onnxruntime-cuda-kernels-{year}.txt"
+    text = file.read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
     return MappingProxyType({name: tuple(map(_span, spans.split())) for name, spans in rows})
 
@@ -24,7 +27,7 @@ def cuda_kernels() -> Mapping[str, tuple[Span, ...]]:
 def without_cuda_kernel(model: ir.Model) -> list[str]:
     """Name the operators of a graph, with their versions, that would run on the CPU; in order, each once.
 
-    Constants are no nodes to a session, so they are left out.
+    Every recorded table must have the kernel. Constants are no nodes to a session, so they are left out.
     """
     opset = model.graph.opset_imports[""]
     found: dict[str, None] = {}
@@ -35,7 +38,9 @@ def without_cuda_kernel(model: ir.Model) -> list[str]:
             found[f"{node.domain}::{node.op_type}"] = None
             continue
         version = onnx.defs.get_schema(node.op_type, opset).since_version
-        if not any(_serves(span, version) for span in cuda_kernels().get(node.op_type, ())):
+        if not all(
+            any(_serves(span, version) for span in cuda_kernels(year).get(node.op_type, ())) for year in YEARS
+        ):
             found[f"{node.op_type}-{version}"] = None
     return list(found)
 

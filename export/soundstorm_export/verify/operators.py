@@ -29,8 +29,21 @@ class Operator:
 
 
 def tensorrt_operators() -> Mapping[str, Operator]:
-    """Read the table of TensorRT 10.0, from the onnx-tensorrt project."""
-    text = (resources.files(__package__) / "tensorrt-operators.txt").read_text(encoding="utf-8")
+    """Read the table of TensorRT 10.0, from the onnx-tensorrt project.
+
+    What it has is taken by all versions that are supported: 10.3 takes more, 10.15 more again
+    (`later_operators`), and the parser of TensorRT for RTX 1.7, of the time of 11.4, takes all but DeformConv.
+    """
+    return _table("tensorrt-operators.txt")
+
+
+def later_operators() -> Mapping[str, Operator]:
+    """Read the rows in which the table of TensorRT 10.15 differs from that of 10.0."""
+    return _table("tensorrt-operators-10.15.txt")
+
+
+def _table(name: str) -> Mapping[str, Operator]:
+    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
     return MappingProxyType(
         {

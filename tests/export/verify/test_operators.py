@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from soundstorm_export.errors import ExportError
-from soundstorm_export.verify.operators import check_operators, tensorrt_operators
+from soundstorm_export.verify.operators import check_operators, later_operators, tensorrt_operators
 
 
 def model(
@@ -85,3 +85,13 @@ def test_the_table_is_whole() -> None:
     assert table["MatMul"].types == {"FP32", "FP16", "BF16"}
     assert table["ConstantOfShape"].types >= {"INT64", "BOOL"}
     assert table["CumSum"].restriction == "`axis` must be an initializer"
+
+
+def test_later_versions_take_what_10_0_takes() -> None:
+    table, later = tensorrt_operators(), later_operators()
+    assert later.keys() - table.keys() == {
+        "Attention", "BlackmanWindow", "HammingWindow", "HannWindow", "RMSNormalization", "RotaryEmbedding",
+        "STFT", "TensorScatter",
+    }  # fmt: skip
+    for name in later.keys() & table.keys():
+        assert later[name].types >= table[name].types
