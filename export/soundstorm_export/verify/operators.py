@@ -32,7 +32,7 @@ def tensorrt_operators() -> Mapping[str, Operator]:
     """Read the table of TensorRT 10.0, from the onnx-tensorrt project.
 
     What it has is taken by all versions that are supported: 10.3 takes more, 10.15 more again
-    (`later_operators`), and the parser of TensorRT for RTX 1.7, of the time of 11.4, takes all but DeformConv.
+    (`later_operators`), and the parser of TensorRT for RTX 1.7, which is as new as 11.4, all but DeformConv.
     """
     return _table("tensorrt-operators.txt")
 
