@@ -11,6 +11,7 @@ import logging
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from ..errors import TextError
 from .markup import PRIVATE, MarkedText, read_inline
@@ -135,12 +136,15 @@ def _read(
     start = 0
     last: Sentence | None = None  # held back, since an instruction may follow that asks for silence after it
 
+    def words_of_instruction(match: re.Match[str]) -> str:
+        return marked.instruction(match[0]).words
+
     def sentences_until(end: int) -> Iterator[Sentence]:
         nonlocal last, tokens
         for sentence in _sentences(source, tokens, start, end):
             if last is not None:
                 yield last
-            written = PRIVATE.sub(lambda match: marked.instruction(match[0]).words, sentence)
+            written = sentence if sentence.isascii() else PRIVATE.sub(words_of_instruction, sentence)
             last = Sentence(written, sentence.words, None, style)
         tokens = []
 
@@ -188,16 +192,21 @@ class _Group:
         self.end = end
         self.length = 0
 
-    def add(self, word: Word) -> None:
-        """Add a word."""
-        self.words.append(word)
-        self.length += len(word.text) + len(word.pause) + (8 if word.text == "w" else 1)
-
     def pause(self, mark: str) -> None:
         """Put a mark behind the last word, unless it has one."""
         if not self.words[-1].pause:
             self.words[-1] = self.words[-1]._replace(pause=mark)
             self.length += 1
+
+
+@lru_cache(maxsize=4096)
+def _words_and_pauses(spoken: str) -> tuple[tuple[str, str, int], ...]:
+    """Return the words of a token, each with its pause and its length when spelled out.
+
+    A mark by itself comes with an empty word, and belongs to the word before it.
+    """
+    items = [(item.rstrip(PAUSES), item) for item in spoken.split()]
+    return tuple((word, item[len(word) :][:1], len(item) + (8 if word == "w" else 1)) for word, item in items)
 
 
 def _sentences(source: SourceText, tokens: list[Token], start: int, end: int) -> Iterator[Sentence]:
@@ -220,17 +229,19 @@ def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
     """Return the words of tokens with their pauses; only a token too long for a sentence is divided."""
     groups: list[_Group] = []
     for token in tokens:
-        start, end = source.span(token.start, token.end)
-        for item in token.words.split():
-            text = item.rstrip(PAUSES)
-            if text:
-                if not (
-                    groups and groups[-1].end == token.end and groups[-1].length < SENTENCE_CHARACTERS - 20
-                ):
-                    groups.append(_Group(token.end))
-                groups[-1].add(Word(text, start, end, item[len(text) :][:1], token.phones))
-            elif groups:
-                groups[-1].pause(item[0])
+        if token.words:
+            start, end = source.span(token.start, token.end)
+            group = None
+            for word, pause, length in _words_and_pauses(token.words):
+                if not word:
+                    if groups:
+                        groups[-1].pause(pause)
+                    continue
+                if group is None or group.length >= SENTENCE_CHARACTERS - 20:
+                    group = _Group(token.end)
+                    groups.append(group)
+                group.words.append(Word(word, start, end, pause, token.phones))
+                group.length += length
         if token.mark and token.mark != "\n" and groups:
             groups[-1].pause(token.mark)
             groups[-1].end = token.end

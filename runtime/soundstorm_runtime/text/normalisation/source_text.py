@@ -36,9 +36,11 @@ class SourceText:
         ends: list[int] = []
         done = 0
         for start, end, new in edits:
-            pieces += [self.text[done:start], new]
-            starts += self._starts[done:start]
-            ends += self._ends[done:start]
+            if done < start:
+                pieces.append(self.text[done:start])
+                starts += self._starts[done:start]
+                ends += self._ends[done:start]
+            pieces.append(new)
             if new:
                 first, last = self.span(start, max(end, start + 1))
                 starts += [first] * len(new)

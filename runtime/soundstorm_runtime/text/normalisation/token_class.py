@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
 Match = re.Match[str]
+
+DIGITS = string.digits
+CAPITALS = string.ascii_uppercase
+SMALL = string.ascii_lowercase
+LETTERS = string.ascii_letters
 
 WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,2}(?:,\d\d){1,5},\d{3}(?![\d,])|\d{1,60})"  # also 1,00,000
 NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
@@ -19,6 +25,7 @@ class TokenClass:
 
     Args:
         name: Names it, in letters.
+        starts: Every character that a token can begin with. The tokeniser tries the pattern at these alone.
         pattern: Matches a token from its first character on. The tokeniser does not try it inside a word.
             It looks at a bounded stretch, so that time stays linear.
         verbalise: Takes the match and returns the words, a mark of `PAUSES` behind some of them;
@@ -27,6 +34,7 @@ class TokenClass:
     """
 
     name: str
+    starts: str
     pattern: str
     verbalise: Callable[[Match], str | None]
     ends_sentence: bool = True

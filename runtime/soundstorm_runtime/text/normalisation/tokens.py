@@ -1,7 +1,8 @@
 """Tokenise and classify: a cleaned text to tokens, each verbalised by its class.
 
-One regular expression holds the patterns of all classes in order of precedence and is tried from each token's
-end on; a class whose verbaliser returns None leaves the token to the next class that matches.
+At each place one regular expression holds the patterns of the classes that can begin with the character
+there, in order of precedence; a class whose verbaliser returns None leaves the token to the next class that
+matches.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from .classes import (
@@ -28,7 +28,7 @@ from .classes import (
     telephone,
 )
 from .cleaning import INSTRUCTIONS
-from .token_class import TokenClass, spell
+from .token_class import DIGITS, LETTERS, TokenClass, spell
 
 IsKnown = Callable[[str], bool]
 """Whether a word in lower case is in the dictionary of the voice."""
@@ -42,12 +42,14 @@ _FILES: list[list[TokenClass]] = [
         roman_numerals, capitals, serials,
     )
 ]  # fmt: skip
-_FILES += [[symbols.FUNCTION], symbols.CLASSES]  # signs are tried after words
-_NAMED = [
-    [(f"c{file}_{place}", token_class) for place, token_class in enumerate(classes)]
+_FILES += [[symbols.FUNCTION], symbols.CLASSES]
+_CLASS = {
+    f"c{file}_{place}": token_class
     for file, classes in enumerate(_FILES)
-]
-_CLASS = {name: token_class for named in _NAMED for name, token_class in named}
+    for place, token_class in enumerate(classes)
+}
+_SIGNS = f"c{len(_FILES) - 1}_"
+"""What the names of the classes of signs begin with; these alone are tried inside a word, too."""
 
 _MONTH_OR_ABBREVIATION = (
     r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ -]\d|(?:vs|etc|ok|approx|dept|et)\b"
@@ -55,8 +57,6 @@ _MONTH_OR_ABBREVIATION = (
 _PLAIN = rf"(?<![\w'@#.])(?!{_MONTH_OR_ABBREVIATION})[a-z]{{1,60}}(?:'[a-z]{{1,20}})?(?=[ \n]|[,;:]?$|[,;:] )"
 _WORD = r"[A-Za-z]{1,60}(?:'[A-Za-z]{1,20}){0,3}"
 _MARK = r"""[.,;:!?"')\]}`]+"""
-_DASH = "--"
-_NO_START = r"(?![\s(\[{<>|=*^_](?!\d))"  # spares trying the classes where none can start
 _INVISIBLE_GROUPS = re.compile(r"(?<!\\)\((?!\?)|\(\?P<\w+>")
 _UNSPELLABLE = re.compile(r"[b-df-hj-np-tv-xz]+|.*[b-df-hj-np-tv-xz]{8}.*")
 _SOUNDS = {
@@ -90,35 +90,59 @@ class Token(NamedTuple):
     phones: str | None = None
 
 
-def _any_of(named: Iterable[tuple[str, TokenClass]]) -> str:
+def _any_of(names: Iterable[str]) -> str:
     """Return a pattern for any of some classes, whose last group names the one that matches."""
     # The group is at the end of its branch, so that a branch that begins with a character is skipped at once.
-    return "|".join(f"(?:{_INVISIBLE_GROUPS.sub('(?:', c.pattern)})(?P<{name}>)" for name, c in named)
-
-
-def _compile() -> re.Pattern[str]:
-    names, signs = _any_of(chain(*_NAMED[:-1])), _any_of(_NAMED[-1])
-    return re.compile(
-        rf"(?P<plain>{_PLAIN})|(?P<instruction>[{INSTRUCTIONS}])|(?<![\w]){_NO_START}(?:{names})"
-        rf"|(?P<word>{_WORD})|(?P<break>\n)|{signs}|(?P<dash>{_DASH})|(?P<mark>{_MARK})|(?P<digits>\d{{1,60}})",
-        re.ASCII,  # words and digits are those that are read; signs such as Greek letters are none
-    )
+    return "|".join(f"(?:{_INVISIBLE_GROUPS.sub('(?:', _CLASS[n].pattern)})(?P<{n}>)" for n in names)
 
 
 @cache
-def _pattern(*named: tuple[str, TokenClass]) -> re.Pattern[str]:
-    return re.compile(_any_of(named), re.ASCII)
+def _compile(names: tuple[str, ...], others: str = "") -> re.Pattern[str]:
+    """Return a pattern for any of some classes, of which only signs match inside a word, or for `others`."""
+    signs = [name for name in names if name.startswith(_SIGNS)]
+    words = [name for name in names if name not in signs]
+    outside = rf"(?<!\w)(?:{_any_of(words)})" if words else ""
+    # Words and digits are those of ASCII, which are read; signs such as Greek letters are none.
+    return re.compile("|".join(filter(None, [outside, _any_of(signs), others])), re.ASCII)
 
 
-@cache
-def _later(name: str) -> list[re.Pattern[str]]:
+@lru_cache(maxsize=1024)
+def _classes_at(character: str) -> tuple[str, ...]:
+    """Return the names of the classes whose tokens can begin with a character."""
+    return tuple(name for name, token_class in _CLASS.items() if character in token_class.starts)
+
+
+@lru_cache(maxsize=1024)
+def _token_at(character: str) -> re.Pattern[str]:
+    """Return what matches a token that begins with a character."""
+    if character in LETTERS:
+        others = rf"(?P<word>{_WORD})"
+    else:
+        others = r"(?P<digits>\d{1,60})" if character in DIGITS else rf"(?P<dash>--)|(?P<mark>{_MARK})"
+    return _compile(_classes_at(character), others)
+
+
+@lru_cache(maxsize=4096)
+def _later(name: str, character: str) -> list[re.Pattern[str]]:
     """Return what is tried where a class refuses: the rest of its file one by one, then each later file."""
-    file, place = map(int, name[1:].split("_"))
-    rest = [_pattern(each) for each in _NAMED[file][place + 1 :]]
-    return rest + [_pattern(*named) for named in _NAMED[file + 1 :]]
+    names = _classes_at(character)
+    names = names[names.index(name) + 1 :]
+    files = {each.partition("_")[0]: None for each in names}
+    own = name.partition("_")[0]
+    rest = [_compile((each,)) for each in names if each.startswith(f"{own}_")]
+    return rest + [
+        _compile(tuple(each for each in names if each.startswith(f"{file}_")))
+        for file in files
+        if file != own
+    ]
 
 
-_TOKEN = _compile()
+_EASY = re.compile(
+    rf"(?P<plain>{_PLAIN})|(?P<stop>[.,;:?!]+(?=[ \n]))|(?P<break>\n)|(?P<instruction>[{INSTRUCTIONS}])"
+    r"|(?P<other>\S)",
+    re.ASCII,
+)
+"""Most tokens need no class; `other` is the first character of one that does."""
 _WORD_PATTERN = re.compile(_WORD)
 _DIGITS = re.compile(r"[0-9]{1,60}")
 _CAPITALS = re.compile(r"[A-Z]{2,}(?:s|'[A-Za-z]{1,2})?")
@@ -128,23 +152,30 @@ _OPENING_QUOTE = re.compile(r"(?<!\S)'(?!n\b|\d\ds?\b)")
 def tokenise(text: str, is_known: IsKnown | None = None) -> Iterator[Token]:
     """Return the tokens of a cleaned text."""
     place = 0
-    while match := _TOKEN.search(text, place):
-        kind = match.lastgroup or ""
-        place = match.end()
+    while match := _EASY.search(text, place):
+        kind = match.lastgroup
+        if kind == "other":
+            found = _token_at(match[0]).match(text, match.start())
+            if found is None:  # a bracket that opens, or a quotation mark
+                place = match.end()
+                continue
+            match, kind = found, found.lastgroup
+        start, place = match.span()
         if kind == "plain":
-            yield Token(*match.span(), _said(match[0]))
-        elif kind == "mark":
-            mark = _mark(match)
-            if mark:
-                yield Token(*match.span(), "", mark)
-        elif kind == "instruction":
-            yield Token(*match.span(), "", instruction=match[0])
+            yield Token(start, place, _said(match[0]))
+        elif kind == "stop":
+            yield Token(start, place, "", match[0][0])
         elif kind == "break":
-            yield Token(*match.span(), "", "\n")
+            yield Token(start, place, "", "\n")
+        elif kind == "instruction":
+            yield Token(start, place, "", instruction=match[0])
         elif kind == "dash":
-            yield Token(*match.span(), "", ",")
+            yield Token(start, place, "", ",")
+        elif kind == "mark":
+            if mark := _mark(match):
+                yield Token(start, place, "", mark)
         else:
-            token = _classified(text, match, kind, is_known)
+            token = _classified(text, match, kind or "", is_known)
             place = token.end
             if token.words:
                 yield token
@@ -166,15 +197,16 @@ def _classified(text: str, match: re.Match[str], kind: str, is_known: IsKnown | 
     return Token(match.start(), match.start() + 1, "")
 
 
-def _of_class(match: re.Match[str], name: str) -> Token | None:
+def _of_class(match: re.Match[str] | None, name: str) -> Token | None:
     """Verbalise a token with the class of that name, or with those after it; None where all refuse."""
-    token_class = _CLASS[name]
-    words = token_class.verbalise(match)
-    if words is not None:
-        return Token(*match.span(), words, ends_sentence=token_class.ends_sentence and match[0][-1] == ".")
-    for pattern in _later(name):
-        if found := pattern.match(match.string, match.start()):
-            return _of_class(found, found.lastgroup or "")
+    while match is not None:
+        token_class, (start, end) = _CLASS[name], match.span()
+        words = token_class.verbalise(match)
+        if words is not None:
+            return Token(start, end, words, "", token_class.ends_sentence and match.string[end - 1] == ".")
+        text, later = match.string, _later(name, match.string[start])
+        match = next((found for pattern in later if (found := pattern.match(text, start))), None)
+        name = (match and match.lastgroup) or ""
     return None
 
 

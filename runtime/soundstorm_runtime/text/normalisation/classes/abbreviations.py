@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..token_class import Match, TokenClass, after, alternatives, before
+from ..token_class import CAPITALS, LETTERS, Match, TokenClass, after, alternatives, before
 
 _TITLES = {
     "Mr": "mister", "Mrs": "missus", "Ms": "miz", "Messrs": "messers", "Mx": "mix", "Prof": "professor",
@@ -43,13 +43,13 @@ _WITH_STOP = {
     "Mass": "massachusetts", "Calif": "california", "Penn": "pennsylvania", "Conn": "connecticut",
     "Esq": "esquire", "Mfg": "manufacturing", "Intl": "international", "Natl": "national",
     "attn": "attention",
-    "Attn": "attention", "sq": "square", "Sq": "square", "avg": "average", "no": "number", "No": "number",
+    "Attn": "attention", "sq": "square", "Sq": "square", "avg": "average",
     "yr": "year", "yrs": "years", "hr": "hour", "hrs": "hours", "mins": "minutes", "secs": "seconds",
     "wk": "week",
     "ft": "feet", "oz": "ounces", "lb": "pounds", "lbs": "pounds", "tbsp": "tablespoons", "tsp": "teaspoons",
 }  # fmt: skip
 _BEFORE_A_NUMBER = frozenset(
-    "Fig fig Figs figs Eq eq Sec sec Ch ch Vol vol p pp ext Ext apt Apt no No temp ed max Max min Min".split()
+    "Fig fig Figs figs Eq eq Sec sec Ch ch Vol vol p pp ext Ext apt Apt temp ed max Max min Min".split()
 )
 _BEHIND_A_NUMBER = frozenset("yr yrs hr hrs mins secs wk ft oz lb lbs tbsp tsp min sec sq".split())
 _WORDS_WITHOUT_STOP = {
@@ -96,8 +96,6 @@ def _abbreviation(match: Match) -> str | None:
     following = after(match, 3)
     if word in _BEHIND_A_NUMBER and re.search(r"\d ?$", before(match, 2)):
         return _WITH_STOP[word]
-    if word in ("No", "no") and not re.match(r" ?\d", following):
-        return None
     if word in _BEFORE_A_NUMBER and not re.match(r" ?(?:[\d(]|[IVX]+\b)", following):
         return None
     if word in ("al",) and not before(match, 3).endswith("et "):
@@ -137,17 +135,19 @@ def _days(match: Match) -> str:
 
 _DAY = r"(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)"
 CLASSES = [
-    TokenClass("days", rf"{_DAY}-{_DAY}(?!\w)", _days),
-    TokenClass("day", rf"{_DAY}(?=,? (?:[A-Z][a-z]{{2,8}}\.? \d|\d\d? [A-Z]|\d\d?/\d))", _days),
-    TokenClass("phrase", rf"{alternatives(_PHRASES)}(?!\w)", _phrase),
+    TokenClass("days", CAPITALS, rf"{_DAY}-{_DAY}(?!\w)", _days),
+    TokenClass("day", CAPITALS, rf"{_DAY}(?=,? (?:[A-Z][a-z]{{2,8}}\.? \d|\d\d? [A-Z]|\d\d?/\d))", _days),
+    TokenClass("phrase", LETTERS, rf"{alternatives(_PHRASES)}(?!\w)", _phrase),
     TokenClass(
         "title",
+        CAPITALS,
         rf"{alternatives(_TITLES)}(?:\.(?!\w)|\.(?=[A-Z][a-z]))"
         rf"|{alternatives(_WITHOUT_STOP)}(?= [A-Z][a-z])|(?:Mrs?|Ms)(?!\w)",
         _title,
         ends_sentence=False,
     ),
-    TokenClass("abbreviation", rf"{alternatives(_WITH_STOP)}\.(?!\w)", _abbreviation),
-    TokenClass("before_a_number", r"(?:Apt|Fig|Vol|Ch|Sec|Ext)(?= \d)", _abbreviation),
-    TokenClass("word_without_stop", rf"{alternatives(_WORDS_WITHOUT_STOP)}(?![\w'])", _word),
+    TokenClass("abbreviation", LETTERS, rf"{alternatives(_WITH_STOP)}\.(?!\w)", _abbreviation),
+    TokenClass("number", LETTERS, r"[Nn]o\.(?= ?\d)", lambda match: "number"),
+    TokenClass("before_a_number", CAPITALS, r"(?:Apt|Fig|Vol|Ch|Sec|Ext)(?= \d)", _abbreviation),
+    TokenClass("word_without_stop", LETTERS, rf"{alternatives(_WORDS_WITHOUT_STOP)}(?![\w'])", _word),
 ]

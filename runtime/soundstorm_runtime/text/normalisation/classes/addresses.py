@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import digits, identifier, ordinal
-from ..token_class import Match, TokenClass, after, alternatives, before
+from ..token_class import CAPITALS, DIGITS, Match, TokenClass, after, alternatives, before
 
 _KINDS = {
     "St": "street", "st": "street", "Ave": "avenue", "ave": "avenue", "Blvd": "boulevard", "Rd": "road",
@@ -73,12 +73,13 @@ _STATE = alternatives(STATES)
 CLASSES = [
     TokenClass(
         "street",
+        DIGITS,
         rf"\d{{1,5}}[A-Z]? (?:(?:[NSEW]|[NS][EW])\.? )?(?:[A-Z][a-z]{{1,20}} "
         rf"|\d{{1,3}}(?:st|nd|rd|th) ){{0,3}}"
         rf"(?<=\w |\. )(?<!\d )(?:{alternatives(_KINDS)})\b(?!')"
         rf"(?:\.? (?:[NS][EW]|[NSEW])\b(?!['.])|\.(?= [a-z\d(,]|,|;|\)|$|\s[A-Z]))?",
         _street,
     ),
-    TokenClass("state_and_zip", rf"{_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)", _state_and_zip),
-    TokenClass("state", rf"(?<=[a-z], ){_STATE}(?=[,.;:!?)]|$|\n| [a-z])", _state),
+    TokenClass("state_and_zip", CAPITALS, rf"{_STATE} \d{{5}}(?:-\d{{4}})?(?!\w)", _state_and_zip),
+    TokenClass("state", CAPITALS, rf"(?<=[a-z], ){_STATE}(?=[,.;:!?)]|$|\n| [a-z])", _state),
 ]

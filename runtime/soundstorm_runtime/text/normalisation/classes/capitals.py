@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..token_class import Match, TokenClass, after, before, spell
+from ..token_class import CAPITALS, LETTERS, Match, TokenClass, after, before, spell
 
 _WORDS = frozenset(
     """
@@ -156,24 +156,30 @@ STARTERS = (
     "|Most|Both|Each|Every|Nobody|Everyone|Since|Although|Though|Because|To|By|Or|Call|See|Go|Meet"
 )
 CLASSES = [
-    TokenClass("sharp", r"[A-G]#(?!\w)", _sharp),
+    TokenClass("sharp", CAPITALS, r"[A-G]#(?!\w)", _sharp),
     TokenClass(
         "dotted",
+        LETTERS,
         r"(?:[A-Za-z]\.){2,8}(?:[A-Za-z](?![\w])\.?|(?=[\s,;:!?)\"']|$))"
         r"|[A-Z]\.[A-Z](?!\w)",
         _dotted,
     ),
     TokenClass(
-        "joined", r"[A-Z]{1,4}(?:&[A-Z]{1,4}){1,3}s?\b|[A-Z]{1,5}(?:/[A-Z]{1,5}){1,3}(?![\w/])", _joined
+        "joined",
+        CAPITALS,
+        r"[A-Z]{1,4}(?:&[A-Z]{1,4}){1,3}s?\b|[A-Z]{1,5}(?:/[A-Z]{1,5}){1,3}(?![\w/])",
+        _joined,
     ),
     TokenClass(
         "initial",
+        CAPITALS,
         rf"[A-HJ-Z]\.(?= [a-z])|[A-HJ-Z]\.(?= ?[A-Z])(?! (?:{STARTERS})\b)|[A-HJ-Z]\.(?=[A-Z]\.)",
         _initial,
         ends_sentence=False,
     ),
     TokenClass(
         "letter",
+        CAPITALS,
         r"(?:(?<=[Vv]itamin )|(?<=[Pp]lan )|(?<=[Gg]rade )|(?<=[Tt]ype )|(?<=[Oo]ption )"
         r"|(?<=[Ss]ection )"
         r"|(?<=[Hh]epatitis )|(?<=[Gg]roup )|(?<=[Tt]eam )|(?<=[Pp]oint )|(?<=[Ee]xhibit )"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal
-from ..token_class import Match, TokenClass, spell
+from ..token_class import DIGITS, SMALL, Match, TokenClass, spell
 
 ZONE = (
     r"(?:Z|[Gg]\.?[Mm]\.?[Tt]|[Uu]\.?[Tt]\.?[Cc]|[ECMPecmp]\.?[SDsd]\.?[Tt]|[ECMP]T|CES?T|BST|IST|JST|AEST)\b"
@@ -59,11 +59,12 @@ def _ratio(match: Match) -> str:
 CLASSES = [
     TokenClass(
         "time_span",
+        SMALL + DIGITS,
         rf"(?:noon|midnight|{_CLOCK}|{_HOUR}"
         rf"|\d\d?(?= ?- ?\d\d?(?::\d\d)? ?{_HALF})) ?- ?(?:noon|midnight|{_CLOCK}|{_HOUR})(?!\w)",
         _span,
     ),
-    TokenClass("clock", rf"{_CLOCK}(?![\w:])", _time),
-    TokenClass("hour", rf"{_HOUR}(?!\w)", _time),
-    TokenClass("ratio", r"\d{1,5}(?::\d{1,5}){1,3}(?![\w:])", _ratio),
+    TokenClass("clock", DIGITS, rf"{_CLOCK}(?![\w:])", _time),
+    TokenClass("hour", DIGITS, rf"{_HOUR}(?!\w)", _time),
+    TokenClass("ratio", DIGITS, r"\d{1,5}(?::\d{1,5}){1,3}(?![\w:])", _ratio),
 ]

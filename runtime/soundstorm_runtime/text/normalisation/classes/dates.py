@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, decade, ordinal, plain, year
-from ..token_class import MONTHS, Match, TokenClass, after, before, spell
+from ..token_class import DIGITS, LETTERS, MONTHS, Match, TokenClass, after, before, spell
 from .clock_times import ZONE, clock
 
 _ABBREVIATED = ["sept", *(month[:3] for month in MONTHS if month != "may")]
@@ -101,27 +101,35 @@ def _era(match: Match) -> str:
 CLASSES = [
     TokenClass(
         "year_first",
+        DIGITS,
         rf"\d{{4}}(?:-\d\d?-\d\d?|/\d\d?/\d\d?|\.\d\d?\.\d\d?)(?:{_TIME})?(?![\w/-])",
         _year_first,
     ),
     TokenClass(
-        "year_last", r"\d\d?(?:/\d\d?/(?:\d{4}|\d\d)|-\d\d?-\d{4}|\.\d\d?\.\d{4})(?![\w/-])", _year_last
+        "year_last",
+        DIGITS,
+        r"\d\d?(?:/\d\d?/(?:\d{4}|\d\d)|-\d\d?-\d{4}|\.\d\d?\.\d{4})(?![\w/-])",
+        _year_last,
     ),
     TokenClass(
         "month_day",
+        LETTERS,
         rf"{MONTH}[ -]{_DAY}(?:-{_DAY})?\b(?![:.,%/]?\d"
         rf"| ?[AaPp]\.?[Mm]\b)(?:,? {_YEAR}\b(?!-))?",
         _month_day,
     ),
-    TokenClass("day_month", rf"{_DAY}(?:-{_DAY})? (?:of )?{MONTH}(?!\w)(?:,? {_YEAR}\b(?!-))?", _day_month),
-    TokenClass("month_year", rf"{MONTH} {_YEAR}\b(?!-)", _month_year),
+    TokenClass(
+        "day_month", DIGITS, rf"{_DAY}(?:-{_DAY})? (?:of )?{MONTH}(?!\w)(?:,? {_YEAR}\b(?!-))?", _day_month
+    ),
+    TokenClass("month_year", LETTERS, rf"{MONTH} {_YEAR}\b(?!-)", _month_year),
     TokenClass(
         "month",
+        LETTERS,
         r"(?:[Jj]an|[Ff]eb|[Aa]pr|[Aa]ug|[Ss]ept?|[Oo]ct|[Nn]ov|[Dd]ec|Mar|Jun|Jul|SEPT?"
         r"|OCT|NOV|DEC|JAN|FEB|APR|AUG)\.",
         _month,
     ),
-    TokenClass("years", r"(?:1[1-9]\d\d|20\d\d)[-/](?:\d{4}|\d\d)(?![\w/-]|\.\d)", _years),
-    TokenClass("decades", r"'?(?:\d{2,3}0|\d0)'?s(?:-'?(?:\d{3}0|\d0)'?s)?(?!\w)", _decades),
-    TokenClass("era", r"\d{1,4} ?(?:BCE|BC|CE|AD|B\.C\.E?\.?|A\.D\.)(?!\w)", _era),
+    TokenClass("years", DIGITS, r"(?:1[1-9]\d\d|20\d\d)[-/](?:\d{4}|\d\d)(?![\w/-]|\.\d)", _years),
+    TokenClass("decades", DIGITS + "'", r"'?(?:\d{2,3}0|\d0)'?s(?:-'?(?:\d{3}0|\d0)'?s)?(?!\w)", _decades),
+    TokenClass("era", DIGITS, r"\d{1,4} ?(?:BCE|BC|CE|AD|B\.C\.E?\.?|A\.D\.)(?!\w)", _era),
 ]

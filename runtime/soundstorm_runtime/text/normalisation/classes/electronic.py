@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import digits
-from ..token_class import Match, TokenClass, before, spell
+from ..token_class import CAPITALS, DIGITS, LETTERS, Match, TokenClass, before, spell
 from .symbols import NAMES
 
 _SIGNS = {
@@ -86,21 +86,26 @@ _LABEL = r"[A-Za-z0-9](?:[\w-]{0,61}\w)?"
 CLASSES = [
     TokenClass(
         "email",
+        LETTERS + DIGITS,
         r"[A-Za-z0-9][\w.+&-]{0,63}@[A-Za-z0-9][\w-]{0,62}(?:\.[\w-]{1,63}){1,8}(?:/[\w./-]{0,99}\w)?",
         _address,
     ),
-    TokenClass("url", r"(?:https?|s?ftp|file|ssh|wss?|git|HTTPS?)://[^\s<>\"]{1,1000}", _address),
+    TokenClass("url", LETTERS, r"(?:https?|s?ftp|file|ssh|wss?|git|HTTPS?)://[^\s<>\"]{1,1000}", _address),
     TokenClass(
         "domain",
+        LETTERS + DIGITS,
         rf"(?:{_LABEL}\.){{1,8}}(?:[a-z][a-z0-9_-]{{0,30}}"
         rf"|(?:{_TOP_LEVEL})\b)(?![\w@])(?!\.[a-z]\b)"
         r"(?::\d{2,5})?(?:/[^\s<>\",;]{0,500}[\w/])?",
         _domain_or_file,
     ),
     TokenClass(
-        "path", r"(?:~|\.{1,2})?/[\w.-]{1,99}(?:/[\w.-]{1,99}){1,30}/?|[A-Z]:\\[\w\\. -]{0,200}\w", _address
+        "path",
+        CAPITALS + "/~.",
+        r"(?:~|\.{1,2})?/[\w.-]{1,99}(?:/[\w.-]{1,99}){1,30}/?|[A-Z]:\\[\w\\. -]{0,200}\w",
+        _address,
     ),
-    TokenClass("extension", r"\.(?:NET|[a-z]{2,6})(?![\w.])", _extension),
-    TokenClass("handle", r"@[A-Za-z_]\w{1,30}", _handle),
-    TokenClass("hashtag", r"#[A-Za-z]\w{1,60}", _hashtag),
+    TokenClass("extension", ".", r"\.(?:NET|[a-z]{2,6})(?![\w.])", _extension),
+    TokenClass("handle", "@", r"@[A-Za-z_]\w{1,30}", _handle),
+    TokenClass("hashtag", "#", r"#[A-Za-z]\w{1,60}", _hashtag),
 ]

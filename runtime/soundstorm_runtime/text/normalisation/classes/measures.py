@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, fraction
-from ..token_class import NUMBER, Match, TokenClass, after, alternatives, before
+from ..token_class import DIGITS, LETTERS, NUMBER, Match, TokenClass, after, alternatives, before
 from .units import UNITS, per
 
 _UNIT = alternatives(UNITS)
@@ -204,23 +204,27 @@ _RATES = (
 CLASSES = [
     TokenClass(
         "angle",
+        DIGITS + "-",
         r"-?\d{1,3}(?:\.\d{1,9})?°(?: ?[NSEW]\b"
         r"| ?\d{1,2}' ?(?:\d{1,2}(?:\.\d{1,4})?\" ?)?[NSEW]?\b)",
         _angle,
     ),
     TokenClass(
         "feet_and_inches",
+        DIGITS,
         r"\d{1,3}' ?(?:\d{1,2}(?:\.\d)?|\d{1,2} \d/\d|\d/\d)(?:\"|'')"
         r"|\d{1,2}'(?:1[01]|\d)(?![\w'])",
         _feet_and_inches,
     ),
     TokenClass(
         "quoted",
+        DIGITS,
         rf"(?:{_MIXED}(?=\")|\d{{1,4}}(?:\.\d{{1,3}})?)(?:\"(?! ?[xX×] ?\d)|'(?=[\s,.;)]|$))",
         _quoted,
     ),
     TokenClass(
         "dimensions",
+        DIGITS + ".",
         rf"{_ITEM}[\"']?(?: ?[xX] ?{_ITEM}[\"']?"
         rf"| [×] {NUMBER}[\"']?(?= ?(?:{_UNIT})(?!\w))"
         rf"|×{NUMBER}){{1,3}}(?: ?(?:{_WITH_UNIT}))?(?!\w| ?[=^])",
@@ -228,23 +232,26 @@ CLASSES = [
     ),
     TokenClass(
         "length_of_time",
+        DIGITS,
         r"\d{1,4} ?(?:d|h|hrs?|days?) ?\d{1,2} ?(?:h|m"
         r"|mins?)(?: ?\d{1,2} ?s(?:ecs?)?)?\b"
         r"|\d{1,3} ?m(?:in)? ?\d{1,2} ?s(?:ec)?\b|\d{1,2}h\d\d\b",
         _length_of_time,
     ),
-    TokenClass("millions", rf"{NUMBER}(?:[mMkK]|[bB]n?){_COUNTED}", _millions),
+    TokenClass("millions", DIGITS + ".", rf"{NUMBER}(?:[mMkK]|[bB]n?){_COUNTED}", _millions),
     TokenClass(
         "measure_span",
+        DIGITS + ".",
         rf"{NUMBER} ?(?:{_UNIT}){_POWER} ?[-x×] ?{NUMBER} ?(?:{_UNIT}){_POWER}(?![\w'/])",
         _measure_span,
     ),
     TokenClass(
         "measure",
+        DIGITS + ".-",
         rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"
         rf"|-)?{_WITH_UNIT}(?:(?<=[a-z])\.(?= [a-z]))?",
         _measure,
     ),
-    TokenClass("per_unit", r"\d{1,9}/(?:[A-Za-z]{1,4})(?![\w/])", _per_unit),
-    TokenClass("rate", rf"(?:{_RATES})(?!\w)", _rate),
+    TokenClass("per_unit", DIGITS, r"\d{1,9}/(?:[A-Za-z]{1,4})(?![\w/])", _per_unit),
+    TokenClass("rate", LETTERS + "µ", rf"(?:{_RATES})(?!\w)", _rate),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal
-from ..token_class import NUMBER, Match, TokenClass, after, alternatives
+from ..token_class import DIGITS, LETTERS, NUMBER, Match, TokenClass, after, alternatives
 from .units import per
 
 # Name of one, of several, and of its hundredth part (one, several; empty where there is none in use).
@@ -131,12 +131,18 @@ def _cents(match: Match) -> str:
 
 
 _BEHIND_A_NUMBER = alternatives(code for code in _CODES if code.isalpha() and code != "Rs")
+_STARTS = "+-" + LETTERS + "".join(_SIGNS)
 _NUMBER_SCALED = rf"{NUMBER}(?:{_SCALE})?"
 CLASSES = [
-    TokenClass("money_span", rf"{_PREFIX}{_NUMBER_SCALED} ?- ?(?:{_ANY})? ?{_NUMBER_SCALED}(?![\w%])", _span),
-    TokenClass("money", rf"{_PREFIX}{_NUMBER_SCALED}{_PER}(?!\d)", _money),
-    TokenClass("cents", rf"-?{NUMBER} ?¢", _cents),
     TokenClass(
-        "money_behind", rf"-?{NUMBER}(?:{_SCALE})? ?(?:[£€¥₹₩₽₺₴₦₱₫₪฿₿]|{_BEHIND_A_NUMBER}\b){_PER}", _money
+        "money_span", _STARTS, rf"{_PREFIX}{_NUMBER_SCALED} ?- ?(?:{_ANY})? ?{_NUMBER_SCALED}(?![\w%])", _span
+    ),
+    TokenClass("money", _STARTS, rf"{_PREFIX}{_NUMBER_SCALED}{_PER}(?!\d)", _money),
+    TokenClass("cents", DIGITS + ".-", rf"-?{NUMBER} ?¢", _cents),
+    TokenClass(
+        "money_behind",
+        DIGITS + ".-",
+        rf"-?{NUMBER}(?:{_SCALE})? ?(?:[£€¥₹₩₽₺₴₦₱₫₪฿₿]|{_BEHIND_A_NUMBER}\b){_PER}",
+        _money,
     ),
 ]

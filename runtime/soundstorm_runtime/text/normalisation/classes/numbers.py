@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, digits, fraction, identifier, ordinal, plain
-from ..token_class import NUMBER, WHOLE, Match, TokenClass, after, before, spell
+from ..token_class import DIGITS, LETTERS, NUMBER, WHOLE, Match, TokenClass, after, before, spell
 from .symbols import power
 
 _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
@@ -55,14 +55,16 @@ def _fraction(match: Match) -> str | None:
     """Read `3/4`, `2 1/2`, `1/4th`, and the pairs that people say otherwise: `24/7`, `120/80`."""
     if match[0] in _FAMILIAR:
         return _FAMILIAR[match[0]]
-    whole, top, bottom = re.match(r"(?:(\d+) )?(\d+)/(\d+)", match[0]).groups()  # type: ignore[union-attr]
+    mixed, _, bottom = match[0].rstrip("thrdsnTH").partition("/")
+    whole, _, top = mixed.rpartition(" ")
     if bottom.startswith("0") or (len(top) > 1 and top.startswith("0")):
         return None
-    if not whole and re.match(r" ?=", after(match, 2)):
+    following = after(match, 14)
+    if not whole and following.startswith(("=", " =")):
         return f"{cardinal(top)} divided by {cardinal(bottom)}"
     if not whole and int(top) > int(bottom) >= 40 and int(top) < 300:
         return f"{cardinal(top)} over {cardinal(bottom)}"
-    if not whole and (thing := _A_THING.match(after(match, 14))):
+    if not whole and (thing := _A_THING.match(following)):
         article = "an" if thing[1][0] in "aeiou" or thing[1] == "hour" else "a"
         return f"half {article}" if (top, bottom) == ("1", "2") else f"{fraction(top, bottom)} of {article}"
     if whole and (top, bottom) == ("1", "2"):
@@ -156,31 +158,38 @@ def _year_of_two_digits(match: Match) -> str:
 
 
 CLASSES = [
-    TokenClass("letter_in_brackets", r"\d{2,4}\([a-z]\)(?:\(\d{1,2}\))?", _letter_in_brackets),
+    TokenClass("letter_in_brackets", DIGITS, r"\d{2,4}\([a-z]\)(?:\(\d{1,2}\))?", _letter_in_brackets),
     TokenClass(
         "scientific",
+        DIGITS + ".-",
         rf"-?{NUMBER} ?[x×*·] ?10\^[-+]?\d{{1,4}}"
         rf"|-?(?:\d{{1,9}}\.\d{{1,20}}[eE][-+]?\d{{1,3}}|\d{{1,9}}(?:e"
         rf"|E[-+])[-+]?\d{{1,3}})(?!\w)",
         _scientific,
     ),
     TokenClass(
-        "power", rf"-?{NUMBER}\^(?:[-+]?\d{{1,4}}|\([-+]?\d{{1,4}}\)|\{{[-+]?\d{{1,4}}\}}|n\b)", _power
+        "power",
+        DIGITS + ".-",
+        rf"-?{NUMBER}\^(?:[-+]?\d{{1,4}}|\([-+]?\d{{1,4}}\)|\{{[-+]?\d{{1,4}}\}}|n\b)",
+        _power,
     ),
-    TokenClass("numbered", r"(?:#|\b[Nn][Oo]s?\. ?)(?=\d)" + WHOLE, _numbered),
-    TokenClass("ordinal_range", r"\d{1,4}(?:st|nd|rd|th)-\d{1,4}(?:st|nd|rd|th)\b", _ordinal_range),
-    TokenClass("ordinal", rf"{WHOLE}(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
+    TokenClass("numbered", "#" + LETTERS, r"(?:#|\b[Nn][Oo]s?\. ?)(?=\d)" + WHOLE, _numbered),
+    TokenClass("ordinal_range", DIGITS, r"\d{1,4}(?:st|nd|rd|th)-\d{1,4}(?:st|nd|rd|th)\b", _ordinal_range),
+    TokenClass("ordinal", DIGITS, rf"{WHOLE}(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     TokenClass(
-        "fraction", r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)", _fraction
+        "fraction",
+        DIGITS,
+        r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)",
+        _fraction,
     ),
-    TokenClass("out_of", r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
-    TokenClass("range", rf"(?<![A-Za-z]-){NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
-    TokenClass("difference", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
-    TokenClass("quotient", rf"{NUMBER} / {NUMBER}(?!\w)", _quotient),
-    TokenClass("scaled", rf"{NUMBER} ?(?:bn|mn|tn)(?!\w)", _scaled),
-    TokenClass("signed", rf"[-+]{NUMBER}(?![A-Za-z])", _signed),
-    TokenClass("times_as_much", rf"{NUMBER}x(?!\w)", _times_as_much),
-    TokenClass("year_of_two_digits", r"'\d\d(?!\w)", _year_of_two_digits),
-    TokenClass("with_s", rf"{NUMBER}'s(?!\w)", _with_s),
-    TokenClass("number", rf"{NUMBER}(?![A-Za-z\d]|\.\d)", _number),
+    TokenClass("out_of", DIGITS, r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
+    TokenClass("range", DIGITS + ".", rf"(?<![A-Za-z]-){NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
+    TokenClass("difference", DIGITS + ".", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
+    TokenClass("quotient", DIGITS + ".", rf"{NUMBER} / {NUMBER}(?!\w)", _quotient),
+    TokenClass("scaled", DIGITS + ".", rf"{NUMBER} ?(?:bn|mn|tn)(?!\w)", _scaled),
+    TokenClass("signed", "+-", rf"[-+]{NUMBER}(?![A-Za-z])", _signed),
+    TokenClass("times_as_much", DIGITS + ".", rf"{NUMBER}x(?!\w)", _times_as_much),
+    TokenClass("year_of_two_digits", "'", r"'\d\d(?!\w)", _year_of_two_digits),
+    TokenClass("with_s", DIGITS + ".", rf"{NUMBER}'s(?!\w)", _with_s),
+    TokenClass("number", DIGITS + ".", rf"{NUMBER}(?![A-Za-z\d]|\.\d)", _number),
 ]

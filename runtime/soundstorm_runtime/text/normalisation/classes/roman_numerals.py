@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, ordinal
-from ..token_class import Match, TokenClass, after, before
+from ..token_class import CAPITALS, Match, TokenClass, after, before
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
@@ -77,4 +77,4 @@ def _roman(match: Match) -> str | None:
     return None
 
 
-CLASSES = [TokenClass("roman_numeral", r"[IVXLCDM]{1,9}(?![\w&]|'[a-z]|\.[A-Z])", _roman)]
+CLASSES = [TokenClass("roman_numeral", CAPITALS, r"[IVXLCDM]{1,9}(?![\w&]|'[a-z]|\.[A-Z])", _roman)]

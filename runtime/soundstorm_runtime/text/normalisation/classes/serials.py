@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import identifier
-from ..token_class import Match, TokenClass, spell
+from ..token_class import DIGITS, LETTERS, Match, TokenClass, spell
 
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 
@@ -23,4 +23,8 @@ def _piece(piece: str) -> str:
     return spell(piece) if spelled else piece.lower()
 
 
-CLASSES = [TokenClass("serial", r"(?=[A-Za-z]{0,58}\d)(?=\d{0,58}[A-Za-z])[A-Za-z\d]{2,60}", _serial)]
+CLASSES = [
+    TokenClass(
+        "serial", LETTERS + DIGITS, r"(?=[A-Za-z]{0,58}\d)(?=\d{0,58}[A-Za-z])[A-Za-z\d]{2,60}", _serial
+    )
+]

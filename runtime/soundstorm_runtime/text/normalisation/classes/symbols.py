@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal
-from ..token_class import Match, TokenClass, after, alternatives, before, spell
+from ..token_class import SMALL, Match, TokenClass, after, alternatives, before, spell
 
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ϵ": "epsilon", "ζ": "zeta",
@@ -46,6 +46,7 @@ _TYPED = {
     "&&": "and", "||": "or", "+/-": "plus or minus", "+-": "plus or minus", "<>": "not equal to",
     ":=": "equals", "~=": "approximately", "<<": "much less than", ">>": "much greater than",
 }  # fmt: skip
+_TYPED_STARTS = "".join({sign[0] for sign in _TYPED})
 _POWERS = {"2": "squared", "3": "cubed", "0": "to the power of zero"}
 _OPERATORS = {"*": "times", "-": "minus", "~": "about", "|": ",", "^": "to the power of"}
 
@@ -104,7 +105,7 @@ def _function(match: Match) -> str:
     return " of ".join(spell(letter) for letter in re.findall("[a-z]", match[0]))
 
 
-FUNCTION = TokenClass("function", r"[a-z]\([a-z]\)", _function)
+FUNCTION = TokenClass("function", SMALL, r"[a-z]\([a-z]\)", _function)
 
 
 def _per(_: Match) -> str:
@@ -113,11 +114,13 @@ def _per(_: Match) -> str:
 
 
 CLASSES = [
-    TokenClass("per", r"(?<=[a-z]s)/(?=(?:second|minute|hour|day|week|month|year|person|night)\b)", _per),
-    TokenClass("exponent", r"\^\(?\{?[-+]?(?:\d{1,4}|[a-z])\b\}?\)?", _exponent),
-    TokenClass("root", r"[√∛∜]", _root),
-    TokenClass("typed", alternatives(_TYPED), _typed),
-    TokenClass("minus", r"-(?= )", _minus),
-    TokenClass("operator", r"[*~|^]", _operator),
-    TokenClass("sign", "[" + re.escape("".join(NAMES)) + "]", _named),
+    TokenClass(
+        "per", "/", r"(?<=[a-z]s)/(?=(?:second|minute|hour|day|week|month|year|person|night)\b)", _per
+    ),
+    TokenClass("exponent", "^", r"\^\(?\{?[-+]?(?:\d{1,4}|[a-z])\b\}?\)?", _exponent),
+    TokenClass("root", "√∛∜", r"[√∛∜]", _root),
+    TokenClass("typed", _TYPED_STARTS, alternatives(_TYPED), _typed),
+    TokenClass("minus", "-", r"-(?= )", _minus),
+    TokenClass("operator", "*~|^", r"[*~|^]", _operator),
+    TokenClass("sign", "".join(NAMES), "[" + re.escape("".join(NAMES)) + "]", _named),
 ]

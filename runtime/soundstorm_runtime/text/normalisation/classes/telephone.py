@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, digits
-from ..token_class import Match, TokenClass, before, spell
+from ..token_class import DIGITS, LETTERS, Match, TokenClass, before, spell
 
 _CODE = re.compile(
     r"(?:\b(?:pin|otp|code|passcode|password|ext|extension|zip|postcode|ending in|ends in|account|acct"
@@ -66,24 +66,33 @@ def _code(match: Match) -> str | None:
 
 
 CLASSES = [
-    TokenClass("ip", r"(?:\d{1,3}\.){3}\d{1,3}(?:[:/]\d{1,5})?(?![\w.]\w)", _ip),
-    TokenClass("vanity", r"1-\d{3}-(?=[A-Z\d-]*[A-Z])[A-Z\d]{1,7}(?:-[A-Z\d]{1,7}){0,3}(?!\w)", _vanity),
+    TokenClass("ip", DIGITS, r"(?:\d{1,3}\.){3}\d{1,3}(?:[:/]\d{1,5})?(?![\w.]\w)", _ip),
+    TokenClass(
+        "vanity", DIGITS, r"1-\d{3}-(?=[A-Z\d-]*[A-Z])[A-Z\d]{1,7}(?:-[A-Z\d]{1,7}){0,3}(?!\w)", _vanity
+    ),
     TokenClass(
         "telephone",
+        DIGITS + "+(",
         r"(?:\+\d{1,3}[ .-]?|1[ .-])?(?:\(\d{3}\) ?"
         r"|\d{3}[ .-])\d{3}[ .-]\d{4}(?:-\d{1,4}|,? ?(?:x|ext\.?) ?\d{1,5})?(?![\w-])"
         r"|\+1?\(\d{3}\) ?\d{3}-\d{4}(?![\w-])",
         _groups,
     ),
-    TokenClass("international", r"\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?![\w,]\d)", _groups),
+    TokenClass("international", "+", r"\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?![\w,]\d)", _groups),
     TokenClass(
         "spaced",
+        DIGITS + "(",
         r"(?:\d{4} \d{3} \d{3,4}|0\d{1,4} \d{3,4} \d{3,4}|0\d{3,4} \d{5,7}"
         r"|\(0\d{1,4}\) ?\d{3,4}[ -]\d{3,4}|\d{4}(?:[ -]\d{4}){2,3})(?![\w,]\d|\d| \d)",
         _groups,
     ),
-    TokenClass("local", r"\d{3}-\d{4}(?![\w-])", _groups),
-    TokenClass("groups", r"\d{1,15}(?:-\d{1,15}){2,8}(?![\w-])", _groups),
-    TokenClass("version", r"[vV]\d{1,4}(?:\.\d{1,6}){1,5}(?!\w)|\d{1,4}(?:\.\d{1,6}){2,5}(?!\w)", _version),
-    TokenClass("code", r"(?=[A-Za-z]{0,9}\d)[A-Za-z\d]{3,16}(?![\w.,/:-]\w|%|\w)", _code),
+    TokenClass("local", DIGITS, r"\d{3}-\d{4}(?![\w-])", _groups),
+    TokenClass("groups", DIGITS, r"\d{1,15}(?:-\d{1,15}){2,8}(?![\w-])", _groups),
+    TokenClass(
+        "version",
+        LETTERS + DIGITS,
+        r"[vV]\d{1,4}(?:\.\d{1,6}){1,5}(?!\w)|\d{1,4}(?:\.\d{1,6}){2,5}(?!\w)",
+        _version,
+    ),
+    TokenClass("code", LETTERS + DIGITS, r"(?=[A-Za-z]{0,9}\d)[A-Za-z\d]{3,16}(?![\w.,/:-]\w|%|\w)", _code),
 ]
