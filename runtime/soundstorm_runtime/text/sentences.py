@@ -144,8 +144,10 @@ def _read(
         for sentence in _sentences(source, tokens, start, end):
             if last is not None:
                 yield last
-            written = sentence if sentence.isascii() else PRIVATE.sub(words_of_instruction, sentence)
-            last = Sentence(written, sentence.words, None, style)
+            last = sentence
+            if not sentence.isascii():
+                last = Sentence(PRIVATE.sub(words_of_instruction, sentence), sentence.words)
+            last.style = style
         tokens = []
 
     for token in tokenise(source.text, is_known):
@@ -195,7 +197,8 @@ class _Group:
     def pause(self, mark: str) -> None:
         """Put a mark behind the last word, unless it has one."""
         if not self.words[-1].pause:
-            self.words[-1] = self.words[-1]._replace(pause=mark)
+            word = self.words[-1]
+            self.words[-1] = Word(word.text, word.start, word.end, mark, word.phones)
             self.length += 1
 
 
@@ -225,27 +228,29 @@ def _sentences(source: SourceText, tokens: list[Token], start: int, end: int) ->
         yield _sentence(source, piece, start, end)
 
 
-def _groups(source: SourceText, tokens: list[Token]) -> list[_Group]:
+def _groups(source: SourceText, tokens: list[Token]) -> Iterator[_Group]:
     """Return the words of tokens with their pauses; only a token too long for a sentence is divided."""
-    groups: list[_Group] = []
+    last: _Group | None = None  # held back, since a mark may follow
     for token in tokens:
         if token.words:
             start, end = source.span(token.start, token.end)
             group = None
             for word, pause, length in _words_and_pauses(token.words):
                 if not word:
-                    if groups:
-                        groups[-1].pause(pause)
+                    if last is not None:
+                        last.pause(pause)
                     continue
                 if group is None or group.length >= SENTENCE_CHARACTERS - 20:
-                    group = _Group(token.end)
-                    groups.append(group)
+                    if last is not None:
+                        yield last
+                    last = group = _Group(token.end)
                 group.words.append(Word(word, start, end, pause, token.phones))
                 group.length += length
-        if token.mark and token.mark != "\n" and groups:
-            groups[-1].pause(token.mark)
-            groups[-1].end = token.end
-    return groups
+        if token.mark and token.mark != "\n" and last is not None:
+            last.pause(token.mark)
+            last.end = token.end
+    if last is not None:
+        yield last
 
 
 def _cut(piece: list[_Group]) -> int:

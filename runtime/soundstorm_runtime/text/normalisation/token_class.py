@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 Match = re.Match[str]
@@ -55,6 +55,13 @@ def after(match: Match, reach: int = 40) -> str:
     return match.string[match.end() : match.end() + reach]
 
 
-def alternatives(words: object) -> str:
-    """Return a pattern for any of some texts, the longest first."""
-    return "(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + ")"  # type: ignore[call-overload]
+def alternatives(words: Iterable[str]) -> str:
+    """Return a pattern for any of some texts, the longest first.
+
+    They are grouped by their first character: the `re` module tries the branches of a pattern one by one.
+    """
+    rests: dict[str, list[str]] = {}
+    for word in sorted(words, key=len, reverse=True):
+        rests.setdefault(word[0], []).append(re.escape(word[1:]))
+    branches = (f"{re.escape(first)}(?:{'|'.join(group)})" for first, group in rests.items())
+    return f"(?:(?=[{re.escape(''.join(rests))}])(?:{'|'.join(branches)}))"

@@ -179,7 +179,7 @@ CLASSES = [
     TokenClass(
         "fraction",
         DIGITS,
-        r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:th|TH|ths|rds?|nds?)?(?![\w/.]\w|\w|/)",
+        r"(?:\d{1,9} )?\d{1,4}/\d{1,4}(?:(?:th|TH|ths|rds?|nds?)\b)?(?![\d/]|\.\w)",
         _fraction,
     ),
     TokenClass("out_of", DIGITS, r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
