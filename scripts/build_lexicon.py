@@ -25,8 +25,8 @@ from soundstorm_edge.data.sources.flite import run_flite
 from soundstorm_edge.data.sources.fortunes import FORTUNES
 from soundstorm_edge.errors import CorpusError
 from soundstorm_runtime.support.command import run
+from soundstorm_runtime.text.flite_lexicon import FliteLexicon
 from soundstorm_runtime.text.letter_to_sound import LETTERS, LetterToSound
-from soundstorm_runtime.text.lexicon import Lexicon
 
 from .train_letter_to_sound import learn_clusters, learn_rules
 
@@ -59,14 +59,14 @@ def default_words(word_list: Path = WORD_LIST, texts: Path = FORTUNES) -> list[s
     return sorted(word for word in words if _WORD.fullmatch(word))
 
 
-def build_lexicon(words: Iterable[str]) -> Lexicon:
+def build_lexicon(words: Iterable[str]) -> FliteLexicon:
     """Learn rules, exceptions, verbs and acronyms from flite's pronunciations of `words` (a to z only)."""
     asked = sorted({*words, *LETTERS})
     rules = LetterToSound(learn_rules(rule_pronunciations(asked)))
     pronunciations = flite_pronunciations(asked)
     as_verbs = flite_pronunciations(asked, before="to", after="it")
     onsets, codas = learn_clusters(pronunciations, rules)
-    lexicon = Lexicon(
+    lexicon = FliteLexicon(
         {letter: " ".join(pronunciations[letter]) for letter in LETTERS}, {}, rules, onsets, codas
     )
     exceptions = dict(lexicon.words)
@@ -77,7 +77,7 @@ def build_lexicon(words: Iterable[str]) -> Lexicon:
             verbs[word] = " ".join(verb)
         if phones and (word in verbs or lexicon.pronounce(word) != phones):
             exceptions[word] = " ".join(phones)
-    return Lexicon(exceptions, {w: verbs[w] for w in verbs if w in exceptions}, rules, onsets, codas)
+    return FliteLexicon(exceptions, {w: verbs[w] for w in verbs if w in exceptions}, rules, onsets, codas)
 
 
 def flite_pronunciations(

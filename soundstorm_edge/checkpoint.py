@@ -17,7 +17,7 @@ from soundstorm_runtime.errors import BundleError
 from soundstorm_runtime.support.files import reason
 from soundstorm_runtime.support.serde import check_name, check_printable
 from soundstorm_runtime.text.lexicon import Lexicon
-from soundstorm_runtime.text.stressed_lexicon import lexicon_from_bytes
+from soundstorm_runtime.text.lexicon_file import lexicon_from_bytes
 
 from .codec.interface import Codec
 from .codec.soundstream import SoundStream, SoundStreamConfig

@@ -16,8 +16,8 @@ from soundstorm_runtime.bundle.reader import Bundle
 from soundstorm_runtime.bundle.token_alignment import TokenAlignment
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.synthesis.sentence_reader import SentenceReader
+from soundstorm_runtime.text.lexicon_file import load_lexicon
 from soundstorm_runtime.text.spelling import Phones
-from soundstorm_runtime.text.stressed_lexicon import load_lexicon
 
 Reading = tuple[np.ndarray, np.ndarray]  # ids of phones, int64 [phones], and semantic tokens, int64 [tokens]
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from soundstorm_runtime.support.telemetry import refuse_telemetry
-from soundstorm_runtime.text.stressed_lexicon import PAUSE
+from soundstorm_runtime.text.lexicon import PAUSE
 
 from ..errors import CorpusError
 from .shipped_lexicon import shipped_lexicon

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Literal
 
 from soundstorm_runtime.text.lexicon import Lexicon
-from soundstorm_runtime.text.stressed_lexicon import load_lexicon
+from soundstorm_runtime.text.lexicon_file import load_lexicon
 
 LexiconName = Literal["flite", "cmu"]
 _FILES = {"flite": "lexicon.txt.gz", "cmu": "lexicon-cmu.txt.gz"}

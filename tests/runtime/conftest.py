@@ -38,8 +38,8 @@ from soundstorm_runtime.bundle.reader import MANIFEST_FILE
 from soundstorm_runtime.bundle.token_alignment import TokenAlignment, write_alignment
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.engines.graphs import AXES, Graph, step_next_graph
+from soundstorm_runtime.text.flite_lexicon import FliteLexicon
 from soundstorm_runtime.text.letter_to_sound import LetterToSound
-from soundstorm_runtime.text.lexicon import Lexicon
 
 LEVELS, CODES, HOP, WINDOW, VOCABULARY, DIM = 3, 8, 16, 64, 10, 4
 FINGERPRINT = "0123456789abcdef"
@@ -239,12 +239,12 @@ def hearing_models(encoder: Graph, units: Graph) -> list[ModelProto]:
     ]
 
 
-def tiny_lexicon() -> Lexicon:
+def tiny_lexicon() -> FliteLexicon:
     """One phone for each letter, whatever stands beside it."""
     sounds = "ae b k d eh f g hh ih jh k l m n aa p k r s t ah v w s y z"
     sound_of = dict(zip(string.ascii_lowercase, sounds.split(), strict=True))
     ends = {"", *string.ascii_lowercase, "th", "rst", "nd", "ng", "st", "rk"}
-    return Lexicon(sound_of, {}, LetterToSound(sound_of), onsets=ends, codas=ends)
+    return FliteLexicon(sound_of, {}, LetterToSound(sound_of), onsets=ends, codas=ends)
 
 
 def tiny_tokenizer() -> str:

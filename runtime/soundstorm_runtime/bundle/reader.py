@@ -9,8 +9,8 @@ from ..engines.onnx.graph_limits import check_graph
 from ..errors import BundleError, OptionError
 from ..support.files import TEXT, check_file, parse_json, read_file, reason
 from ..support.serde import from_dict
+from ..text.lexicon_file import load_lexicon
 from ..text.spelling import Phones, Spelling, Tokens
-from ..text.stressed_lexicon import load_lexicon
 from ..text.user_lexicon import Pronunciations, UserLexicon
 from .manifest import (
     DIGEST,

@@ -7,7 +7,8 @@ its letter (Black, Lenzo and Pagel, "Issues in building general letter to sound 
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Mapping
 
 LETTERS = string.ascii_lowercase
 REACH = 4  # letters to each side that a question may look at
@@ -16,8 +17,7 @@ BEYOND = "0"  # stands everywhere further out
 SILENT = "_"  # the leaf of a letter without a phone
 JOINT = "-"  # between the two phones of one letter
 
-Node = str | tuple[int, str, "Node", "Node"]
-"""A leaf such as `k-s`, or (place in the window, letter asked for, tree if so, tree if not)."""
+_LEAF = 2 * REACH  # in the place of a question's place
 
 
 def windows(word: str) -> list[str]:
@@ -37,38 +37,73 @@ class LetterToSound:
     def __init__(self, rules: Mapping[str, str]) -> None:
         if list(rules) != list(LETTERS):
             raise ValueError(f"rules for {''.join(rules)!r}, expected one for each of a to z")
-        self.rules = dict(rules)
-        self._trees = {letter: _parse(rule.split()) for letter, rule in rules.items()}
+        self._trees = {letter: _Tree(rule.split()) for letter, rule in rules.items()}
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """The rules as they are written."""
+        return {letter: " ".join(tree.tokens()) for letter, tree in self._trees.items()}
 
     def __call__(self, word: str) -> tuple[str, ...]:
         """Return the phones of `word`, which is of the letters a to z."""
         phones: list[str] = []
         for letter, window in zip(word, windows(word), strict=True):
-            node = self._trees[letter]
-            while not isinstance(node, str):
-                place, asked, yes, no = node
-                node = yes if window[place] == asked else no
-            if node != SILENT:
-                phones.extend(node.split(JOINT))
+            leaf = self._trees[letter].leaf(window)
+            if leaf != SILENT:
+                phones.extend(leaf.split(JOINT))
         return tuple(phones)
 
     def symbols(self) -> set[str]:
         """Return every phone that a leaf can hold."""
-        leaves = (token for rule in self.rules.values() for token in rule.split() if not token[0].isdigit())
+        leaves = {leaf for tree in self._trees.values() for leaf in tree.leaves}
         return {phone for leaf in leaves if leaf != SILENT for phone in leaf.split(JOINT)}
 
 
-def _parse(tokens: Sequence[str]) -> Node:
-    # Read backwards, so that both trees of a question are complete when the question comes.
-    stack: list[Node] = []
-    for token in reversed(tokens):
-        if not token[0].isdigit():
-            stack.append(token)
-        elif len(token) == 2 and int(token[0]) < 2 * REACH and len(stack) > 1:
-            yes = stack.pop()
-            stack.append((int(token[0]), token[1], yes, stack.pop()))
-        else:
-            raise ValueError(f"letter-to-sound question {token!r} is malformed or lacks its answers")
-    if len(stack) != 1:
-        raise ValueError(f"{len(stack)} letter-to-sound trees for one letter, expected 1")
-    return stack[0]
+class _Tree:
+    """A tree in 6 bytes a node, for a lexicon has some 150,000: three parallel sequences, in prefix order.
+
+    Attributes:
+        leaves: Every distinct leaf, such as `k-s`.
+    """
+
+    def __init__(self, tokens: list[str]) -> None:
+        places, letters, targets = bytearray(), [], array("I", bytes(4 * len(tokens)))
+        leaves: dict[str, int] = {}
+        unanswered: list[int] = []  # questions whose tree for no is to come
+        complete = False
+        for node, token in enumerate(tokens):
+            if complete:
+                raise ValueError(f"letter-to-sound tree goes on with {token!r} after its last answer")
+            if not token[0].isdigit():
+                places.append(_LEAF)
+                letters.append(token[0])
+                targets[node] = leaves.setdefault(token, len(leaves))
+                complete = not unanswered
+                if unanswered:
+                    targets[unanswered.pop()] = node + 1
+            elif len(token) == 2 and int(token[0]) < _LEAF:
+                places.append(int(token[0]))
+                letters.append(token[1])
+                unanswered.append(node)
+            else:
+                raise ValueError(f"letter-to-sound question {token!r} is malformed")
+        if not complete:
+            raise ValueError("letter-to-sound tree ends before its last answer")
+        self.leaves = tuple(leaves)
+        self._places = bytes(places)  # in the window, of a question
+        self._letters = "".join(letters)  # that it asks for
+        self._targets = targets  # the node to go to if the answer is no; of a leaf, its index in `leaves`
+
+    def leaf(self, window: str) -> str:
+        """Return the leaf for the letters around a letter."""
+        places, letters, targets, node = self._places, self._letters, self._targets, 0
+        while (place := places[node]) != _LEAF:
+            node = node + 1 if window[place] == letters[node] else targets[node]
+        return self.leaves[targets[node]]
+
+    def tokens(self) -> list[str]:
+        """Return the tree as it is written."""
+        nodes = zip(self._places, self._letters, self._targets, strict=True)
+        return [
+            self.leaves[target] if place == _LEAF else f"{place}{letter}" for place, letter, target in nodes
+        ]

@@ -7,24 +7,28 @@ different: `pau` (start, comma, colon, semicolon), `pau.`, `pau?` and `pau!`.
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar
 
 from ..errors import TextError
-from .lexicon import DETERMINERS, OBJECTS, PAUSE, PREPOSITIONS, TO_BE, VOWELS, Lexicon
+from .lexicon import (
+    DETERMINERS,
+    OBJECTS,
+    PAUSE,
+    PREPOSITIONS,
+    SIBILANTS,
+    TO_BE,
+    VOICELESS,
+    VOWELS,
+    Lexicon,
+)
 from .words import Word
 
 FULL_PAUSES = {mark: PAUSE + mark for mark in ".?!"}
 STRESSES = "012"
 
-_SIBILANT = frozenset("s z sh zh ch jh".split())
-_VOICELESS = frozenset("p t k f th".split())
 _CLITICS = {"s": "z", "ll": "ah0 l", "ve": "v", "d": "d", "re": "er0", "m": "m", "t": "t"}
 
 _BEFORE_A_VERB = frozenset(
@@ -45,8 +49,9 @@ class StressedLexicon(Lexicon):
     """
 
     FORMAT: ClassVar[str] = "soundstorm-lexicon 2"
-    WORD_LINE: ClassVar[re.Pattern[str]] = re.compile(
-        r"([a-z']+)\t([a-z]+[012]?(?: [a-z]+[012]?)*)(?:\t([a-z]+[012]?(?: [a-z]+[012]?)*))?"
+    WORD_LINE: ClassVar[re.Pattern[bytes]] = re.compile(
+        rb"(?P<word>[a-z']+)\t(?P<phones>[a-z]+[012]?(?: [a-z]+[012]?)*)"
+        rb"(?:\t(?P<verb>[a-z]+[012]?(?: [a-z]+[012]?)*))?\n"
     )
 
     @cached_property
@@ -59,10 +64,9 @@ class StressedLexicon(Lexicon):
     def pronounce(self, word: str, *, verb: bool = False) -> tuple[str, ...]:
         """Return the phones of one word, without a pause. Raises `TextError` where it has no letter."""
         spelled = "".join(c for c in word.lower() if "a" <= c <= "z" or c == "'").strip("'")
-        for letters in (spelled, spelled.replace("'", "")):
-            told = (verb and self.verbs.get(letters)) or self.words.get(letters)
-            if told:
-                return tuple(told.split())
+        for letters in dict.fromkeys((spelled, spelled.replace("'", ""))):
+            if listed := self._listed(letters, verb=verb):
+                return tuple(listed.split())
         stem, _, clitic = spelled.rpartition("'")
         if clitic in _CLITICS and stem:
             phones = self.pronounce(stem, verb=verb)
@@ -142,9 +146,9 @@ def with_one_stress(phones: tuple[str, ...]) -> tuple[str, ...]:
 def _clitic(clitic: str, before: str) -> tuple[str, ...]:
     """Phones of 's, 'll, 've, 'd and the like after the phone `before`."""
     if clitic == "s":
-        if before in _SIBILANT:
+        if before in SIBILANTS:
             return ("ih0", "z")
-        return ("s",) if before in _VOICELESS else ("z",)
+        return ("s",) if before in VOICELESS else ("z",)
     if clitic == "d":
         return ("ih0", "d") if before in ("t", "d") else ("d",)
     if clitic == "ll" and before[-1].isdigit():
@@ -160,20 +164,3 @@ def _is_verb(word: str, before: str, after: str) -> bool:
     if before in _BEFORE_A_VERB:
         return after not in PREPOSITIONS or before in ("to", "i", "you", "we", "they")
     return after in OBJECTS and before not in DETERMINERS and before not in TO_BE
-
-
-def load_lexicon(path: Path) -> Lexicon:
-    """Read a lexicon of either form. Raises `BundleError` for a file that is missing or damaged."""
-    content = Lexicon.read(path)
-    return lexicon_from_bytes(content, str(path))
-
-
-def lexicon_from_bytes(content: bytes, name: str) -> Lexicon:
-    """Read what `to_bytes` of a lexicon of either form gave; `name` is how messages call it."""
-    try:
-        with gzip.open(io.BytesIO(content)) as file:
-            form = file.readline(len(StressedLexicon.FORMAT) + 1).decode("utf-8").rstrip("\n")
-    except (OSError, EOFError, zlib.error, ValueError):
-        form = ""  # the reader says what is wrong
-    kind = StressedLexicon if form == StressedLexicon.FORMAT else Lexicon
-    return kind.from_bytes(content, name)

@@ -6,10 +6,11 @@ import pytest
 
 from soundstorm_edge.data.shipped_lexicon import shipped_lexicon
 from soundstorm_runtime.errors import BundleError, TextError
-from soundstorm_runtime.text.lexicon import Lexicon
+from soundstorm_runtime.text.flite_lexicon import FliteLexicon
+from soundstorm_runtime.text.lexicon_file import load_lexicon
 from soundstorm_runtime.text.sentences import split_sentences
 from soundstorm_runtime.text.spelling import Phones
-from soundstorm_runtime.text.stressed_lexicon import StressedLexicon, load_lexicon, with_one_stress
+from soundstorm_runtime.text.stressed_lexicon import StressedLexicon, with_one_stress
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_either_form_is_read(lexicon: StressedLexicon, tmp_path: Path) -> None:
     lexicon.save(path)
     assert isinstance(load_lexicon(path), StressedLexicon)
     shipped_lexicon("flite").save(path)
-    assert type(load_lexicon(path)) is Lexicon
+    assert type(load_lexicon(path)) is FliteLexicon
     path.write_bytes(b"\x1f\x8bnothing")
     with pytest.raises(BundleError, match="cannot read lexicon"):
         load_lexicon(path)
