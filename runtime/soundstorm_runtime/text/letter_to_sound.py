@@ -6,6 +6,7 @@ its letter (Black, Lenzo and Pagel, "Issues in building general letter to sound 
 
 from __future__ import annotations
 
+import re
 import string
 from array import array
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class LetterToSound:
     def __init__(self, rules: Mapping[str, str]) -> None:
         if list(rules) != list(LETTERS):
             raise ValueError(f"rules for {''.join(rules)!r}, expected one for each of a to z")
-        self._trees = {letter: _Tree(rule.split()) for letter, rule in rules.items()}
+        self._trees = {letter: _Tree(rule) for letter, rule in rules.items()}
 
     @property
     def rules(self) -> dict[str, str]:
@@ -66,24 +67,26 @@ class _Tree:
         leaves: Every distinct leaf, such as `k-s`.
     """
 
-    def __init__(self, tokens: list[str]) -> None:
-        places, letters, targets = bytearray(), [], array("I", bytes(4 * len(tokens)))
+    def __init__(self, rule: str) -> None:
+        places, letters, targets = bytearray(), [], array("I")
         leaves: dict[str, int] = {}
         unanswered: list[int] = []  # questions whose tree for no is to come
         complete = False
-        for node, token in enumerate(tokens):
+        for node, match in enumerate(re.finditer(r"\S+", rule)):  # the list of all takes megabytes
+            token = match[0]
             if complete:
                 raise ValueError(f"letter-to-sound tree goes on with {token!r} after its last answer")
             if not token[0].isdigit():
                 places.append(_LEAF)
                 letters.append(token[0])
-                targets[node] = leaves.setdefault(token, len(leaves))
+                targets.append(leaves.setdefault(token, len(leaves)))
                 complete = not unanswered
                 if unanswered:
                     targets[unanswered.pop()] = node + 1
             elif len(token) == 2 and int(token[0]) < _LEAF:
                 places.append(int(token[0]))
                 letters.append(token[1])
+                targets.append(0)
                 unanswered.append(node)
             else:
                 raise ValueError(f"letter-to-sound question {token!r} is malformed")

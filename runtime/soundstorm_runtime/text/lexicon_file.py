@@ -35,10 +35,9 @@ def load_lexicon(path: Path) -> Lexicon:
 def lexicon_from_bytes(content: bytes, name: str) -> Lexicon:
     """Read what `Lexicon.to_bytes` returned; `name` is how messages call it. Raises `BundleError`."""
     try:
-        unpacked = gunzip(content, LARGEST)
+        lines = gunzip(content, LARGEST).split(b"\n", 1 + len(_HEAD))
     except ValueError as error:
         raise BundleError(f"cannot read lexicon {name} ({error}); export the bundle again") from error
-    lines = unpacked.split(b"\n", 1 + len(_HEAD))
     form = lines[0].decode("utf-8", "replace")
     if form not in _KINDS:
         raise BundleError(

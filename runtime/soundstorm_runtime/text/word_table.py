@@ -9,6 +9,9 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, ValuesView
+from functools import lru_cache
+
+_LATELY = 1024  # words whose phones are kept at hand
 
 
 class WordTable(Mapping[str, str]):
@@ -29,6 +32,7 @@ class WordTable(Mapping[str, str]):
         self.verbs: dict[str, str] = {}
         self._text = text
         self._starts = array("I")
+        self._lately = lru_cache(maxsize=_LATELY)(self._find)
         last, place = b"", 0
         while place < len(text):
             match = line.match(text, place)
@@ -42,11 +46,10 @@ class WordTable(Mapping[str, str]):
                 self.verbs[last.decode()] = match["verb"].decode()
 
     def __getitem__(self, word: str) -> str:
-        text, begin = self._text, f"{word}\t".encode()
-        place = bisect_left(self._starts, begin, key=lambda start: text[start : start + len(begin)])
-        if place == len(self._starts) or not text.startswith(begin, self._starts[place]):
+        phones = self._lately(word)
+        if phones is None:
             raise KeyError(word)
-        return self._phones(self._starts[place] + len(begin))
+        return phones
 
     def __iter__(self) -> Iterator[str]:
         return (self._text[start : self._text.index(b"\t", start)].decode() for start in self._starts)
@@ -57,6 +60,13 @@ class WordTable(Mapping[str, str]):
     def values(self) -> ValuesView[str]:
         """Return the phones of all words, without looking each word up."""
         return _Values(self)
+
+    def _find(self, word: str) -> str | None:
+        text, begin = self._text, f"{word}\t".encode()
+        place = bisect_left(self._starts, begin, key=lambda start: text[start : start + len(begin)])
+        if place == len(self._starts) or not text.startswith(begin, self._starts[place]):
+            return None
+        return self._phones(self._starts[place] + len(begin))
 
     def _phones(self, start: int) -> str:
         return self._text[start : self._text.index(b"\n", start)].partition(b"\t")[0].decode()
