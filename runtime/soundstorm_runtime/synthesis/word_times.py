@@ -27,6 +27,20 @@ class PhoneTime:
 
 
 @dataclass(frozen=True)
+class MarkTime:
+    """When the place is reached that SSML's `mark` names.
+
+    Attributes:
+        name: Its name.
+        time: Seconds from the start of the speech: the start of the word behind it, or at the end of the
+            text the end of the last word.
+    """
+
+    name: str
+    time: float
+
+
+@dataclass(frozen=True)
 class WordTime:
     """A spoken word.
 
@@ -37,6 +51,7 @@ class WordTime:
         span: Start and end in the original text of what the word was read from; `text[start:end]` is "$100"
             for each of the words "one hundred dollars".
         phones: Its phones.
+        marks: The marks at its ends.
     """
 
     word: str
@@ -44,11 +59,13 @@ class WordTime:
     end: float
     span: tuple[int, int]
     phones: tuple[PhoneTime, ...]
+    marks: tuple[MarkTime, ...] = ()
 
     def moved(self, seconds: float) -> WordTime:
         """Return the word spoken later by so many seconds."""
         phones = tuple(replace(p, start=p.start + seconds, end=p.end + seconds) for p in self.phones)
-        return replace(self, start=self.start + seconds, end=self.end + seconds, phones=phones)
+        marks = tuple(replace(mark, time=mark.time + seconds) for mark in self.marks)
+        return replace(self, start=self.start + seconds, end=self.end + seconds, phones=phones, marks=marks)
 
     def to_json(self, text: str, *, phones: bool = True) -> dict[str, object]:
         """Return the word as JSON data.
@@ -64,6 +81,8 @@ class WordTime:
             "text": text[slice(*self.span)],
             "span": list(self.span),
         }
+        if self.marks:
+            data["marks"] = [{"name": mark.name, "time": round(mark.time, 4)} for mark in self.marks]
         if phones:
             data["phones"] = [
                 {"phone": phone.phone, "start": round(phone.start, 4), "end": round(phone.end, 4)}
@@ -105,7 +124,9 @@ def word_times(
             spoken.setdefault(unit.word, []).append(phone)
     for index, phones in spoken.items():
         word = words[index]
-        yield WordTime(word.text, phones[0].start, phones[-1].end, (word.start, word.end), tuple(phones))
+        start, end = phones[0].start, phones[-1].end
+        marks = tuple(MarkTime(mark.name, end if mark.behind else start) for mark in word.marks)
+        yield WordTime(word.text, start, end, (word.start, word.end), tuple(phones), marks)
 
 
 def joined(pieces: Iterable[TimedAudio]) -> TimedAudio:

@@ -54,11 +54,13 @@ class MarkedText:
         source: The text.
         instructions: The instruction of each such character.
         paragraphs: Places of the original where one paragraph ends and another may begin, in order.
+        marks: Places of the original and the names that they have, in order.
     """
 
     source: SourceText
     instructions: list[Instruction] = field(default_factory=list)
     paragraphs: list[int] = field(default_factory=list)
+    marks: list[tuple[int, str]] = field(default_factory=list)
 
     def place(self, instruction: Instruction) -> str:
         """Add an instruction and return its character. Raises `TextError` for too many."""

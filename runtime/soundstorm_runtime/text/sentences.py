@@ -20,7 +20,7 @@ from .normalisation.cleaning import clean
 from .normalisation.layout import lay_out
 from .normalisation.source_text import SourceText
 from .normalisation.tokens import IsKnown, Token, tokenise
-from .words import PAUSES, Sentence, Style, Word
+from .words import PAUSES, Mark, Sentence, Style, Word
 
 MAX_CHARACTERS = 200_000
 SENTENCE_CHARACTERS = 250  # spelled out; some 15 to 20 seconds of speech
@@ -74,6 +74,8 @@ def split_sentences(
     if not sentences:
         raise TextError(f"text {written[:40]!r} has no speakable character; give letters or digits")
     _mark_paragraphs(text.paragraphs, sentences)
+    if text.marks:
+        _place_marks(text.marks, sentences)
     return sentences
 
 
@@ -84,6 +86,19 @@ def _mark_paragraphs(breaks: list[int], sentences: list[Sentence]) -> None:
         if following < len(breaks):
             last = place + 1 == len(sentences)
             sentence.ends_paragraph = last or breaks[following] < sentences[place + 1].start
+
+
+def _place_marks(marks: list[tuple[int, str]], sentences: list[Sentence]) -> None:
+    """Give each mark to the first word that starts at or after it; behind all words, to the last one."""
+    places = [(sentence, index) for sentence in sentences for index in range(len(sentence.words))]
+    starts = [sentence.words[index].start for sentence, index in places]
+    for place, name in marks:
+        following = bisect_left(starts, place)
+        behind = following == len(places)
+        sentence, index = places[-1 if behind else following]
+        word = sentence.words[index]
+        word = word._replace(marks=(*word.marks, Mark(name, behind)))
+        sentence.words = (*sentence.words[:index], word, *sentence.words[index + 1 :])
 
 
 def check_length(text: str) -> None:

@@ -1,7 +1,8 @@
 """A subset of SSML 1.1 (W3C): speak, p, s, break, say-as, phoneme, sub, prosody, emphasis, voice, mark.
 
 Document types and entities of one's own are refused (defusedxml), and so is what is too deep or too long.
-`emphasis` and `mark` are accepted and change nothing: the voices have no emphasis.
+`mark` names a place, whose time comes with those of the words. `emphasis` is accepted and changes nothing,
+because no voice has emphasis; its content is spoken.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ class _Document:
             raise self.error(f"elements are nested more than {DEEPEST} deep")
         self._styles.append(self._styles[-1])
         self._check(name, own)
+        if name == "mark":
+            self._marked.marks.append((self._place(), self._required("mark", "name", own)))
         if self._replaced:
             return
         if name in ("p", "s"):

@@ -16,6 +16,18 @@ from typing import NamedTuple
 PAUSES = ",;:.?!"
 
 
+class Mark(NamedTuple):
+    """A place in a text that SSML's `mark` names.
+
+    Args:
+        name: Its name.
+        behind: Whether it is where its word ends, as at the end of a text; else where the word begins.
+    """
+
+    name: str
+    behind: bool = False
+
+
 class Word(NamedTuple):
     """A spoken word.
 
@@ -25,6 +37,7 @@ class Word(NamedTuple):
         end: The place after it.
         pause: One of `PAUSES`, or empty where the next word follows at once.
         phones: Phones to speak in place of those of the lexicon, separated by spaces; None for those.
+        marks: The marks at its ends.
     """
 
     text: str
@@ -32,6 +45,7 @@ class Word(NamedTuple):
     end: int
     pause: str = ""
     phones: str | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +114,7 @@ class Sentence(str):
 
     def moved(self, places: int) -> Sentence:
         """Return the sentence as part of a text that has so many more characters before it."""
-        words = (
-            Word(word.text, word.start + places, word.end + places, word.pause, word.phones)
-            for word in self.words
-        )
+        words = (word._replace(start=word.start + places, end=word.end + places) for word in self.words)
         return Sentence(self, words, self.silence, self.style, self.ends_paragraph)
 
 

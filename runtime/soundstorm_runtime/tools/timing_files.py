@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import OptionError
 from ..support.atomic import write_file
 from ..support.files import parse_json, read_text, reason
-from ..synthesis.word_times import PhoneTime, WordTime
+from ..synthesis.word_times import MarkTime, PhoneTime, WordTime
 
 CUE_CHARACTERS = 80  # of a subtitle, at most: two lines
 CUE_PAUSE = 0.5  # seconds without a word that end a subtitle
@@ -56,8 +56,8 @@ def write_times(path: Path, text: str, words: Sequence[WordTime], duration: floa
 def read_times(path: Path) -> tuple[WordTime, ...]:
     """Read the times of words from JSON: what `write_times` writes, or an aligner.
 
-    Each word has `word`, `start` and `end`, and may have `span` and `phones`. Capitals and marks around a
-    word are removed.
+    Each word has `word`, `start` and `end`, and may have `span`, `phones` and `marks`. Capitals, and
+    punctuation around a word, are removed.
 
     Raises:
         OptionError: The file cannot be read, or has no such words in order.
@@ -81,7 +81,8 @@ def _word(data: Mapping[str, Any]) -> WordTime:
     if not (word and 0 <= start <= end < float("inf")):
         raise ValueError(f"{data['word']!r} is from {start:g} to {end:g} s")
     phones = [PhoneTime(p["phone"], float(p["start"]), float(p["end"])) for p in data.get("phones", ())]
-    return WordTime(word, start, end, (int(span[0]), int(span[1])), tuple(phones))
+    marks = [MarkTime(mark["name"], float(mark["time"])) for mark in data.get("marks", ())]
+    return WordTime(word, start, end, (int(span[0]), int(span[1])), tuple(phones), tuple(marks))
 
 
 def check_times_path(path: Path) -> None:
@@ -155,11 +156,15 @@ def _clock(seconds: float, point: str) -> str:
 
 
 def _text_grid(text: str, words: Sequence[WordTime], duration: float) -> str:
-    """Write two interval tiers, `words` and `phones`, in Praat's long format; silence has an empty label."""
+    """Write interval tiers `words` and `phones`, and a tier of points for marks, in Praat's long format.
+
+    Silence has an empty label.
+    """
     tiers = {
         "words": [(word.start, word.end, word.word) for word in words],
         "phones": [(phone.start, phone.end, phone.phone) for word in words for phone in word.phones],
     }
+    marks = [mark for word in words for mark in word.marks]
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
@@ -167,7 +172,7 @@ def _text_grid(text: str, words: Sequence[WordTime], duration: float) -> str:
         "xmin = 0",
         f"xmax = {duration:.4f}",
         "tiers? <exists>",
-        f"size = {len(tiers)}",
+        f"size = {len(tiers) + bool(marks)}",
         "item []:",
     ]
     for number, (name, labels) in enumerate(tiers.items(), 1):
@@ -181,14 +186,31 @@ def _text_grid(text: str, words: Sequence[WordTime], duration: float) -> str:
             f"        intervals: size = {len(intervals)}",
         ]
         for place, (start, end, label) in enumerate(intervals, 1):
-            quoted = label.replace('"', '""')
             lines += [
                 f"        intervals [{place}]:",
                 f"            xmin = {start:.4f}",
                 f"            xmax = {end:.4f}",
-                f'            text = "{quoted}"',
+                f'            text = "{_quoted(label)}"',
             ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(_points(len(tiers) + 1, marks, duration) if marks else [])]) + "\n"
+
+
+def _points(number: int, marks: Sequence[MarkTime], duration: float) -> Iterator[str]:
+    """Return the lines of the tier of marks."""
+    yield f"    item [{number}]:"
+    yield '        class = "TextTier"'
+    yield '        name = "marks"'
+    yield "        xmin = 0"
+    yield f"        xmax = {duration:.4f}"
+    yield f"        points: size = {len(marks)}"
+    for place, mark in enumerate(marks, 1):
+        yield f"        points [{place}]:"
+        yield f"            number = {mark.time:.4f}"
+        yield f'            mark = "{_quoted(mark.name)}"'
+
+
+def _quoted(label: str) -> str:
+    return label.replace('"', '""')
 
 
 def _with_silence(

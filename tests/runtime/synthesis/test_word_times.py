@@ -7,13 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
-from soundstorm_runtime import SynthesisOptions, Voice
+from soundstorm_runtime import SynthesisOptions, Voice, read_ssml
 from soundstorm_runtime.bundle.token_alignment import TokenAlignment
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import Axis
 from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.synthesis.calibration import Costs
-from soundstorm_runtime.synthesis.word_times import joined
+from soundstorm_runtime.synthesis.word_times import MarkTime, joined
 
 TEXT = "Dr. Smith paid $100, twice. This is a longer sentence that needs several blocks. Yes!"
 SPOKEN = "doctor smith paid one hundred dollars twice".split()
@@ -25,6 +25,20 @@ def voice(make_bundle):
     voice = Voice.load(make_bundle(codec="spectral", streams=True), threads=1, provider="cpu")
     voice.warm_up(QUICK)
     return voice
+
+
+def test_marks_have_the_time_of_their_words(voice):
+    text = read_ssml(
+        '<speak>One <mark name="a"/>two. <break time="1s"/><mark name="b"/>Three<mark name="c"/></speak>'
+    )
+    whole = voice.speak_timed(text, seed=0).words
+    streamed = joined(voice.stream_timed(text, seed=0)).words
+    for words in (whole, streamed):
+        one, two, three = words
+        assert not one.marks
+        assert two.marks == (MarkTime("a", two.start),)
+        assert three.marks == (MarkTime("b", three.start), MarkTime("c", three.end))
+    assert three.moved(1.0).marks[0].time == three.moved(1.0).start
 
 
 def test_words_carry_what_was_written(voice):

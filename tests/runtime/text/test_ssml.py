@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from soundstorm_runtime.errors import TextError
 from soundstorm_runtime.text.sentences import MAX_CHARACTERS, split_sentences
 from soundstorm_runtime.text.ssml import read_ssml
-from soundstorm_runtime.text.words import Sentence, Style
+from soundstorm_runtime.text.words import Mark, Sentence, Style
 
 
 def sentences(inner: str, *, strict: bool = True) -> list[Sentence]:
@@ -32,6 +34,25 @@ def sentences(inner: str, *, strict: bool = True) -> list[Sentence]:
 )
 def test_reads_elements(inner: str, spoken: list[str]) -> None:
     assert [sentence.spelled for sentence in sentences(inner)] == spoken
+
+
+def test_marks_stand_at_the_word_behind_them_and_change_nothing() -> None:
+    inner = (
+        '<mark name="a"/>Tea costs <mark name="b"/>$<mark name="c"/>100, <mark name="d"/><mark name="e"/>'
+        '<prosody rate="slow">twice</prosody>. <break time="1s"/><mark name="f"/>Yes.<mark name="g"/>'
+    )
+    found = sentences(inner)
+    assert [s.spelled for s in found] == [s.spelled for s in sentences(re.sub("<mark[^>]*>", "", inner))]
+    marks = [(word.text, mark) for s in found for word in s.words for mark in word.marks]
+    assert marks == [
+        ("tea", Mark("a")), ("one", Mark("b")), ("twice", Mark("c")), ("twice", Mark("d")),
+        ("twice", Mark("e")), ("yes", Mark("f")), ("yes", Mark("g", behind=True)),
+    ]  # fmt: skip
+
+
+def test_a_mark_has_a_name() -> None:
+    with pytest.raises(TextError, match="<mark> lacks the attribute 'name'"):
+        sentences("<mark/>Yes.")
 
 
 def test_breaks_are_silence_after_a_sentence() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from soundstorm_runtime.errors import OptionError
-from soundstorm_runtime.synthesis.word_times import PhoneTime, WordTime
-from soundstorm_runtime.tools.timing_files import CUE_CHARACTERS, write_times
+from soundstorm_runtime.synthesis.word_times import MarkTime, PhoneTime, WordTime
+from soundstorm_runtime.tools.timing_files import CUE_CHARACTERS, read_times, write_times
 
 TEXT = 'He said: "It costs $100 & more." Then <he> left.'
 
@@ -47,6 +48,22 @@ def test_json_has_words_phones_and_spans(tmp_path):
         "word": "one", "start": 0.5, "end": 0.6, "text": "$100", "span": [19, 23],
         "phones": [{"phone": "o", "start": 0.5, "end": 0.6}],
     }  # fmt: skip
+
+
+def test_marks_are_in_json_and_in_a_tier_of_points(tmp_path):
+    first, *rest = WORDS
+    marked = [replace(first, marks=(MarkTime("a", 0.1), MarkTime('"b"', 0.2))), *rest]
+    data = json.loads(written(tmp_path, "out.json", words=marked))
+    assert data["words"][0]["marks"] == [{"name": "a", "time": 0.1}, {"name": '"b"', "time": 0.2}]
+    assert all("marks" not in word for word in data["words"][1:])
+    assert read_times(tmp_path / "out.json")[0].marks == marked[0].marks
+    grid = written(tmp_path, "out.TextGrid", words=marked)
+    assert "size = 3\n" in grid
+    tier = grid[grid.index("item [3]") :].splitlines()[1:]
+    assert [line.strip() for line in tier] == [
+        'class = "TextTier"', 'name = "marks"', "xmin = 0", "xmax = 1.5000", "points: size = 2",
+        "points [1]:", "number = 0.1000", 'mark = "a"', "points [2]:", "number = 0.2000", 'mark = """b"""',
+    ]  # fmt: skip
 
 
 def test_subtitles_show_the_text_as_it_was_written(tmp_path):
