@@ -147,7 +147,7 @@ CLASSES = [
         ends_sentence=False,
     ),
     TokenClass("abbreviation", LETTERS, rf"{alternatives(_WITH_STOP)}\.(?!\w)", _abbreviation),
-    TokenClass("number", LETTERS, r"[Nn]o\.(?= ?\d)", lambda match: "number"),
+    TokenClass("no", LETTERS, r"[Nn]o\.(?= ?\d)", lambda match: "number"),
     TokenClass("before_a_number", CAPITALS, r"(?:Apt|Fig|Vol|Ch|Sec|Ext)(?= \d)", _abbreviation),
     TokenClass("word_without_stop", LETTERS, rf"{alternatives(_WORDS_WITHOUT_STOP)}(?![\w'])", _word),
 ]
