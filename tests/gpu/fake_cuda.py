@@ -44,11 +44,16 @@ class FakeGraph(list[Callable[[], None]]):
 
 
 class FakeCuda:
-    """The module. `memory`: bytes of the card. `calls`: what was called. `refuses`: what fails, and how."""
+    """The module.
+
+    `memory`: bytes of the card. `needs`: the oldest driver that it takes. `calls`: what was called.
+    `refuses`: what fails, and how.
+    """
 
     def __init__(
-        self, version: str = "13.5.0", *, devices: int = 1, driver: int = 13000, memory: int = 1 << 34
-    ) -> None:
+        self, version: str = "13.5.0", *, devices: int = 1, driver: int = 13000, needs: int = 12000,
+        memory: int = 1 << 34,
+    ) -> None:  # fmt: skip
         self.cudaError_t = cudaError_t
         self.cudaMemcpyKind = enum.IntEnum(
             "cudaMemcpyKind",
@@ -65,9 +70,10 @@ class FakeCuda:
         self.cudaStreamNonBlocking, self.cudaHostAllocDefault = 1, 0
         self.name, self.capability, self.multiprocessors = "NVIDIA Fake 1", (9, 0), 16
         self.graphs: set[int] = set()  # that were made and not destroyed
-        self.devices, self.driver, self.memory = devices, driver, memory
+        self.devices, self.driver, self.needs, self.memory = devices, driver, needs, memory
         self.calls: list[str] = []
         self.refuses: dict[str, cudaError_t] = {}
+        self.last_error = cudaError_t.cudaSuccess  # of what failed, until it is asked for
         self.taken: dict[int, Any] = {}
         self.streams: dict[int, FakeStream] = {}
         self._parameters = API["cuda"][version]
@@ -86,7 +92,7 @@ class FakeCuda:
         return call
 
     def do_cudaGetDeviceCount(self) -> tuple[Any, ...]:
-        if self.driver < 12000:
+        if self.driver < self.needs:
             return cudaError_t.cudaErrorInsufficientDriver, None
         return (cudaError_t(0), self.devices) if self.devices else (cudaError_t.cudaErrorNoDevice, None)
 
@@ -105,7 +111,8 @@ class FakeCuda:
         return cudaError_t(0), cudaError_t(error).name.encode()
 
     def do_cudaGetLastError(self) -> tuple[Any, ...]:
-        return (cudaError_t(0),)
+        error, self.last_error = self.last_error, cudaError_t.cudaSuccess
+        return (error,)
 
     def do_cudaMemGetInfo(self) -> tuple[Any, ...]:
         return cudaError_t(0), self.memory - sum(map(len, self.taken.values())), self.memory

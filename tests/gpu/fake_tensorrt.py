@@ -300,6 +300,7 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, refuses: dict[str, Any] | Non
                 return False
             if stream.captured is not None:
                 if "capture" in refuses or not self._is_warm:
+                    cuda.last_error = cuda.cudaError_t.cudaErrorStreamCaptureUnsupported
                     return False
                 self._is_captured = True
             self._is_warm = True

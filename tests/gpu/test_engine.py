@@ -155,6 +155,7 @@ def test_where_capture_is_refused_it_says_so_once_and_enqueues(with_engines, col
             np.testing.assert_array_equal(own.run(feeds)["ids"], other.run(feeds)["ids"])
     assert caplog.text.count("cannot be captured as a CUDA graph") == 1
     assert own._cuda._api.graphs == set()  # the unfinished one was freed
+    assert own._cuda._api.last_error == 0  # another library's next call would report it
     assert own._cuda._api.calls.count("cudaStreamBeginCapture") == 1
 
 

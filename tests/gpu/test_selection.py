@@ -67,7 +67,11 @@ def test_auto_prefers_fp16(with_engines):
         ({"memory": 1 << 33}, "the GPU had 16384 MiB of memory, here it has 8192"),
         ({"devices": 0}, "no GPU can be used"),
         ({"driver": 0}, "no NVIDIA driver answers"),
-        ({"driver": 11040}, "the NVIDIA driver supports CUDA up to 11.4"),
+        (
+            {"driver": 11040},
+            "the NVIDIA driver supports CUDA up to 11.4, the installed cuda-python needs a newer ",
+        ),
+        ({"driver": 12060, "needs": 13000}, "then pip install 'soundstorm-edge[tensorrt-cu12]'"),
     ],
 )
 def test_auto_says_why_it_does_not_take_them_and_by_name_it_fails(

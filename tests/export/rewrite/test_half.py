@@ -113,6 +113,25 @@ def test_a_weight_out_of_range_is_named(traced: ir.Model) -> None:
         to_half(model, HALF)
 
 
+def test_a_cumulative_sum_stays_whole_before_other_products_too() -> None:
+    floats, helper = onnx.TensorProto.FLOAT, onnx.helper
+    weights = {"triangle": np.triu(np.ones((4, 4), np.float32)), "weight": np.eye(4, dtype=np.float32)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "triangle"], ["sums"]),
+            helper.make_node("MatMul", ["sums", "weight"], ["z"]),
+            helper.make_node("MatMul", ["z", "weight"], ["y"]),
+        ],
+        "sums",
+        [helper.make_tensor_value_info("x", floats, ["rows", 4])],
+        [helper.make_tensor_value_info("y", floats, ["rows", 4])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    products = [node for node in to_half(ir.from_proto(model), HALF).graph if node.op_type == "MatMul"]
+    assert [node.outputs[0].dtype for node in products] == [FLOAT, HALF, FLOAT]
+
+
 @pytest.mark.parametrize("precision", HALVES)
 def test_what_masks_a_score_stays_as_low_as_can_be(precision: str) -> None:
     floats, helper = onnx.TensorProto.FLOAT, onnx.helper
