@@ -27,7 +27,8 @@ _FOLD = {
     "μ": "µ", "Ω": "Ω", "∆": "Δ", "∑": "Σ", "№": " number ", "℃": "°C", "℉": "°F", "ª": "a", "º": "°",
     "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "Oe", "đ": "d", "Đ": "D",
     "ł": "l", "Ł": "L", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "ŋ": "ng", "ə": "e",
-    "✓": " check mark ", "✔": " check mark ", "✅": " check mark ", "❤": " red heart ", "★": " star ",
+    "⌘": " command ", "⌥": " option ", "⇧": " shift ", "⏎": " enter ", "✓": " check mark ",
+    "✔": " check mark ", "✅": " check mark ", "❤": " red heart ", "★": " star ",
     "☆": " star ", "⭐": " star ", "✗": " cross mark ", "✘": " cross mark ", "❌": " cross mark ",
 }  # fmt: skip
 INSTRUCTIONS = "\ue000-\uf8ff"
@@ -95,12 +96,12 @@ def _reading(character: str) -> str | None:
     if category in ("Mn", "Mc", "Me", "Cf", "Cc", "Sk", "Cs", "Co", "Cn"):
         return _unseen(character, category)
     if (digit := unicodedata.digit(character, None)) is not None:
-        raised = unicodedata.decomposition(character).startswith("<super>")
-        return f"^{digit}" if raised else str(digit)
+        kind = unicodedata.decomposition(character).partition(" ")[0]
+        return f"^{digit}" if kind == "<super>" else f" {digit} " if kind == "<circle>" else str(digit)
     if category == "Zs":
         return " "
     if "\U0001f1e6" <= character <= "\U0001f1ff":  # two of them are a flag
-        return chr(ord(character) - 0x1F1E6 + ord("A"))
+        return f" {chr(ord(character) - 0x1F1E6 + ord('A'))} "
     return _composed(character) or _named(character, category)
 
 

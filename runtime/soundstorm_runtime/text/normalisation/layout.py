@@ -18,7 +18,8 @@ _DIVIDER = re.compile(r"[ \t>]*(?:[-=_*~#+|:.`•][ \t]*){3,}\n?$|[ \t]*[•*_~=
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)[\w+-]*\n?$")
 _BULLET = re.compile(r"[ \t>]*(?:[-*+•](?: \[[ xX]\])?|--|#{1,6})[ \t]+(?=\S)|[ \t]*>[> \t]*")
 _NUMBERED = re.compile(
-    r"[ \t]*((?:\d{1,3}(?:\.\d{1,2})*|[a-z]|[ivx]{1,4})[.)]|\((?:\d\d?|[a-z]|[ivx]{1,4})\))[ \t]+(?=\S)"
+    r"[ \t]*((?:\d{1,3}(?:\.\d{1,2})*[.)]|(?:[a-z]|[ivx]{1,4})(?:\)|\.(?![ \t]*\d)))"
+    r"|\((?:\d\d?|[a-z]|[ivx]{1,4})\))[ \t]+(?=\S)"
 )
 _TABLE = re.compile(r"[ \t]*\|.*\|[ \t]*\n?$")
 _TRAILING_HASHES = re.compile(r"[ \t]{1,9}#{1,9}[ \t]*(?=\n?$)")
@@ -29,18 +30,22 @@ _EMPHASIS = re.compile(
     r"|(?<![\w*])(\*\*)(?=[A-Za-z])[A-Za-z ]{1,60}(?<=[A-Za-z])(\*\*)(?=[A-Za-z])"
 )
 _TAGS = re.compile(
-    r"(</?(?:b|i|u|em|strong|p|br|hr|div|span|a|ul|ol|li|h[1-6]|code|pre|small|big|sub|sup|table|tr|td|th|img|font|center"
-    r"|blockquote|mark|del|ins|s)(?:\s[^<>\n]{0,200})?/?>)",
+    r"(</?(?:b|i|u|em|strong|span|a|code|small|big|sub|sup|img|font|center"
+    r"|mark|del|ins|s)(?:\s[^<>\n]{0,200})?/?>)",
     re.IGNORECASE,
 )
 
+_BREAKS = re.compile(r"<br(?:\s[^<>\n]{0,200})?/?>", re.IGNORECASE)
+_BLOCKS = re.compile(
+    r"</?(?:p|hr|div|ul|ol|li|h[1-6]|pre|table|tr|td|th|blockquote)(?:\s[^<>\n]{0,200})?/?>", re.IGNORECASE
+)
 _UNKNOWN_TAGS = re.compile(r"(</?)[A-Za-z][\w-]{0,30}( ?/?>)")
 
 
 def lay_out(source: SourceText) -> SourceText:
     """Make marks of layout silent, and leave line breaks where phrases end."""
     if "<" in source.text:
-        source = source.erase(_TAGS).erase(_UNKNOWN_TAGS)
+        source = source.sub(_BREAKS, "\n").sub(_BLOCKS, "\n\n").erase(_TAGS).erase(_UNKNOWN_TAGS)
     if "[" in source.text:
         source = source.erase(_LINKS)
     if re.search("[*_~=`]", source.text):

@@ -16,6 +16,7 @@ LETTERS = string.ascii_letters
 
 WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,2}(?:,\d\d){1,5},\d{3}(?![\d,])|\d{1,60})"  # also 1,00,000
 NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
+DECIMAL_COMMA = r"\d{1,3},\d{1,2}(?!\d|[,.]\d)"  # beside a unit or a currency it separates no numbers
 MONTHS = ("january february march april may june july august september october november december").split()
 
 
@@ -43,6 +44,11 @@ class TokenClass:
 def spell(text: str) -> str:
     """Read by letter: `USA` -> `u s ay` (the letter a, not the article); digits and signs are left out."""
     return " ".join("ay" if c in "aA" else c.lower() for c in text if c.isalpha())
+
+
+def with_point(number: str) -> str:
+    """Return a number with a decimal point where it has a decimal comma."""
+    return number.replace(",", ".") if re.fullmatch(DECIMAL_COMMA, number) else number
 
 
 def before(match: Match, reach: int = 40) -> str:

@@ -51,10 +51,11 @@ _CLASS = {
 _SIGNS = f"c{len(_FILES) - 1}_"
 """What the names of the classes of signs begin with; these alone are tried inside a word, too."""
 
-_MONTH_OR_ABBREVIATION = (
-    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ -]\d|(?:vs|etc|ok|approx|dept|et)\b"
+_NOT_PLAIN = (
+    r"(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ -]\d|(?:kr|zl) \d"
+    r"|(?:vs|etc|ok|approx|dept|et|ii|iii|iv|vi|vii|viii|ix|xi{1,3}|xiv|xv|xx)\b)"
 )
-_PLAIN = rf"(?<![\w'@#.])(?!{_MONTH_OR_ABBREVIATION})[a-z]{{1,60}}(?:'[a-z]{{1,20}})?(?=[ \n]|[,;:]?$|[,;:] )"
+_PLAIN = rf"(?<![\w'@#.])(?!{_NOT_PLAIN})[a-z]{{1,60}}(?:'[a-z]{{1,20}})?(?=[ \n]|[,;:]?$|[,;:] )"
 _WORD = r"[A-Za-z]{1,60}(?:'[A-Za-z]{1,20}){0,3}"
 _MARK = r"""[.,;:!?"')\]}`]+"""
 _INVISIBLE_GROUPS = re.compile(r"(?<!\\)\((?!\?)|\(\?P<\w+>")
@@ -244,5 +245,6 @@ def _is_glued_pause(text: str, start: int, end: int, mark: str) -> bool:
     if mark in "?!;,":
         return following.isalnum()
     if mark == ".":
-        return (last.isalpha() and last.islower() and following.isupper()) or len(text[start:end]) > 1
+        sentence = text[end : end + 2].istitle() and following.isalpha() and text[end + 1 : end + 2].isalpha()
+        return (last.islower() and following.isupper()) or (last.isdigit() and sentence) or end > start + 1
     return False

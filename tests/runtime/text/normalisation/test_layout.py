@@ -20,6 +20,10 @@ from soundstorm_runtime.text.sentences import split_sentences
         ("un**believ**able", ["unbelievable"]),
         ("See [the page](https://example.com/x) now", ["see the page now"]),
         ("<p>Some <b>bold</b> text</p>", ["some bold text"]),
+        (
+            "One<p>two</p>three<br/>four<ul><li>five</li><li>six</li></ul>",
+            ["one", "two", "three four", "five", "six"],
+        ),
         ("| Name | Age |\n|------|-----|\n| Ann | 5 |", ["name, age", "ann, five"]),
         ("> quoted\n> lines", ["quoted", "lines"]),
         (

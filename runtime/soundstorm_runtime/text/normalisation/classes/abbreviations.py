@@ -66,7 +66,7 @@ _PHRASES = {
     "a.k.a.": "ay k ay",
     "WWI": "world war one", "WWII": "world war two", "p.s.": "p s",
     "OK": "okay", "ok": "okay", "Ok": "okay", "pH": "p h", "B.Sc.": "b s c", "M.Sc.": "m s c",
-    "et al.": "et al", "km/h": "kilometers per hour",
+    "TL;DR": "t l d r", "tl;dr": "t l d r", "et al.": "et al", "km/h": "kilometers per hour",
 }  # fmt: skip
 
 
@@ -137,7 +137,9 @@ _DAY = r"(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)"
 CLASSES = [
     TokenClass("days", CAPITALS, rf"{_DAY}-{_DAY}(?!\w)", _days),
     TokenClass("day", CAPITALS, rf"{_DAY}(?=,? (?:[A-Z][a-z]{{2,8}}\.? \d|\d\d? [A-Z]|\d\d?/\d))", _days),
-    TokenClass("phrase", LETTERS, rf"{alternatives(_PHRASES)}(?!\w)", _phrase),
+    TokenClass(
+        "phrase", LETTERS, rf"{alternatives(_PHRASES)}(?!\w)|(?:e\.g|i\.e)\.(?=[A-Za-z]{{2}})", _phrase
+    ),
     TokenClass(
         "title",
         CAPITALS,

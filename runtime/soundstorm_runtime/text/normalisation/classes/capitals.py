@@ -46,7 +46,7 @@ _INITIALISMS = frozenset(
     ucla usda usaf aarp ieee iaea aka omg wtf btw fyi imo rip aoc jfk rbg aol bbc
     nba nfl nhl mlb nyc lax sat gpa irs pta phd mba esg roi api sdk ide iot aws ibm hp bmw vw suv
     oecd ymca upi apa ama aba acl adhd ocd iud ivf emt er icu eeg ecg ekg oem ota eod eof
-    aaa aa na ie eg cv
+    aaa aa na ie eg cv ngo pdf
     """.split()
 )
 _PRONOUNCED = {"json": "jason", "jpeg": "jay peg", "ascii": "asky"}
@@ -76,6 +76,8 @@ def read_capitals(match: Match, is_known: Callable[[str], bool] | None) -> str:
     word = run[: len(run) - len(plural)].lower()
     word = _PRONOUNCED.get(word, word)
     if " " in word or not _by_letter(match, word, is_known):
+        if plural and is_known and is_known(word) and not is_known(f"{word}s"):
+            return f"{word}'s"  # PDFs
         return word + (f"'{ending.lower()}" if ending else plural)
     letters = spell(word)
     return f"{letters}'{'s' if plural else ending.lower()}" if plural or ending else letters

@@ -77,6 +77,23 @@ def _month(match: Match) -> str:
     return month_name(match[0])
 
 
+def _month_of_year(match: Match) -> str:
+    """Read `12/2024`; with one digit, `1/2007` is a fraction."""
+    month, number = match[0].split("/")
+    return f"{MONTHS[int(month) - 1]} {year(number)}"
+
+
+def _day_of_year(match: Match) -> str | None:
+    """Read the `3/4` of `on 3/4`."""
+    month, day = match[0].split("/")
+    return f"{MONTHS[int(month) - 1]} {ordinal(str(int(day)))}"
+
+
+def _months(match: Match) -> str:
+    """Read `Jan-Feb`."""
+    return " to ".join(month_name(name) for name in match[0].split("-"))
+
+
 def _years(match: Match) -> str | None:
     """Read `1980-85`, `1980-1986`, the season `2019/20`, and the month `2024-03`."""
     first, sign, last = match[0][:4], match[0][4], match[0][5:]
@@ -121,6 +138,7 @@ CLASSES = [
     TokenClass(
         "day_month", DIGITS, rf"{_DAY}(?:-{_DAY})? (?:of )?{MONTH}(?!\w)(?:,? {_YEAR}\b(?!-))?", _day_month
     ),
+    TokenClass("months", LETTERS, rf"{MONTH}-{MONTH}(?!\w)", _months),
     TokenClass("month_year", LETTERS, rf"{MONTH} {_YEAR}\b(?!-)", _month_year),
     TokenClass(
         "month",
@@ -128,6 +146,13 @@ CLASSES = [
         r"(?:[Jj]an|[Ff]eb|[Aa]pr|[Aa]ug|[Ss]ept?|[Oo]ct|[Nn]ov|[Dd]ec|Mar|Jun|Jul|SEPT?"
         r"|OCT|NOV|DEC|JAN|FEB|APR|AUG)\.",
         _month,
+    ),
+    TokenClass("month_of_year", DIGITS, r"(?:0[1-9]|1[0-2])/(?:19|20)\d\d(?![\w/-]|\.\d)", _month_of_year),
+    TokenClass(
+        "day_of_year",
+        DIGITS,
+        r"(?<=\b[Oo]n )(?:1[0-2]|0?[1-9])/(?:3[01]|[12]\d|0?[1-9])(?![\w/]| (?:of|the|a|an)\b)",
+        _day_of_year,
     ),
     TokenClass("years", DIGITS, r"(?:1[1-9]\d\d|20\d\d)[-/](?:\d{4}|\d\d)(?![\w/-]|\.\d)", _years),
     TokenClass("decades", DIGITS + "'", r"'?(?:\d{2,3}0|\d0)'?s(?:-'?(?:\d{3}0|\d0)'?s)?(?!\w)", _decades),

@@ -82,6 +82,10 @@ def _hashtag(match: Match) -> str:
     return "hashtag " + say(match[0][1:])
 
 
+def _hexadecimal(match: Match) -> str:
+    return " ".join(digits(c) if c.isdigit() else spell(c) for c in match[0])
+
+
 _LABEL = r"[A-Za-z0-9](?:[\w-]{0,61}\w)?"
 CLASSES = [
     TokenClass(
@@ -90,7 +94,12 @@ CLASSES = [
         r"[A-Za-z0-9][\w.+&-]{0,63}@[A-Za-z0-9][\w-]{0,62}(?:\.[\w-]{1,63}){1,8}(?:/[\w./-]{0,99}\w)?",
         _address,
     ),
-    TokenClass("url", LETTERS, r"(?:https?|s?ftp|file|ssh|wss?|git|HTTPS?)://[^\s<>\"]{1,1000}", _address),
+    TokenClass(
+        "url",
+        LETTERS,
+        r"(?:(?:https?|s?ftp|file|ssh|wss?|git|HTTPS?)://[^\s<>\"]{1,1000}|localhost:\d{2,5}[^\s<>\"]{0,500})",
+        _address,
+    ),
     TokenClass(
         "domain",
         LETTERS + DIGITS,
@@ -102,9 +111,11 @@ CLASSES = [
     TokenClass(
         "path",
         CAPITALS + "/~.",
-        r"(?:~|\.{1,2})?/[\w.-]{1,99}(?:/[\w.-]{1,99}){1,30}/?|[A-Z]:\\[\w\\. -]{0,200}\w",
+        r"~(?:/[\w.-]{1,99}){1,30}/?|(?:\.{1,2})?/[\w.-]{1,99}(?:/[\w.-]{1,99}){1,30}/?"
+        r"|[A-Z]:\\[\w\\. -]{0,200}\w",
         _address,
     ),
+    TokenClass("hexadecimal", DIGITS, r"0[xX][0-9A-Fa-f]{1,16}(?!\w)", _hexadecimal),
     TokenClass("extension", ".", r"\.(?:NET|[a-z]{2,6})(?![\w.])", _extension),
     TokenClass("handle", "@", r"@[A-Za-z_]\w{1,30}", _handle),
     TokenClass("hashtag", "#", r"#[A-Za-z]\w{1,60}", _hashtag),

@@ -5,16 +5,29 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, fraction
-from ..token_class import DIGITS, LETTERS, NUMBER, Match, TokenClass, after, alternatives, before
+from ..token_class import (
+    DECIMAL_COMMA,
+    DIGITS,
+    LETTERS,
+    NUMBER,
+    Match,
+    TokenClass,
+    after,
+    alternatives,
+    before,
+    with_point,
+)
 from .units import UNITS, per
 
 _UNIT = alternatives(UNITS)
 _POWER = r"(?:\^?[23](?!\d|[.,]\d))?"
-_ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^)"  # after a space they are rather a letter or a word
+_ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^|·)"  # after a space they are rather a letter or a word
 _WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
 _MIXED = r"(?:\d{1,4} )?\d{1,3}/\d{1,3}"
 _ITEM = rf"(?:{_MIXED}|{NUMBER})"
-_AMOUNT = re.compile(rf"(-?)({_MIXED}|{NUMBER})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL)
+_AMOUNT = re.compile(
+    rf"(-?)({_MIXED}|{DECIMAL_COMMA}|{NUMBER})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL
+)
 _LENGTHS = re.compile(r"(\d{1,4}) ?(d|days?|h|hrs?|m|mins?|s|secs?)(?![a-z])", re.IGNORECASE)
 _LENGTH_NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _COUNTED = (
@@ -60,6 +73,7 @@ def _measure(match: Match) -> str | None:
     if found is None:
         return None
     minus, number, last, sign = found.groups()
+    number = with_point(number)
     sign = " ".join(sign.split()).removesuffix(".")
     if _is_a_word(match, number, sign):
         return None
@@ -212,7 +226,7 @@ CLASSES = [
     TokenClass(
         "feet_and_inches",
         DIGITS,
-        r"\d{1,3}' ?(?:\d{1,2}(?:\.\d)?|\d{1,2} \d/\d|\d/\d)(?:\"|'')"
+        r"\d{1,3}'[ -]?(?:\d{1,2}(?:\.\d)?|\d{1,2} \d/\d|\d/\d)(?:\"|'')"
         r"|\d{1,2}'(?:1[01]|\d)(?![\w'])",
         _feet_and_inches,
     ),
@@ -248,8 +262,8 @@ CLASSES = [
     TokenClass(
         "measure",
         DIGITS + ".-",
-        rf"-?(?:{_MIXED}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"
-        rf"|-)?{_WITH_UNIT}(?:(?<=[a-z])\.(?= [a-z]))?",
+        rf"-?(?:{_MIXED}|{DECIMAL_COMMA}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"
+        rf"|-)?{_WITH_UNIT}(?:(?<=[a-z])\.(?= [a-z]| \d{{1,2}} ?(?:in|oz)\b))?",
         _measure,
     ),
     TokenClass("per_unit", DIGITS, r"\d{1,9}/(?:[A-Za-z]{1,4})(?![\w/])", _per_unit),

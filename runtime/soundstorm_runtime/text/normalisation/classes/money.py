@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal
-from ..token_class import DIGITS, LETTERS, NUMBER, Match, TokenClass, after, alternatives
+from ..token_class import (
+    DECIMAL_COMMA,
+    DIGITS,
+    LETTERS,
+    NUMBER,
+    Match,
+    TokenClass,
+    after,
+    alternatives,
+    with_point,
+)
 from .units import per
 
 # Name of one, of several, and of its hundredth part (one, several; empty where there is none in use).
@@ -59,12 +69,14 @@ _SCALE = (
 )
 _ANY = alternatives(_CURRENCIES)
 _PREFIX = rf"[-+]?(?:{_ANY}) ?-?"
-_PER = r"(?: ?/ ?[A-Za-z]{1,10}\b)?"
+_PER = r"(?: ?/ ?[A-Za-z]{1,10}(?:\^?[23])?\b)?"
 _PARTS = re.compile(
-    rf"(-)?(?P<currency>{_ANY}) ?(?P<minus>-)?(?P<amount>{NUMBER})(?P<scale>{_SCALE})?(?:\s?/ ?(?P<per>\w+))?"
+    rf"(-)?(?P<currency>{_ANY}) ?(?P<minus>-)?(?P<amount>{DECIMAL_COMMA}|{NUMBER})(?P<scale>{_SCALE})?"
+    r"(?:\s?/ ?(?P<per>[\w^]+))?"
 )
 _BEHIND = re.compile(
-    rf"(?P<amount>-?{NUMBER})(?P<scale>{_SCALE})? ?(?P<currency>{_ANY})(?: ?/ ?(?P<per>\w+))?"
+    rf"(?P<amount>-?(?:{DECIMAL_COMMA}|{NUMBER}))(?P<scale>{_SCALE})? ?(?P<currency>{_ANY})"
+    r"(?: ?/ ?(?P<per>[\w^]+))?"
 )
 _ATTRIBUTES = re.compile(r"[ -](?:bills?|notes?|coins?|tickets?|tip|budget|deal|fine|fee|gift)\b")
 
@@ -94,7 +106,9 @@ def _amount(
 def _per(unit: str | None) -> str:
     if not unit:
         return ""
-    return " per " + (per(unit) or unit.lower())
+    bare = unit.rstrip("23").rstrip("^")
+    power = {"2": "square ", "3": "cubic "}.get(unit[-1], "")
+    return f" per {power}{per(bare) or bare.lower()}"
 
 
 def _money(match: Match) -> str | None:
@@ -102,7 +116,8 @@ def _money(match: Match) -> str | None:
     if found is None:
         return None
     names = _CURRENCIES[found["currency"]]
-    number = found["amount"]
+    sign = "-" * found["amount"].startswith("-")
+    number = sign + with_point(found["amount"].removeprefix("-"))
     if match[0].startswith("-") or found.groupdict().get("minus"):
         number = "-" + number.lstrip("-")
     attribute = bool(_ATTRIBUTES.match(after(match, 12)))
@@ -116,13 +131,13 @@ def _span(match: Match) -> str | None:
     start, end = _PARTS.match(first), _PARTS.match(last)
     names = _CURRENCIES[start["currency"]] if start else _DOLLAR
     if start and end:
-        return f"{_amount(start['amount'], start['scale'], names)} to " + _amount(
-            end["amount"], end["scale"], _CURRENCIES[end["currency"]]
+        return f"{_amount(with_point(start['amount']), start['scale'], names)} to " + _amount(
+            with_point(end["amount"]), end["scale"], _CURRENCIES[end["currency"]]
         )
-    number = re.match(rf"({NUMBER})({_SCALE})?", last)
+    number = re.match(rf"({DECIMAL_COMMA}|{NUMBER})({_SCALE})?", last)
     if not start or not number:
         return None
-    return f"{cardinal(start['amount'])} to {_amount(number[1], number[2] or start['scale'], names)}"
+    return f"{cardinal(with_point(start['amount']))} to {_amount(with_point(number[1]), number[2] or start['scale'], names)}"
 
 
 def _cents(match: Match) -> str:
@@ -132,7 +147,7 @@ def _cents(match: Match) -> str:
 
 _BEHIND_A_NUMBER = alternatives(code for code in _CODES if code.isalpha() and code != "Rs")
 _STARTS = "+-" + LETTERS + "".join(_SIGNS)
-_NUMBER_SCALED = rf"{NUMBER}(?:{_SCALE})?"
+_NUMBER_SCALED = rf"(?:{DECIMAL_COMMA}|{NUMBER})(?:{_SCALE})?"
 CLASSES = [
     TokenClass(
         "money_span", _STARTS, rf"{_PREFIX}{_NUMBER_SCALED} ?- ?(?:{_ANY})? ?{_NUMBER_SCALED}(?![\w%])", _span
@@ -142,7 +157,7 @@ CLASSES = [
     TokenClass(
         "money_behind",
         DIGITS + ".-",
-        rf"-?{NUMBER}(?:{_SCALE})? ?(?:[£€¥₹₩₽₺₴₦₱₫₪฿₿]|{_BEHIND_A_NUMBER}\b){_PER}",
+        rf"-?{_NUMBER_SCALED} ?(?:[£€¥₹₩₽₺₴₦₱₫₪฿₿]|{_BEHIND_A_NUMBER}\b){_PER}",
         _money,
     ),
 ]

@@ -64,6 +64,8 @@ def _fraction(match: Match) -> str | None:
         return f"{cardinal(top)} divided by {cardinal(bottom)}"
     if not whole and int(top) > int(bottom) >= 40 and int(top) < 300:
         return f"{cardinal(top)} over {cardinal(bottom)}"
+    if not whole and following.startswith(" star"):
+        return f"{cardinal(top)} out of {cardinal(bottom)}"
     if not whole and (thing := _A_THING.match(following)):
         article = "an" if thing[1][0] in "aeiou" or thing[1] == "hour" else "a"
         return f"half {article}" if (top, bottom) == ("1", "2") else f"{fraction(top, bottom)} of {article}"
@@ -125,10 +127,21 @@ def _quotient(match: Match) -> str | None:
     return " divided by ".join(read_number(number) for number in match[0].split(" / "))
 
 
+_SCALES = {
+    "bn": "billion", "mn": "million", "tn": "trillion", "k": "thousand", "K": "thousand", "M": "million",
+    "B": "billion",
+}  # fmt: skip
+
+
 def _scaled(match: Match) -> str:
-    """Read `1.5bn`."""
-    number, scale = re.split(r" ?(?=[bmt]n$)", match[0])
-    return f"{cardinal(number)} {'billion' if scale == 'bn' else 'million' if scale == 'mn' else 'trillion'}"
+    """Read `1.5bn` and `2.5M`."""
+    number, scale = re.split(r" ?(?=[bmt]n$|[kKMB]$)", match[0])
+    return f"{cardinal(number)} {_SCALES[scale]}"
+
+
+def _spaced(match: Match) -> str:
+    """Read `10 000` and `1 500 000`."""
+    return cardinal(match[0].replace(" ", ","))
 
 
 def _letter_in_brackets(match: Match) -> str:
@@ -183,10 +196,18 @@ CLASSES = [
         _fraction,
     ),
     TokenClass("out_of", DIGITS, r"\d{1,3}\.\d{1,3} ?/ ?\d{1,4}(?![\w/])", _out_of),
+    TokenClass(
+        "spaced",
+        DIGITS,
+        r"[1-9]\d{0,2}(?: 000|(?: \d{3}){2,5})(?![\w,.:/-]\w|\w| \d)",
+        _spaced,
+    ),
     TokenClass("range", DIGITS + ".", rf"(?<![A-Za-z]-){NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
     TokenClass("difference", DIGITS + ".", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
     TokenClass("quotient", DIGITS + ".", rf"{NUMBER} / {NUMBER}(?!\w)", _quotient),
-    TokenClass("scaled", DIGITS + ".", rf"{NUMBER} ?(?:bn|mn|tn)(?!\w)", _scaled),
+    TokenClass(
+        "scaled", DIGITS + ".", rf"{NUMBER} ?(?:bn|mn|tn)(?!\w)|\d{{1,3}}\.\d{{1,2}}[kKMB](?![\w/])", _scaled
+    ),
     TokenClass("signed", "+-", rf"[-+]{NUMBER}(?![A-Za-z])", _signed),
     TokenClass("times_as_much", DIGITS + ".", rf"{NUMBER}x(?!\w)", _times_as_much),
     TokenClass("year_of_two_digits", "'", r"'\d\d(?!\w)", _year_of_two_digits),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, ordinal
-from ..token_class import CAPITALS, Match, TokenClass, after, before
+from ..token_class import CAPITALS, SMALL, Match, TokenClass, after, before
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
@@ -66,6 +66,8 @@ def _roman(match: Match) -> str | None:
     if last.lower() in _PARTS:
         return cardinal(_value(numeral))
     rank = len(words) > 1 and words[-2].lower() in _RANKS
+    if last == "Malcolm" and numeral == "X":
+        return None
     if last.lower() in _NAMES or rank:
         if numeral == "I" and re.match(
             r" (?:am|was|will|have|had|do|did|can|could|would|think|know|love|want)\b", after(match, 8)
@@ -77,4 +79,14 @@ def _roman(match: Match) -> str | None:
     return None
 
 
-CLASSES = [TokenClass("roman_numeral", CAPITALS, r"[IVXLCDM]{1,9}(?![\w&]|'[a-z]|\.[A-Z])", _roman)]
+def _small(match: Match) -> str | None:
+    """Read `page iv` and `scene ii`; a single letter is rather a letter."""
+    last = re.search(r"([A-Za-z]+) $", before(match, 20))
+    known = last and last[1].lower() in _PARTS and _VALID.fullmatch(match[0].upper())
+    return cardinal(_value(match[0].upper())) if known else None
+
+
+CLASSES = [
+    TokenClass("roman_numeral", CAPITALS, r"[IVXLCDM]{1,9}(?![\w&]|'[a-z]|\.[A-Z])", _roman),
+    TokenClass("small_roman_numeral", SMALL, r"[ivxl]{2,7}(?!\w)", _small),
+]

@@ -51,6 +51,8 @@ def _version(match: Match) -> str | None:
     """Read `1.2.3` as a version."""
     if match[0][0] in "vV" and before(match, 1)[-1:].isalnum():
         return None
+    if re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3}){2,5}", match[0]):  # as thousands are grouped in much of Europe
+        return cardinal(match[0].replace(".", ","))
     parts = match[0].lstrip("vV").split(".")
     read = " point ".join(
         cardinal(part) if len(part) < 3 and part != "00" else digits(part) for part in parts
@@ -80,7 +82,7 @@ CLASSES = [
     ),
     TokenClass("international", "+", r"\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?![\w,]\d)", _groups),
     TokenClass(
-        "spaced",
+        "groups_with_spaces",
         DIGITS + "(",
         r"(?:\d{4} \d{3} \d{3,4}|0\d{1,4} \d{3,4} \d{3,4}|0\d{3,4} \d{5,7}"
         r"|\(0\d{1,4}\) ?\d{3,4}[ -]\d{3,4}|\d{4}(?:[ -]\d{4}){2,3})(?![\w,]\d|\d| \d)",

@@ -67,6 +67,9 @@ _OTHERS = {
     "yr": ("year", "years"), "yrs": ("year", "years"), "yo": ("year old", "year old"),
     "mil": ("mil", "mils"), "gsm": ("gram per square meter", "grams per square meter"),
     "pp": ("percentage point", "percentage points"),
+    "W·h": ("watt hour", "watt hours"), "kW·h": ("kilowatt hour", "kilowatt hours"),
+    "A·h": ("ampere hour", "ampere hours"), "mA·h": ("milliampere hour", "milliampere hours"),
+    "N·m": ("newton meter", "newton meters"),
     "kWp": ("kilowatt peak", "kilowatts peak"),
 }  # fmt: skip
 _INVARIABLE = ("hertz", "lux")
@@ -82,6 +85,7 @@ def _with_prefixes() -> dict[str, tuple[str, str]]:
     for sign, (name, prefixes) in _PREFIXED.items():
         for prefix in ("", *prefixes.split()):
             one = _PREFIXES.get(prefix, "") + name
+            one = one.replace("ooh", "oh").replace("aohm", "ohm")  # kilohm, megohm
             many = one if one.endswith(_INVARIABLE) else f"{one}s"
             units[prefix + sign] = (one, many.replace("henrys", "henries"))
     return units

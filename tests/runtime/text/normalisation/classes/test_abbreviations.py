@@ -5,6 +5,10 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("p. 5, pp. 5-10", "page five, pages five to ten"),
+    ("TL;DR: no", "t l d r: no"),
+    ("e.g.this or i.e.that", "e g this or i e that"),
+    ("№ 5, the №", "number five, the number"),
     ("Mr Hill, Mrs Lane and Ms Dale", "mister hill, missus lane and miz dale"),
     ("Prof Adams vs Gen Lee", "professor adams versus general lee"),
     ("Dr. Evil of St. Paul", "doctor evil of saint paul"),

@@ -5,6 +5,7 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("PDFs and NGOs", "p d f's and n g o's"),
     ("AI, API, CEO, IP, EU, in the US", "ay i, ay p i, c e o, i p, e u, in the u s"),
     ("CIA, UFO, FAQ, IDs and URLs", "c i ay, u f o, f ay q, i d's and u r l's"),
     ("AT&T, CI/CD, R&B", "ay t and t, c i c d, r and b"),

@@ -5,6 +5,10 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("meet on 3/4 and on 12/25", "meet on march fourth and on december twenty fifth"),
+    ("cut on 1/2 of it", "cut on one half of it"),
+    ("Jan-Feb and Sept.-Nov.", "january to february and september to november"),
+    ("12/2024, 01/2000", "december twenty twenty four, january two thousand"),
     (
         "2024-11-22, 11/22/2024, 2024/10/01",
         "november twenty second, twenty twenty four, november twenty second, twenty "

@@ -5,6 +5,11 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("0x1F, 0xdeadBEEF", "zero x one f, zero x d e ay d b e e f"),
+    (
+        "localhost:8080/a and ~/.bashrc",
+        "localhost colon eight zero eight zero slash ay and tilde slash dot bashrc",
+    ),
     ("foo.ai, bar.dev, example.de", "foo dot ay i, bar dot dev, example dot d e"),
     ("open config.json and main.py", "open config dot json and main dot p y"),
     ("ftp://example.net/a-b_c", "f t p colon slash slash example dot net slash ay dash b underscore c"),

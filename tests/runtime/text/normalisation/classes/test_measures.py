@@ -5,6 +5,13 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("5'-3\" x 2'", "five feet three inches x two feet"),
+    ("1,5 kg, 0,25 L", "one point five kilograms, zero point two five liters"),
+    ("4.7 kΩ and 2 MΩ", "four point seven kilohms and two megohms"),
+    ("4 kW·h, 3 N·m", "four kilowatt hours, three newton meters"),
+    ("5 ft. 2 in. tall", "five feet two inches tall"),
+    ("It is 5 ft. 2 people came.", "it is five feet. two people came."),
+    ("½A, ½lb and T½T", "half an ampere, half a pound and t one half t"),
     ("5 µm, 5 µg, 10 µs, 3 Ω", "five micrometers, five micrograms, ten microseconds, three ohms"),
     ("10 kWh, 1013 hPa, 50mL", "ten kilowatt hours, one thousand thirteen hectopascals, fifty milliliters"),
     (

@@ -5,6 +5,13 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("€1,50-€2,50", "one euro fifty cents to two euros fifty cents"),
+    (
+        "€1,50, 2,50 €, $1,500",
+        "one euro fifty cents, two euros fifty cents, one thousand five hundred dollars",
+    ),
+    ("10 €/m², $5/m³", "ten euros per square meter, five dollars per cubic meter"),
+    ("kr 100 or zl 5", "one hundred kroner or five zloty"),
     ("$3.50, $1, $.50, $0.02", "three dollars fifty cents, one dollar, fifty cents, two cents"),
     ("-$5, −$5.50, ($5)", "minus five dollars, minus five dollars fifty cents, five dollars,"),
     (

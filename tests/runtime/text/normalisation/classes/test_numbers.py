@@ -5,6 +5,12 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    (
+        "10 000 people, 1 500 000, 12 500",
+        "ten thousand people, one million five hundred thousand, twelve five hundred",
+    ),
+    ("1.2B, 4.7K, 12k", "one point two billion, four point seven thousand, twelve k"),
+    ("4/5 stars", "four out of five stars"),
     ("the 12's and 14's", "the twelve's and fourteen's"),
     ("-5, 0.5, .5, 007", "minus five, zero point five, point five, zero zero seven"),
     ("1,234.5 and 1066", "one thousand two hundred thirty four point five and one thousand sixty six"),

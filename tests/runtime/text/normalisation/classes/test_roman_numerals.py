@@ -5,6 +5,8 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    ("scene ii, page iv, an xx chromosome, mix vi", "scene two, page four, an x x chromosome, mix vi"),
+    ("Malcolm X and Malcolm III", "malcolm x and malcolm the third"),
     ("World War I, Elizabeth I, Type II", "world war one, elizabeth the first, type two"),
     ("Super Bowl XL, Final Fantasy VII", "super bowl forty, final fantasy seven"),
     ("Henry VIII and King Foo IV", "henry the eighth and king foo the fourth"),

@@ -5,6 +5,10 @@ import pytest
 from soundstorm_runtime.text.sentences import normalise
 
 CASES = [
+    (
+        "1.000.000, 12.345.000, 1.2.3",
+        "one million, twelve million three hundred forty five thousand, one point two point three",
+    ),
     ("1300 555 019", "one three zero zero, five five five, zero one nine"),
     (
         "+1 555 123 4567 or 555.123.4567",
