@@ -48,7 +48,7 @@ def spell(text: str) -> str:
 
 def with_point(number: str) -> str:
     """Return a number with a decimal point where it has a decimal comma."""
-    return number.replace(",", ".") if re.fullmatch(DECIMAL_COMMA, number) else number
+    return number.replace(",", ".") if re.fullmatch(f"-?{DECIMAL_COMMA}", number) else number
 
 
 def before(match: Match, reach: int = 40) -> str:

@@ -85,6 +85,7 @@ def _amount(
     number: str, scale: str | None, names: tuple[str, str, str, str], *, attribute: bool = False
 ) -> str:
     one, several, part, parts = names
+    number = with_point(number)
     sign = "minus " if number.startswith("-") else ""
     whole, _, rest = number.lstrip("-").replace(",", "").partition(".")
     if len(rest) > 2:
@@ -116,8 +117,7 @@ def _money(match: Match) -> str | None:
     if found is None:
         return None
     names = _CURRENCIES[found["currency"]]
-    sign = "-" * found["amount"].startswith("-")
-    number = sign + with_point(found["amount"].removeprefix("-"))
+    number = found["amount"]
     if match[0].startswith("-") or found.groupdict().get("minus"):
         number = "-" + number.lstrip("-")
     attribute = bool(_ATTRIBUTES.match(after(match, 12)))
@@ -131,13 +131,14 @@ def _span(match: Match) -> str | None:
     start, end = _PARTS.match(first), _PARTS.match(last)
     names = _CURRENCIES[start["currency"]] if start else _DOLLAR
     if start and end:
-        return f"{_amount(with_point(start['amount']), start['scale'], names)} to " + _amount(
-            with_point(end["amount"]), end["scale"], _CURRENCIES[end["currency"]]
+        return f"{_amount(start['amount'], start['scale'], names)} to " + _amount(
+            end["amount"], end["scale"], _CURRENCIES[end["currency"]]
         )
     number = re.match(rf"({DECIMAL_COMMA}|{NUMBER})({_SCALE})?", last)
     if not start or not number:
         return None
-    return f"{cardinal(with_point(start['amount']))} to {_amount(with_point(number[1]), number[2] or start['scale'], names)}"
+    least = cardinal(with_point(start["amount"]))
+    return f"{least} to {_amount(number[1], number[2] or start['scale'], names)}"
 
 
 def _cents(match: Match) -> str:
