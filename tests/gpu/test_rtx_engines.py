@@ -15,6 +15,7 @@ from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engine
 from soundstorm_runtime import Voice
 from soundstorm_runtime.bundle.open_engines import open_engines
 from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.cli import main_group
 from soundstorm_runtime.errors import EngineError
 from tests.gpu.conftest import SMALL
 from tests.gpu.recorded import RTX
@@ -123,6 +124,15 @@ def test_engines_of_tensorrt_come_first_and_those_for_rtx_where_it_is_missing(po
     assert open_engines(portable).reason == "built as nvidia-fake-1-16sm-11.4.0.106-fp32"
     plug_in_card(plug_in)
     assert open_engines(portable).reason == f"built as {FOLDER}"
+
+
+def test_doctor_compares_them_with_the_cpu(portable, plug_in):
+    plug_in_card(plug_in)
+    found = click.testing.CliRunner().invoke(
+        main_group, ["doctor", str(portable.path), "--engine", "tensorrt"]
+    )
+    assert found.exit_code == 0, found.stdout
+    assert f"TensorRT: tensorrt_rtx {RTX} on NVIDIA Fake 1" in found.stdout
 
 
 def test_an_older_library_is_named(portable, plug_in):

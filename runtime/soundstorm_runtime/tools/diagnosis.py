@@ -20,7 +20,7 @@ from ..engines.comparison import Difference, compare
 from ..engines.example_feeds import example_feeds
 from ..engines.graphs import Graph
 from ..engines.onnx.onnx_engine import CPU, OnnxEngine, available_devices
-from ..engines.tensorrt.library import open_tensorrt_library
+from ..engines.tensorrt.library import PACKAGES, RTX, open_tensorrt_library
 from ..errors import EngineError, SoundStormError
 from ..support.hardware import INT8_FEATURES, Machine, this_machine
 from ..support.jetson import Jetson, this_jetson
@@ -33,6 +33,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
     "openvino": ("onnxruntime-ep-openvino", "onnxruntime-openvino"),
     "tensorrt": ("tensorrt", "tensorrt-lean", "tensorrt-dispatch"),
+    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
     "cuda-python": ("cuda-python",),
 }
 CUDA_LIBRARIES = {"driver": "cuda", "runtime": "cudart", "cuDNN": "cudnn", "TensorRT": "nvinfer"}
@@ -161,10 +162,13 @@ def _providers() -> tuple[tuple[str, ...], str | None]:
 
 
 def _tensorrt() -> tuple[str | None, str | None]:
-    try:
-        return str(open_tensorrt_library()), None
-    except EngineError as error:
-        return None, str(error)
+    problem = None
+    for packages in (PACKAGES, RTX):
+        try:
+            return str(open_tensorrt_library(packages)), None
+        except EngineError as error:
+            problem = problem or str(error)
+    return None, problem
 
 
 def _version(names: tuple[str, ...]) -> str | None:
