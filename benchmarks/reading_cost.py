@@ -82,7 +82,9 @@ def measure() -> Cost:
     lexicon = shipped_lexicon("cmu")
     to_load = time.process_time() - started
     lines = [line for line in SENTENCES.read_text("utf-8").splitlines() if line.strip()]
-    a_sentence = min(seconds(lambda: [lexicon.phones(line) for line in lines]) for _ in range(3)) / len(lines)
+    a_sentence = min(seconds(lambda: [lexicon.phones(line) for line in lines]) for _ in range(10)) / len(
+        lines
+    )
     found = []
     for shape in shapes():
         text = (shape * CHARACTERS)[:CHARACTERS]

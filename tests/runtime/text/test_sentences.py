@@ -105,6 +105,7 @@ def test_a_long_sentence_is_cut_at_its_commas() -> None:
         "A.B@c",
         "1/",
         "½",
+        "T½",
         "\N{GRINNING FACE}\N{PARTY POPPER}",
     ],
 )
@@ -112,7 +113,9 @@ def test_100_000_characters_are_cut_to_size_at_once(unit: str) -> None:
     text = ("a" + unit * 100_000)[:100_000]
     started = time.process_time()
     parts = split_sentences(text)
-    assert time.process_time() - started < 5  # a second on a quiet core; what is not linear takes minutes
+    assert (
+        time.process_time() - started < 5
+    )  # at most 1.8 s on a busy machine; what is not linear takes minutes
     assert max(len(part.spelled) for part in parts) <= SENTENCE_CHARACTERS
 
 
