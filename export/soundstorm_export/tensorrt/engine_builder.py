@@ -47,9 +47,8 @@ from soundstorm_runtime.support.atomic import atomic_folder, write_file
 from ..errors import ExportError
 
 Report = Callable[[str], None]
-Target = (
-    Gpu | tuple[str, ...]
-)  # of engines: the GPU, or the compute capabilities of those that TensorRT for RTX takes
+Target = Gpu | tuple[str, ...]
+"""What engines are built for: the GPU at hand, or the compute capabilities that TensorRT for RTX is given."""
 
 # Compute capability that a precision needs (TensorRT's support matrix); the others run on all that it takes.
 OLDEST: Mapping[Precision, tuple[int, int]] = {"bf16": (8, 0), "fp8-qdq": (8, 9)}

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import OptionError, SoundStormError
-from .interrupt import ended_by_ctrl_c, heard_in_finalizers, uninterrupted
+from .interrupt import ended_by_ctrl_c, raised_after_finalizers, uninterrupted
 from .version import package_version
 
 INTERRUPTED = 130  # the exit code that a shell reports for a program ended by Ctrl-C
@@ -162,7 +162,7 @@ def run(command: click.Command | Callable[[], click.Command]) -> NoReturn:
     handler.setFormatter(_PrintableFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler])
     try:
-        with ended_by_ctrl_c(), heard_in_finalizers():
+        with ended_by_ctrl_c(), raised_after_finalizers():
             code = _exit_code(command)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

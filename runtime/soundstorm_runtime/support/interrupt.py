@@ -42,7 +42,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def heard_in_finalizers() -> Iterator[None]:
+def raised_after_finalizers() -> Iterator[None]:
     """Raise Ctrl-C again where Python has dropped it.
 
     What is raised in a finalizer or in a callback of C code, such as `SoundFile.__del__`, is printed and
@@ -50,13 +50,13 @@ def heard_in_finalizers() -> Iterator[None]:
     """
     report = sys.unraisablehook
 
-    def hear(dropped: sys.UnraisableHookArgs) -> None:
+    def raise_again(dropped: sys.UnraisableHookArgs) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
             threading.Timer(0.01, _press_ctrl_c).start()  # once the finalizer has returned
         else:
             report(dropped)
 
-    sys.unraisablehook = hear
+    sys.unraisablehook = raise_again
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ LETTERS = string.ascii_letters
 WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,2}(?:,\d\d){1,5},\d{3}(?![\d,])|\d{1,60})"  # also 1,00,000
 NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
 DECIMAL_COMMA = r"\d{1,3},\d{1,2}(?!\d|[,.]\d)"  # beside a unit or a currency it separates no numbers
+QUANTITY = rf"(?:{DECIMAL_COMMA}|{NUMBER})"  # of units and currencies; `with_point` reads it
 MONTHS = ("january february march april may june july august september october november december").split()
 
 

@@ -6,10 +6,10 @@ import re
 
 from ..number_words import cardinal, fraction
 from ..token_class import (
-    DECIMAL_COMMA,
     DIGITS,
     LETTERS,
     NUMBER,
+    QUANTITY,
     Match,
     TokenClass,
     after,
@@ -25,9 +25,7 @@ _ONE_LETTER = r"[AFCTBNKHJtb](?!\w|/|\^|·)"  # after a space they are rather a 
 _WITH_UNIT = rf"(?:{_UNIT}){_POWER}(?:/(?:{_UNIT}|d|day){_POWER})?(?![\w'])(?!/\w)"
 _MIXED = r"(?:\d{1,4} )?\d{1,3}/\d{1,3}"
 _ITEM = rf"(?:{_MIXED}|{NUMBER})"
-_AMOUNT = re.compile(
-    rf"(-?)({_MIXED}|{DECIMAL_COMMA}|{NUMBER})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL
-)
+_AMOUNT = re.compile(rf"(-?)({_MIXED}|{QUANTITY})(?: ?(?:-|to) ?({NUMBER}))?[ -]?(.*)$", re.DOTALL)
 _LENGTHS = re.compile(r"(\d{1,4}) ?(d|days?|h|hrs?|m|mins?|s|secs?)(?![a-z])", re.IGNORECASE)
 _LENGTH_NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _COUNTED = (
@@ -262,7 +260,7 @@ CLASSES = [
     TokenClass(
         "measure",
         DIGITS + ".-",
-        rf"-?(?:{_MIXED}|{DECIMAL_COMMA}|{NUMBER})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"
+        rf"-?(?:{_MIXED}|{QUANTITY})(?: ?- ?{NUMBER})?(?: (?!{_ONE_LETTER})"
         rf"|-)?{_WITH_UNIT}(?:(?<=[a-z])\.(?= [a-z]| \d{{1,2}} ?(?:in|oz)\b))?",
         _measure,
     ),

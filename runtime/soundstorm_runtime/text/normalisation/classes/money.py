@@ -6,10 +6,10 @@ import re
 
 from ..number_words import cardinal
 from ..token_class import (
-    DECIMAL_COMMA,
     DIGITS,
     LETTERS,
     NUMBER,
+    QUANTITY,
     Match,
     TokenClass,
     after,
@@ -71,11 +71,11 @@ _ANY = alternatives(_CURRENCIES)
 _PREFIX = rf"[-+]?(?:{_ANY}) ?-?"
 _PER = r"(?: ?/ ?[A-Za-z]{1,10}(?:\^?[23])?\b)?"
 _PARTS = re.compile(
-    rf"(-)?(?P<currency>{_ANY}) ?(?P<minus>-)?(?P<amount>{DECIMAL_COMMA}|{NUMBER})(?P<scale>{_SCALE})?"
+    rf"(-)?(?P<currency>{_ANY}) ?(?P<minus>-)?(?P<amount>{QUANTITY})(?P<scale>{_SCALE})?"
     r"(?:\s?/ ?(?P<per>[\w^]+))?"
 )
 _BEHIND = re.compile(
-    rf"(?P<amount>-?(?:{DECIMAL_COMMA}|{NUMBER}))(?P<scale>{_SCALE})? ?(?P<currency>{_ANY})"
+    rf"(?P<amount>-?{QUANTITY})(?P<scale>{_SCALE})? ?(?P<currency>{_ANY})"
     r"(?: ?/ ?(?P<per>[\w^]+))?"
 )
 _ATTRIBUTES = re.compile(r"[ -](?:bills?|notes?|coins?|tickets?|tip|budget|deal|fine|fee|gift)\b")
@@ -134,7 +134,7 @@ def _span(match: Match) -> str | None:
         return f"{_amount(start['amount'], start['scale'], names)} to " + _amount(
             end["amount"], end["scale"], _CURRENCIES[end["currency"]]
         )
-    number = re.match(rf"({DECIMAL_COMMA}|{NUMBER})({_SCALE})?", last)
+    number = re.match(rf"({QUANTITY})({_SCALE})?", last)
     if not start or not number:
         return None
     least = cardinal(with_point(start["amount"]))
@@ -148,7 +148,7 @@ def _cents(match: Match) -> str:
 
 _BEHIND_A_NUMBER = alternatives(code for code in _CODES if code.isalpha() and code != "Rs")
 _STARTS = "+-" + LETTERS + "".join(_SIGNS)
-_NUMBER_SCALED = rf"(?:{DECIMAL_COMMA}|{NUMBER})(?:{_SCALE})?"
+_NUMBER_SCALED = rf"{QUANTITY}(?:{_SCALE})?"
 CLASSES = [
     TokenClass(
         "money_span", _STARTS, rf"{_PREFIX}{_NUMBER_SCALED} ?- ?(?:{_ANY})? ?{_NUMBER_SCALED}(?![\w%])", _span
