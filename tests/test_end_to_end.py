@@ -41,6 +41,7 @@ levels = 2
 codebook_size = 16
 spectra = 2
 transforms = 2
+source = true
 """
 
 SOUNDSTREAM = """

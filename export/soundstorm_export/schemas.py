@@ -27,7 +27,7 @@ def audio_schema(parts: Parts) -> AudioSchema:
     if isinstance(codec, SpectralCodec):
         return AudioSchema(
             "spectral", codec.sample_rate, codec.hop, codec.window, *sizes, *receptive_field(codec),
-            transforms=codec.config.transforms,
+            transforms=codec.config.transforms, source=codec.config.source,
         )  # fmt: skip
     state: tuple[tuple[int, ...], ...] = ()
     if isinstance(codec, SoundStream) and codec.config.pad_mode != "circular":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,25 @@ class CodecOutput:
         audio: the reconstruction, float32 `[batch, samples]`.
         codes: int64 `[batch, frames, levels]`, -1 for a level that quantizer dropout left out.
         commitment_loss: scalar.
+        pitch_loss: scalar, of a codec that predicts pitch.
     """
 
     audio: Tensor
     codes: Tensor
     commitment_loss: Tensor
+    pitch_loss: Tensor | None = None
+
+
+class Pitch(NamedTuple):
+    """Pitch of audio in the middle of every transform of a codec with a source.
+
+    Attributes:
+        hertz: the fundamental frequency, float32 `[batch, transforms]`; anything above 0 where there is none.
+        voiced: from 0 to 1, likewise.
+    """
+
+    hertz: Tensor
+    voiced: Tensor
 
 
 class Codec(nn.Module, ABC):
@@ -38,8 +53,17 @@ class Codec(nn.Module, ABC):
     codebook_size: int
 
     @abstractmethod
-    def reconstruct(self, audio: Tensor) -> CodecOutput:
-        """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop."""
+    def reconstruct(self, audio: Tensor, pitch: Pitch | None = None) -> CodecOutput:
+        """Encode and decode float32 audio `[batch, samples]`, samples a multiple of the hop.
+
+        `pitch` is that of the audio, which a codec with a source needs.
+        """
+
+    def reconstruct_codes(self, codes: Tensor, pitch: Pitch | None = None) -> CodecOutput:
+        """Decode the codes int64 `[batch, frames, levels]` of audio in training, when they are fixed."""
+        return CodecOutput(
+            self.decode_from_codebook_indices(codes), codes, torch.zeros((), device=codes.device)
+        )
 
     @abstractmethod
     def _encode(self, audio: Tensor) -> Tensor:

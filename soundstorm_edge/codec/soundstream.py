@@ -23,7 +23,7 @@ from ..nn.causal_convolution import KERNEL, CausalConv1d, CausalConvTranspose1d,
 from ..nn.local_attention import LocalTransformer
 from ..support.config import from_dict, from_fields, to_dict
 from ..support.tensor_files import load_tensors, save_tensors, unwrap_weights
-from .interface import Codec, CodecOutput
+from .interface import Codec, CodecOutput, Pitch
 from .quantizer import GroupedQuantizer
 from .soundstream_config import SoundStreamConfig
 from .soundstream_losses import SoundStreamLosses, total_discriminator_loss
@@ -164,7 +164,7 @@ class SoundStream(Codec):
         total, parts = self.losses.codec(real, fake, commitment)
         return (total, parts) if return_loss_breakdown else total
 
-    def reconstruct(self, audio: Tensor) -> CodecOutput:
+    def reconstruct(self, audio: Tensor, pitch: Pitch | None = None) -> CodecOutput:
         """Encode and decode audio float32 `[batch, samples]` of any length."""
         quantized, codes, loss = self._quantized(self.pad_to_frames(audio))
         return CodecOutput(self._synthesize(quantized)[:, : audio.shape[1]], codes, loss)

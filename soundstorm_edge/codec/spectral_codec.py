@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from ..nn.mel import LogMel
 from ..support.config import LONGEST_WINDOW, MOST_LAYERS, check_positive
-from .interface import Codec, CodecOutput
+from .interface import Codec, CodecOutput, Pitch
 from .quantizer import Quantizer
+from .source_filter import excite, filters_from
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class SpectralCodecConfig:
         spectra: log-mel spectra of a frame in the encoder's input; each has this fraction of window and hop.
         transforms: inverse STFTs of a frame at the decoder's output, likewise.
         decoder_ff_mult: width of the decoder's feed-forward layers in multiples of `dim`; the encoder has 3.
+        source: whether the decoder predicts pitch and noise in place of phases, which are those of pulses at
+            that pitch: `soundstorm_runtime.audio.harmonic_source`.
 
     Raises:
         ConfigError: a value is impossible.
@@ -55,6 +58,7 @@ class SpectralCodecConfig:
     latent_dim: int = 128
     levels: int = 6
     codebook_size: int = 512
+    source: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "hop", "dim", "decoder_ff_mult", "latent_dim", "codebook_size")
@@ -116,13 +120,29 @@ class SpectralCodec(Codec):
         self.decoder = _backbone(
             config.latent_dim, config.dim, config.decoder_blocks, config.decoder_ff_mult, lookahead=1
         )
-        self.head = nn.Linear(config.dim, config.transforms * 2 * self.bins)
+        self.head = nn.Linear(config.dim, config.transforms * (2 * self.bins + 2 * config.source))
         self.register_buffer("hann", torch.hann_window(self.window), persistent=False)
 
-    def reconstruct(self, audio: Tensor) -> CodecOutput:
-        """Encode and decode audio float32 `[batch, samples]`, whole frames."""
+    def reconstruct(self, audio: Tensor, pitch: Pitch | None = None) -> CodecOutput:
+        """Encode and decode audio float32 `[batch, samples]`, whole frames.
+
+        With a source, the pulses have the audio's `pitch` where it is given, to which the predicted one is
+        compared.
+        """
         quantized, codes, loss = self.quantizer(self.latents(audio))
-        return CodecOutput(self._synthesize(self._spectrum(quantized)), codes, loss)
+        return self._reconstruct(quantized, codes, loss, pitch)
+
+    def reconstruct_codes(self, codes: Tensor, pitch: Pitch | None = None) -> CodecOutput:
+        """Decode codes as `reconstruct` does."""
+        nothing = torch.zeros((), device=codes.device)
+        return self._reconstruct(self.quantizer.decode(codes), codes, nothing, pitch)
+
+    def _reconstruct(
+        self, quantized: Tensor, codes: Tensor, loss: Tensor, pitch: Pitch | None
+    ) -> CodecOutput:
+        predicted = self._spectrum(quantized)
+        pitch_loss = None if pitch is None else self._pitch_loss(predicted, pitch)
+        return CodecOutput(self._synthesize(predicted, pitch), codes, loss, pitch_loss)
 
     def _encode(self, audio: Tensor) -> Tensor:
         return self.quantizer.encode(self.latents(audio))
@@ -141,24 +161,30 @@ class SpectralCodec(Codec):
 
         Several transforms follow one another, each with both of its parts. This is the exported graph: the
         host computes the inverse transform as an FFT, four times faster than a matrix product inside the
-        graph (`benchmarks/inverse_stft.py`).
+        graph (`benchmarks/inverse_stft.py`). With a source, filters of pulses and noise take the place of
+        spectra.
         """
         return self._spectrum(self.quantizer.decode(codes))
 
     def _spectrum(self, quantized: Tensor) -> Tensor:
-        spectra = self.head(self.decoder(quantized)).unflatten(-1, (self.config.transforms, 2 * self.bins))
+        spectra = self.head(self.decoder(quantized)).unflatten(-1, (self.config.transforms, -1))
+        if self.config.source:
+            return filters_from(spectra, self.bins).flatten(2)
         magnitude, phase = spectra.chunk(2, dim=-1)
         magnitude = magnitude.exp().clamp(max=1e2)  # so that a single frame cannot dominate the loss
         return torch.cat((magnitude * phase.cos(), magnitude * phase.sin()), dim=-1).flatten(2)
 
-    def _synthesize(self, spectrum: Tensor) -> Tensor:
+    def _synthesize(self, predicted: Tensor, pitch: Pitch | None = None) -> Tensor:
         """Overlap-add the frames; each transform is centred on its hop, so no sample is lost."""
         window, hop = self.window, self.hop // self.config.transforms
-        spectrum = spectrum.unflatten(-1, (self.config.transforms, 2 * self.bins)).flatten(1, 2)
-        batch, frames, _ = spectrum.shape
-        real, imaginary = spectrum.float().chunk(2, dim=-1)
+        predicted = predicted.unflatten(-1, (self.config.transforms, -1)).flatten(1, 2).float()
+        batch, frames, _ = predicted.shape
         hann: Tensor = self.hann  # type: ignore[assignment]
-        pieces = torch.fft.irfft(torch.complex(real, imaginary), n=window) * hann
+        if self.config.source:
+            spectrum = excite(predicted, hann, hop, self.sample_rate, pitch)
+        else:
+            spectrum = torch.complex(*predicted.chunk(2, dim=-1))
+        pieces = torch.fft.irfft(spectrum, n=window) * hann
         weights = (hann**2).expand(1, frames, window)
         length, edge = (frames - 1) * hop + window, (window - hop) // 2
 
@@ -167,3 +193,10 @@ class SpectralCodec(Codec):
             return summed[:, 0, 0, edge : edge + frames * hop]
 
         return overlap_add(pieces).view(batch, -1) / overlap_add(weights)
+
+    def _pitch_loss(self, predicted: Tensor, pitch: Pitch) -> Tensor:
+        """Return the distance of the predicted pitch, in nepers where there is one, and of the voicing."""
+        filters = predicted.unflatten(-1, (self.config.transforms, -1)).flatten(1, 2)
+        distance = (filters[..., -2].log() - pitch.hertz.log()).abs()
+        voicing = F.binary_cross_entropy(filters[..., -1].clamp(1e-6, 1 - 1e-6), pitch.voiced)
+        return (distance * pitch.voiced).sum() / pitch.voiced.sum().clamp(min=1) + 0.4 * voicing

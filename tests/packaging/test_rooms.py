@@ -72,7 +72,7 @@ ROOMS = {
 # The rooms of other packages that a package may import.
 ABROAD = {
     "soundstorm_runtime": {},
-    "soundstorm_edge": {"soundstorm_runtime": "errors support engines text decoding bundle"},
+    "soundstorm_edge": {"soundstorm_runtime": "errors support engines text audio decoding bundle"},
     "soundstorm_export": {
         "soundstorm_runtime": "errors support engines text audio decoding bundle synthesis voice",
         "soundstorm_edge": "errors support nn codec units text_to_semantic soundstorm checkpoint interop",

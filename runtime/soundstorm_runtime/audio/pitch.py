@@ -26,26 +26,48 @@ def pitch_contour(audio: np.ndarray, sample_rate: int) -> np.ndarray:
         audio: float32 `[samples]`.
         sample_rate: in Hz.
     """
-    none = np.empty(0)
-    size, hop = round(FRAME * sample_rate), round(HOP * sample_rate)
+    size = round(FRAME * sample_rate)
     if len(audio) < size:
-        return none
+        return np.empty(0)
+    hertz = _pitch_of_frames(audio, sample_rate, size, round(HOP * sample_rate))
+    return hertz[hertz > 0]
+
+
+def pitch_track(audio: np.ndarray, sample_rate: int, hop: int) -> np.ndarray:
+    """Return the fundamental frequency in Hz in the middle of every hop, 0 where unvoiced: float64 `[hops]`.
+
+    Args:
+        audio: float32 `[samples]`.
+        sample_rate: in Hz.
+        hop: samples.
+    """
+    size, count = round(FRAME * sample_rate), len(audio) // hop
+    edge = (size - hop) // 2
+    padded = np.pad(audio, (edge, max(0, (count - 1) * hop + size - edge - len(audio))))
+    return _pitch_of_frames(padded, sample_rate, size, hop)[:count]
+
+
+def _pitch_of_frames(audio: np.ndarray, sample_rate: int, size: int, hop: int) -> np.ndarray:
+    """Return the pitch of frames of `size` samples in Hz, 0 for those that are quiet or unvoiced."""
     frames = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64), size)[::hop]
     frames = frames - frames.mean(axis=1, keepdims=True)
     power = (frames**2).mean(axis=1)
-    frames = frames[power > LOUD * power.max()]
-    if not len(frames):
-        return none
+    found = np.zeros(len(frames))
+    loud = np.flatnonzero(power > LOUD * power.max(initial=0))
+    if not len(loud):
+        return found
     window = np.hanning(size)
-    correlation = _autocorrelation(frames * window) / _autocorrelation(window[None])
+    correlation = _autocorrelation(frames[loud] * window) / _autocorrelation(window[None])
     shortest, longest = math.floor(sample_rate / HIGHEST), min(math.ceil(sample_rate / LOWEST), size // 2)
     peaks = correlation[:, shortest : longest + 1] / correlation[:, :1]
-    voiced = peaks[peaks.max(axis=1) > VOICED]
+    is_voiced = peaks.max(axis=1) > VOICED
+    voiced = peaks[is_voiced]
     inner = voiced[:, 1:-1]
     is_peak = (inner >= voiced[:, :-2]) & (inner >= voiced[:, 2:])
-    is_peak &= inner >= FIRST_PEAK * inner.max(axis=1, keepdims=True)
-    periods = shortest + 1 + is_peak.argmax(axis=1)[is_peak.any(axis=1)]
-    return sample_rate / periods
+    is_peak &= inner >= FIRST_PEAK * inner.max(axis=1, keepdims=True, initial=0)
+    periods = shortest + 1 + is_peak.argmax(axis=1)
+    found[loud[is_voiced]] = np.where(is_peak.any(axis=1), sample_rate / periods, 0)
+    return found
 
 
 def median_pitch(audio: np.ndarray, sample_rate: int) -> float | None:

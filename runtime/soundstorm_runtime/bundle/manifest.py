@@ -89,7 +89,7 @@ def voice_graphs(
     elif text is not None:
         stage = autoregressive_text_graphs(text.layers, text.heads, text.dim_head, semantic.vocabulary)
     if audio.codec == "spectral":
-        decoder = spectral_decoder_graph(audio.levels, audio.transforms * (audio.window // 2 + 1))
+        decoder = spectral_decoder_graph(audio.levels, audio.decoder_width, source=audio.source)
     else:
         decoder = decoder_graph(audio.levels)
     pieces = (decoder_stream_graph(audio.levels, audio.state),) if audio.state else ()

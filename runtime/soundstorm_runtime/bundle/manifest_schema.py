@@ -40,6 +40,8 @@ class AudioSchema:
         lookahead: Frames after a frame that its spectrum depends on; None for SoundStream, and where unknown.
         state: Shapes of the state of SoundStream's decoder; empty where it cannot decode in pieces.
         transforms: Inverse transforms of a frame, `hop // transforms` samples from one to the next.
+        source: Whether the decoder predicts filters of pulses and noise in place of spectra:
+            `soundstorm_runtime.audio.harmonic_source`.
     """
 
     codec: Literal["spectral", "soundstream"]
@@ -53,6 +55,7 @@ class AudioSchema:
     lookahead: int | None = None
     state: tuple[tuple[int, ...], ...] = ()
     transforms: int = 1
+    source: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups", "transforms")
@@ -69,6 +72,8 @@ class AudioSchema:
         if spectral != (self.window >= 2 * self.stft_hop and self.window % self.stft_hop == 0):
             expected = f"a multiple of hop {self.stft_hop}, twice it or more" if spectral else "0"
             raise ValueError(f"window is {self.window}, expected {expected} for codec {self.codec!r}")
+        if self.source and not spectral:
+            raise ValueError("source is true, expected false for codec 'soundstream'")
         reach = [part for part in (self.context, self.lookahead) if part is not None]
         if reach and not (spectral and len(reach) == 2 and min(reach) >= 0):
             raise ValueError(
@@ -82,6 +87,11 @@ class AudioSchema:
     def stft_hop(self) -> int:
         """Samples from one inverse STFT to the next."""
         return self.hop // self.transforms
+
+    @property
+    def decoder_width(self) -> int:
+        """Numbers that the spectral codec's decoder predicts for a frame."""
+        return self.transforms * (2 * (self.window // 2 + 1) + 2 * self.source)
 
 
 @dataclass(frozen=True)

@@ -197,21 +197,22 @@ def decoder_stream_graph(levels: int, state: Sequence[Sequence[int]]) -> Graph:
     )
 
 
-def spectral_decoder_graph(levels: int, bins: int) -> Graph:
+def spectral_decoder_graph(levels: int, width: int, *, source: bool = False) -> Graph:
     """The spectral codec's decoder: codes to the STFT, real parts then imaginary ones.
 
     The inverse transform is computed on the host: `soundstorm_runtime.audio.inverse_stft`.
 
     Args:
         levels: Levels of the codec.
-        bins: Frequency bins of all transforms of a frame, which follow one another, each with its own real
-            and imaginary parts.
+        width: Numbers of a frame; several transforms follow one another, each with its own real and imaginary
+            parts.
+        source: Whether these are filters of pulses and noise: `soundstorm_runtime.audio.harmonic_source`.
     """
     frames = ("batch", "frames")
     return Graph(
         "decoder",
         (Tensor("codes", "int64", (*frames, levels)),),
-        (Tensor("spectrum", "float32", (*frames, 2 * bins)),),
+        (Tensor("filters" if source else "spectrum", "float32", (*frames, width)),),
     )
 
 

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ..audio.inverse_stft import InverseStft, inverse_stft
+from ..audio.harmonic_source import HarmonicSource
+from ..audio.inverse_stft import InverseStft
 from ..bundle.manifest import AudioSchema
 from ..engines.base import Engine
 from ..errors import EngineError
@@ -77,8 +78,23 @@ class WholeDecoder(CodecDecoder):
             return np.zeros(0, np.float32)
         decoded = self._decoder.run({"codes": self._codes[None]})
         if self._codec.codec == "spectral":
-            return inverse_stft(decoded["spectrum"], self._codec.window, self._codec.stft_hop)[0]
+            return _SpectralSynthesis(self._codec).push(*decoded.values(), last=True)
         return decoded["audio"][0]
+
+
+class _SpectralSynthesis:
+    """Turns what the spectral codec's decoder predicts into audio, in pieces."""
+
+    def __init__(self, codec: AudioSchema) -> None:
+        shape = (codec.window, codec.stft_hop)
+        self._source = HarmonicSource(*shape, codec.sample_rate) if codec.source else None
+        self._inverse, self._transforms = InverseStft(*shape), codec.transforms
+
+    def push(self, predicted: np.ndarray, last: bool) -> np.ndarray:
+        """Add spectra or filters, float32 [1, frames, numbers], and return float32 [samples]."""
+        if self._source is not None:
+            predicted = self._source.push(predicted.reshape(-1, predicted.shape[2] // self._transforms))[None]
+        return self._inverse.push(predicted, last)[0]
 
 
 class SpectralStreamDecoder(CodecDecoder):
@@ -96,18 +112,19 @@ class SpectralStreamDecoder(CodecDecoder):
         super().__init__(codec, context)
         self._decoder = decoder
         self._before, self._ahead = codec.context or 0, codec.lookahead or 0
-        self._done = 0  # frames of `_codes` whose spectrum was returned already
-        self._inverse = InverseStft(codec.window, codec.stft_hop)
+        self._done = 0  # frames of `_codes` whose audio was made already
+        self._synthesis = _SpectralSynthesis(codec)
 
     def _decode(self, last: bool) -> np.ndarray:
         start, end = self._done, len(self._codes) - (0 if last else self._ahead)
         if end <= start:
-            spectrum = np.zeros((1, 0), np.float32)
+            predicted = np.zeros((1, 0, self._codec.decoder_width), np.float32)
         else:
-            spectrum = self._decoder.run({"codes": self._codes[None]})["spectrum"][:, start:end]
+            (predicted,) = self._decoder.run({"codes": self._codes[None]}).values()
+            predicted = predicted[:, start:end]
             kept = max(0, end - self._before)
             self._codes, self._done = self._codes[kept:], end - kept
-        return self._inverse.push(spectrum, last)[0]
+        return self._synthesis.push(predicted, last)
 
 
 class CausalStreamDecoder(CodecDecoder):

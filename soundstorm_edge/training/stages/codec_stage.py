@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from soundstorm_runtime.audio.pitch import pitch_track
+
 from ...checkpoint import build_codec
 from ...codec.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss, frozen
 from ...codec.discriminators import DiscriminatorConfig, Discriminators
-from ...codec.interface import Codec, CodecOutput
+from ...codec.interface import Codec, CodecOutput, Pitch
 from ...codec.soundstream import SoundStreamConfig
+from ...codec.source_filter import USUAL_PITCH
 from ...codec.spectral_codec import SpectralCodecConfig
 from ...codec.spectral_loss import SpectralLoss
 from ...codec.spectrogram_discriminators import (
@@ -40,9 +43,11 @@ class CodecRecipe:
         model: the codec.
         frames: length of a training crop.
         commitment: weight of the commitment loss, beside the spectral loss.
+        pitch: weight of the loss of pitch and voicing, of a codec with a source.
         adversarial: weight of the adversarial loss; 0 trains without discriminators.
         features: weight of the feature matching loss, relative to the adversarial one.
-        fixed_codes: train the decoder only, so that the codes keep their meaning for SoundStorm.
+        fixed_codes: train the decoder only, so that the codes keep their meaning for SoundStorm; on a random
+            number of levels, since fewer than all of them may be decoded.
         discriminators: their sizes.
         spectrogram_discriminators: discriminators that a CPU can train, in place of those.
         optimization: how all of it is trained.
@@ -51,6 +56,7 @@ class CodecRecipe:
     model: SpectralCodecConfig | SoundStreamConfig = field(default_factory=SpectralCodecConfig)
     frames: int = 64
     commitment: float = 0.25
+    pitch: float = 0.5
     adversarial: float = 0.0
     features: float = 5.0
     fixed_codes: bool = False
@@ -81,23 +87,27 @@ class CodecStage(Stage):
         self.lengths = np.ones(len(self.utterances))  # all crops have one length
 
     def sample(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Read a crop `[samples]` of an utterance."""
+        """Read a crop `[samples]` of an utterance, and measure its pitch where the codec has a source."""
         utterance = self.utterances[number]
         last = int(utterance.seconds * self.codec.sample_rate) - self.samples
-        return (self.corpus.audio(utterance, int(rng.integers(last + 1)), self.samples),)
+        crop = self.corpus.audio(utterance, int(rng.integers(last + 1)), self.samples)
+        if not isinstance(self.config, SpectralCodecConfig) or not self.config.source:
+            return (crop,)
+        hop = self.codec.hop // self.config.transforms
+        return crop, pitch_track(crop, self.codec.sample_rate, hop).astype(np.float32)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
-        """Stack crops, float32 `[batch, samples]`."""
-        return (torch.from_numpy(np.stack([crop for (crop,) in samples])),)
+        """Stack crops, float32 `[batch, samples]`, and pitch in Hz, `[batch, transforms]`, if measured."""
+        return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """Add up the weighted losses of the codec and, where there are any, of its discriminators."""
-        (real,) = batch
-        audio, commitment, adversarial = model(real)
-        spectral = self.spectral_loss.to(real.device)(audio, real)
-        parts = {"spectral": spectral, "commitment": commitment, **adversarial}
+        real = batch[0]
+        audio, parts = model(*batch)
+        parts = {"spectral": self.spectral_loss.to(real.device)(audio, real), **parts}
         weights = {
             "commitment": self.recipe.commitment,
+            "pitch": self.recipe.pitch,
             "adversarial": self.recipe.adversarial,
             "features": self.recipe.adversarial * self.recipe.features,
         }
@@ -145,27 +155,35 @@ class _AdversarialCodec(nn.Module):
         self.discriminators = discriminators
         self.fixed_codes = fixed_codes
 
-    def forward(self, real: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        output = _decode(self.codec, real) if self.fixed_codes else self.codec.reconstruct(real)
+    def forward(self, real: Tensor, hertz: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        pitch = None if hertz is None else Pitch(_without_gaps(hertz), (hertz > 0).to(hertz.dtype))
+        output = (
+            self._with_fixed_codes(real, pitch) if self.fixed_codes else self.codec.reconstruct(real, pitch)
+        )
+        parts = {"commitment": output.commitment_loss}
+        if output.pitch_loss is not None:
+            parts["pitch"] = output.pitch_loss
         if self.discriminators is None:
-            return output.audio, output.commitment_loss, {}
+            return output.audio, parts
         of_real = self.discriminators(real)
         of_detached = self.discriminators(output.audio.detach())
         with frozen(self.discriminators):
             of_decoded = self.discriminators(output.audio)
-        return (
-            output.audio,
-            output.commitment_loss,
-            {
-                "discriminator": discriminator_loss(of_real, of_detached),
-                "adversarial": adversarial_loss(of_decoded),
-                "features": feature_matching_loss(of_real, of_decoded),
-            },
-        )
+        return output.audio, {
+            **parts,
+            "discriminator": discriminator_loss(of_real, of_detached),
+            "adversarial": adversarial_loss(of_decoded),
+            "features": feature_matching_loss(of_real, of_decoded),
+        }
+
+    def _with_fixed_codes(self, real: Tensor, pitch: Pitch | None) -> CodecOutput:
+        """Encode as in inference, and decode a random number of levels; no codebook is updated."""
+        with torch.autocast(real.device.type, enabled=False):
+            codes = self.codec.tokenize(real)
+        levels = int(torch.randint(min(3, codes.shape[-1]), codes.shape[-1] + 1, ()))
+        return self.codec.reconstruct_codes(codes[..., :levels], pitch)
 
 
-def _decode(codec: Codec, real: Tensor) -> CodecOutput:
-    """Encode and decode audio as in inference: no level is dropped, and no codebook is updated."""
-    with torch.autocast(real.device.type, enabled=False):
-        codes = codec.tokenize(real)
-    return CodecOutput(codec.decode_from_codebook_indices(codes), codes, real.new_zeros(()))
+def _without_gaps(hertz: Tensor) -> Tensor:
+    """Give frames without pitch, which is 0 there, that of a usual voice."""
+    return torch.where(hertz > 0, hertz, USUAL_PITCH)

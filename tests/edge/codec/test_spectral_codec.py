@@ -11,6 +11,7 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec, SpectralCodecCon
 from soundstorm_edge.codec.spectral_loss import SpectralLoss
 from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.nn.mel import LogMel, mel_filters
+from soundstorm_runtime.audio.harmonic_source import HarmonicSource
 from soundstorm_runtime.audio.inverse_stft import inverse_stft
 from soundstorm_runtime.errors import AudioError
 
@@ -26,10 +27,11 @@ def speech_like(batch: int, samples: int) -> torch.Tensor:
     return 0.2 * torch.stack(harmonics).sum(0)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[(1, False), (2, False), (2, True)], ids=["one", "two", "source"])
 def codec(request: pytest.FixtureRequest) -> SpectralCodec:
     torch.manual_seed(0)
-    codec = SpectralCodec(replace(TINY, spectra=request.param, transforms=request.param))
+    count, source = request.param
+    codec = SpectralCodec(replace(TINY, spectra=count, transforms=count, source=source))
     codec.reconstruct(speech_like(8, 12_800))  # the first training pass starts the codebooks
     return codec.eval()
 
@@ -47,7 +49,11 @@ def test_the_device_computes_the_same_audio(codec: SpectralCodec) -> None:
         expected = codec.decode_from_codebook_indices(codes).numpy()
         spectrum = codec.spectrum(codes).numpy()
     transforms = codec.config.transforms
-    found = inverse_stft(spectrum, 1280 // transforms, 320 // transforms)
+    shape = 1280 // transforms, 320 // transforms
+    if codec.config.source:
+        filters = spectrum.reshape(2, 33 * transforms, -1)
+        spectrum = np.stack([HarmonicSource(*shape, 16_000).push(each) for each in filters])
+    found = inverse_stft(spectrum, *shape)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert found.dtype == np.float32
 

@@ -39,7 +39,7 @@ GRAPHS = (
     prefix_graph(LEVELS, CACHE),
     decoder_graph(LEVELS),
     decoder_stream_graph(LEVELS, [(2, 5), (4,)]),
-    spectral_decoder_graph(LEVELS, 33),
+    spectral_decoder_graph(LEVELS, 66),
     encoder_graph(16, LEVELS),
     units_graph(32),
     *parallel_text_graphs(6),

@@ -31,7 +31,7 @@ GRAPHS = [
     step_next_graph(6, CACHE),
     prefix_graph(6, CACHE),
     decoder_graph(6),
-    spectral_decoder_graph(6, 321),
+    spectral_decoder_graph(6, 642),
     *parallel_text_graphs(32),
     *autoregressive_text_graphs(2, 4, 8, 500),
 ]

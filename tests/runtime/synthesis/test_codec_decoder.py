@@ -22,15 +22,15 @@ from soundstorm_runtime.synthesis.codec_decoder import (
 )
 
 HOP, WINDOW, LEVELS, CODES = 4, 16, 2, 8
-CONTEXT, LOOKAHEAD = 5, 2
+CONTEXT, LOOKAHEAD, BINS = 5, 2, WINDOW // 2 + 1
 FACTS = AudioSchema("spectral", 800, HOP, WINDOW, LEVELS, CODES, context=CONTEXT, lookahead=LOOKAHEAD)
 
 
 class Decoder(Engine):
     """A spectrum of each frame that depends on frames around it, as one of convolutions does."""
 
-    def __init__(self, context=CONTEXT, lookahead=LOOKAHEAD, bins=WINDOW // 2 + 1):
-        super().__init__(spectral_decoder_graph(LEVELS, bins))
+    def __init__(self, context=CONTEXT, lookahead=LOOKAHEAD, bins=WINDOW // 2 + 1, source=False):
+        super().__init__(spectral_decoder_graph(LEVELS, 2 * bins, source=source))
         rng = np.random.default_rng(0)
         self.spectra = rng.normal(size=(context + 1 + lookahead, CODES, 2 * bins)).astype(np.float32)
         self.padding = (context, lookahead)
@@ -78,6 +78,21 @@ def test_pieces_of_short_transforms_are_the_whole(frames, cuts):
     np.testing.assert_array_equal(whole, inverse_stft(spectrum, WINDOW // 2, HOP // 2)[0].clip(-1, 1))
     found = np.concatenate(pushed(SpectralStreamDecoder(facts, drawn(0), decoder), drawn(frames), cuts))
     np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.lists(st.integers(0, 29), max_size=6), st.integers(0, 3))
+def test_pieces_of_pulses_and_noise_are_the_whole(frames, cuts, context):
+    class Filters(Decoder):
+        def _run(self, feeds):
+            found = np.abs(super()._run(feeds)["spectrum"])
+            found[..., -2] = 50 + 200 * found[..., -2]  # Hz
+            return {"filters": found}
+
+    facts, before = replace(FACTS, source=True), drawn(context)
+    whole = WholeDecoder(facts, before, Filters(bins=BINS + 1, source=True)).push(drawn(frames), last=True)
+    sound = SpectralStreamDecoder(facts, before, Filters(bins=BINS + 1, source=True))
+    np.testing.assert_allclose(np.concatenate(pushed(sound, drawn(frames), cuts)), whole, atol=1e-5)
 
 
 def test_sound_is_late_by_what_the_decoder_has_to_see():
