@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from soundstorm_runtime.errors import AudioError
 
+# Prefixes of the names of weights that determine the codes, in both codecs.
+CODING = ("encoder", "to_latent", "quantizer")
+
 
 @dataclass(frozen=True)
 class CodecOutput:

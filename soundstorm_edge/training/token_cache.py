@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from soundstorm_runtime.support.atomic import atomic_file, write_file
 from soundstorm_runtime.support.files import reason
 
+from ..codec.interface import CODING, Codec
 from ..data.corpus import Corpus
 from ..errors import CorpusError
 from ..support.progress import progress_bar
@@ -167,9 +168,11 @@ def _shard_path(folder: Path, shard: int) -> Path:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return a digest of the weights, which are on the CPU."""
+    """Return a digest of the weights, which are on the CPU; of a codec those that determine the codes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if isinstance(model, Codec) and not name.startswith(CODING):
+            continue
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 

@@ -14,7 +14,7 @@ from soundstorm_runtime.audio.pitch import pitch_track
 from ...checkpoint import build_codec
 from ...codec.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss, frozen
 from ...codec.discriminators import DiscriminatorConfig, Discriminators
-from ...codec.interface import Codec, CodecOutput, Pitch
+from ...codec.interface import CODING, Codec, CodecOutput, Pitch
 from ...codec.soundstream import SoundStreamConfig
 from ...codec.source_filter import USUAL_PITCH
 from ...codec.spectral_codec import SpectralCodecConfig
@@ -26,13 +26,6 @@ from ...codec.spectrogram_discriminators import (
 from ...data.corpus import Corpus
 from ..optimization import Optimization
 from ..stage import Stage
-
-# Prefixes of the names of weights that determine the codes, in both codecs.
-CODING = (
-    "encoder",
-    "to_latent",
-    "quantizer",
-)
 
 
 @dataclass(frozen=True)

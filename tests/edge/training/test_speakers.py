@@ -191,6 +191,11 @@ def test_a_stage_goes_on_with_what_it_learned_from_alone(
         ):
             run._check_sources("acoustic", **models)
     sources.write_text(whole)
+    with torch.no_grad():
+        tiny_voice.codec.head.bias += 1
+    run._check_sources("acoustic", **models)  # another decoder decodes the same codes
+    with torch.no_grad():
+        tiny_voice.codec.head.bias -= 1
     weight = next(tiny_voice.codec.parameters())
     with torch.no_grad():
         weight += 1
