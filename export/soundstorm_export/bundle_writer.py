@@ -34,7 +34,7 @@ from soundstorm_runtime.support.atomic import atomic_folder
 
 from .alignment_training import measure_alignment
 from .errors import ExportError
-from .rewrite.constants import share_weights
+from .rewrite.constants import load_graph, share_weights, store_as_halves
 from .rewrite.cpu import to_cpu
 from .rewrite.simplify import simplify
 from .schemas import audio_schema, cache_shape, semantic_schema, text_schema
@@ -154,6 +154,7 @@ def _write_graphs(
         report(f"exporting {name}")
         model = simplify(trace(network, parts))
         check_operators(name, model)
+        store_as_halves(model)
         weights = SHARED_WEIGHTS.get(name)
         written = weights is not None and (folder / weights).exists()
         if written:
@@ -172,7 +173,9 @@ def _write_cpu_graphs(
     parity: dict[str, ParityReport] = {}
     for name, file in files.items():
         report(f"exporting {name} for CPUs")
-        model = to_cpu(ir.load(folder / f"{name}.onnx"))
+        model = to_cpu(load_graph(folder / f"{name}.onnx"))
+        store_as_halves(model)
+        share_weights(model, ir.load(folder / "step.onnx"))
         parity[name] = write_checked(model, pairs[name], parts, folder / file, "fp32")
     return VariantSchema(files, parity)
 

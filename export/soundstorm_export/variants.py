@@ -10,7 +10,7 @@ from soundstorm_runtime.bundle.manifest import ParityReport, Variant, VariantSch
 from soundstorm_runtime.bundle.reader import Bundle
 
 from .rewrite.activation_ranges import calibrate
-from .rewrite.constants import share_weights
+from .rewrite.constants import load_graph, share_weights, store_as_halves
 from .rewrite.cpu import to_int8
 from .rewrite.half import HALVES, to_half
 from .rewrite.qdq import EIGHTS, to_qdq
@@ -23,7 +23,7 @@ from .voice_parts import Parts
 # finished blocks are computed as the step would compute them.
 EIGHT_BIT_GRAPHS = ("step", "step_next")
 INT8_GRAPHS = ("step", "prefix")
-SHARING = ("step", "step_next")  # graphs with the same weights, which are in a file of their own
+SHARING = ("step", "step_next", "prefix")  # graphs with the same weights, which are in a file of their own
 WEIGHTS = "step.weights"
 # A spectrum adds up the rounding of all products and residual sums of its decoder. The shipped voice's has an
 # error of 0.50 in bf16, 0.27 with residual sums in float32, and 0.20 with half of the products as well, where
@@ -54,18 +54,20 @@ def write_variant(
     parity: dict[str, ParityReport] = {}
     convert = _converter(variant, bundle, report)
     names = _converted_graphs(variant, pairs, bundle.manifest.audio.codec)
-    sharing = SHARING if set(SHARING) <= set(names) else ()
+    sharing = [name for name in SHARING if name in names]
+    sharing = sharing if len(sharing) > 1 else []
     (bundle.path / variant).mkdir()
     for name in names:
         report(f"exporting {name} in {variant}")
-        model = convert(ir.external_data.load_to_model(ir.load(bundle.graph_file(name))))
+        model = convert(load_graph(bundle.graph_file(name)))
         if variant != "int8":  # which runs on CPUs alone
             check_operators(name, model)
+        store_as_halves(model)
         files[name] = f"{variant}/{name}.onnx"
         file = bundle.path / files[name]
-        if name == "step_next":
+        if name in sharing and name != "step":
             share_weights(model, ir.load(file.with_name("step.onnx")))
-        own = WEIGHTS if sharing and name == "step" else None
+        own = WEIGHTS if name in sharing and name == "step" else None
         parity[name] = write_checked(model, pairs[name], parts, file, variant, own)
     shared = {name: f"{variant}/{WEIGHTS}" for name in sharing}
     return VariantSchema(files, parity, by_row=True, weights=shared)

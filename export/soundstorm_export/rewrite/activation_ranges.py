@@ -17,6 +17,7 @@ from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
 from soundstorm_runtime.voice import Voice
 
 from ..errors import ExportError
+from .constants import load_graph
 from .qdq import quantised_inputs
 
 # Different from those that precisions are compared on (`verify.speech_comparison`).
@@ -68,7 +69,7 @@ class _MeasuringStep(Engine):
 
 
 def _measuring_step(bundle: Bundle) -> _MeasuringStep:
-    model = ir.external_data.load_to_model(ir.load(bundle.graph_file("step")))
+    model = load_graph(bundle.graph_file("step"))
     names = []
     for value in quantised_inputs(model):
         magnitude = ir.node("Abs", [value])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
+SMALLEST_HALVED = 1024  # numbers; smaller weights stay as they are
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
@@ -21,6 +24,50 @@ def keep(op: Any, like: ir.Value, name: str, array: np.ndarray) -> ir.Value:
     if graph is not None and full in graph.initializers:
         return graph.initializers[full]
     return op.initializer(ir.tensor(array.copy(order="C")), name=full)
+
+
+def load_graph(path: Path) -> ir.Model:
+    """Read a graph with all of its weights, in float32 where they are stored as halves."""
+    model = ir.external_data.load_to_model(ir.load(path))
+    for node in list(model.graph):
+        array = constant(node.inputs[0]) if node.op_type == "Cast" and len(node.inputs) == 1 else None
+        if array is None or array.dtype != np.float16 or node.attributes["to"].as_int() != ir.DataType.FLOAT:
+            continue
+        whole = ir.Value(name=node.outputs[0].name, const_value=ir.tensor(array.astype(np.float32)))
+        whole.dtype, whole.shape = ir.DataType.FLOAT, ir.Shape(array.shape)
+        halves = node.inputs[0]
+        ir.convenience.replace_all_uses_with(node.outputs[0], whole)
+        model.graph.remove(node, safe=True)
+        model.graph.register_initializer(whole)
+        if halves is not None and not halves.uses():
+            model.graph.initializers.pop(str(halves.name))
+    return model
+
+
+def store_as_halves(model: ir.Model) -> None:
+    """Store large weights as float16 where that is exact: the engine converts them when it loads them.
+
+    The weights of a checkpoint are float16, so that this halves the file and changes no number.
+    """
+    for value in list(model.graph.initializers.values()):
+        tensor = value.const_value
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST_HALVED:
+            continue
+        array = tensor.numpy()
+        with np.errstate(over="ignore"):
+            halves = array.astype(np.float16)
+        if not np.array_equal(halves, array):
+            continue
+        stored = ir.Value(name=f"{value.name}.half", const_value=ir.tensor(halves))
+        stored.dtype, stored.shape = ir.DataType.FLOAT16, value.shape
+        cast = ir.node("Cast", [stored], {"to": int(ir.DataType.FLOAT)})
+        cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.FLOAT, value.shape
+        name = str(value.name)
+        ir.convenience.replace_all_uses_with(value, cast.outputs[0])
+        model.graph.initializers.pop(name)
+        cast.outputs[0].name = name
+        model.graph.register_initializer(stored)
+        model.graph.insert_before(model.graph[0], cast)
 
 
 def share_weights(model: ir.Model, other: ir.Model) -> None:
