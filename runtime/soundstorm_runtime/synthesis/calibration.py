@@ -17,7 +17,6 @@ from .acoustic_stage import AcousticStage
 from .sentence_reader import Part, SentenceReader
 
 _SENTENCE = "The old clock in the hall strikes ten every morning."
-_RUNS = 3  # of what is timed; the fastest counts
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Co
         levels: Levels of the codec.
     """
     (sentence,), seed = reader.sentences(_SENTENCE), np.random.SeedSequence(0)
-    arrays, reading = quickest(lambda: list(next(reader.read_as_made(sentence, seed)).tokens), _RUNS)
+    arrays, reading = quickest(lambda: list(next(reader.read_as_made(sentence, seed)).tokens))
     one_by_one = len(arrays) > 1
     options = DecodeOptions((1,) * levels)
 
@@ -101,11 +100,11 @@ def measure(reader: SentenceReader, acoustics: AcousticStage, levels: int) -> Co
         def codes() -> np.ndarray:
             return finish(acoustics.codes_in_steps(Part(tokens, np.random.default_rng(0)), options, context))
 
-        return quickest(codes, _RUNS)
+        return quickest(codes)
 
     few, many = BLOCK_FRAMES[0], BLOCK_FRAMES[-1]
     (_, short), (codes, long) = decode(few), decode(many)
-    _, codec = quickest(lambda: acoustics.audio(codes), _RUNS)
+    _, codec = quickest(lambda: acoustics.audio(codes))
     frame = max(0.0, long - short) / (many - few) / levels
     return Costs(
         sentence=0.0 if one_by_one else reading,

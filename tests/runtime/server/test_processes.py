@@ -61,9 +61,9 @@ def begin(url: str, **options: object) -> http.client.HTTPResponse:
     return ask(url, **options).getresponse()
 
 
-def test_requests_that_wait_are_computed_together_and_sound_as_alone(bundle, start):
+def test_requests_that_wait_are_computed_together_and_sound_as_alone(slow_bundle, start):
     texts = [f"Number {word} is here." for word in ("one", "two", "six", "ten")]
-    with start(bundle, "--batch-ms", 100) as served:
+    with start(slow_bundle, "--batch-ms", 100) as served:
         alone = [speak(served.url, text) for text in texts]
         before = counts(served.url)
         assert before["soundstorm_step_batch_sum"] == before["soundstorm_step_batch_count"]
