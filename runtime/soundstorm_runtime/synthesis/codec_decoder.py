@@ -76,10 +76,10 @@ class WholeDecoder(CodecDecoder):
     def _decode(self, last: bool) -> np.ndarray:
         if not last:
             return np.zeros(0, np.float32)
-        decoded = self._decoder.run({"codes": self._codes[None]})
+        (decoded,) = self._decoder.run({"codes": self._codes[None]}).values()
         if self._codec.codec == "spectral":
-            return _SpectralSynthesis(self._codec).push(*decoded.values(), last=True)
-        return decoded["audio"][0]
+            return _SpectralSynthesis(self._codec).push(decoded, last=True)
+        return decoded[0]
 
 
 class _SpectralSynthesis:
