@@ -25,8 +25,8 @@ from .synthesis.acoustic_stage import AcousticStage
 from .synthesis.calibration import Calibration, Costs, steps_within
 from .synthesis.dialogue.speakers import Dialogue, SpokenTurn
 from .synthesis.dialogue.timeline import DialogueAudio
-from .synthesis.dialogue.turns import Turn, check_turns
-from .synthesis.editing.repair import Repair, Replacement, as_spoken, span_of_gap, span_of_words, without
+from .synthesis.dialogue.turns import Turn, check_turns, take_gaps
+from .synthesis.editing.repair import Repair, Replacement, as_spoken, combined, span_of_gap, span_of_words
 from .synthesis.incremental_speech import IncrementalSpeech
 from .synthesis.options import (
     BatchKeywords,
@@ -113,7 +113,7 @@ class Voice:
     @classmethod
     def load(
         cls,
-        path: str | Path | None = None,
+        path: str | Path | Bundle | None = None,
         *,
         voice_pack: str | None = None,
         threads: int | None = None,
@@ -124,7 +124,8 @@ class Voice:
         """Load a bundle. The log says what 'auto' chose.
 
         Args:
-            path: The folder that soundstorm-export wrote; None loads the installed voice package.
+            path: The folder that soundstorm-export wrote, or what `read_bundle` returned for it; None loads
+                the installed voice package.
             voice_pack: The name of a voice package, in place of a path, where several are installed.
             threads: Threads within one operator; None uses the available processors, up to 8.
             provider: 'cpu', 'cuda', 'tensorrt' or another that `soundstorm say --help` lists, or 'auto' for
@@ -141,7 +142,10 @@ class Voice:
         """
         if path is not None and voice_pack is not None:
             raise OptionError("both a path and voice_pack were given; give one of them")
-        bundle = read_bundle(find_voice_package(voice_pack).path if path is None else path)
+        if isinstance(path, Bundle):
+            bundle = path
+        else:
+            bundle = read_bundle(find_voice_package(voice_pack).path if path is None else path)
         engines = open_engines(bundle, provider=provider, precision=precision, threads=threads)
         return cls(bundle, engines.by_name, in_batches=engines.in_batches, lexicon=lexicon, threads=threads)
 
@@ -417,17 +421,18 @@ class Voice:
     def _dialogue(self, turns: Turns, chosen: SynthesisOptions) -> Dialogue:
         if chosen.duration is not None or chosen.budget_ms is not None:
             raise OptionError("a dialogue takes no duration or budget_ms; leave them out")
-        speakers: dict[str | Prompt | None, ResolvedOptions] = {}
+        speakers = {chosen.voice: self._resolve(chosen)}
         spoken = []
         for place, (turn, sentences) in enumerate(self._turns(turns)):
             voice = chosen.voice if turn.voice is None else turn.voice
             if voice not in speakers:
-                speakers[voice] = self._resolve(replace(chosen, voice=voice))
+                try:
+                    speakers[voice] = self._resolve(replace(chosen, voice=voice))
+                except OptionError as error:
+                    raise OptionError(f"turn {place + 1}: {error}") from error
             own = speakers[voice]
             if isinstance(own.prompt, MixedPrompt):
-                raise OptionError(
-                    f"a dialogue takes no mixed voices, and {voice!r} was given; name one voice"
-                )
+                raise OptionError(f"turn {place + 1}: a dialogue takes no mixed voices; name one voice")
             # Each turn has random numbers of its own, so that the turns before do not change them.
             (seed,) = np.random.SeedSequence(own.seed, spawn_key=(place,)).generate_state(1, np.uint64)
             name = voice if isinstance(voice, str) else None
@@ -444,11 +449,18 @@ class Voice:
                 except TextError as error:
                     raise TextError(f"turn {place}: {error}") from error
             return
+        document, gaps = take_gaps(turns)
         gap: float | None = None
-        for voice, of_voice in groupby(self._reader.sentences(turns), key=lambda own: own.style.voice):
+        for voice, of_voice in groupby(self._reader.sentences(document), key=lambda own: own.style.voice):
             sentences = list(of_voice)
             if voice is not None:
                 self.named(voice)  # SSML names voices of the bundle alone, and no files
+            if gaps and gaps[0][0] < sentences[0].start:
+                gap = gaps.pop(0)[1]
+            if gaps and gaps[0][0] < sentences[-1].end:
+                raise TextError(
+                    f"the turn {sentences[0][:40]!r} has more than one gap, or one that is not at its start"
+                )
             yield Turn(voice, " ".join(sentences), gap), sentences
             gap = None if sentences[-1].silence is None else 0.0  # the text has its own silence there
 
@@ -519,8 +531,8 @@ class Voice:
         for wanted, text in ({old: new or ""} if isinstance(old, str) else old).items():
             words = [word.text for word in self._words(wanted)]
             span = span_of_words(speech.words, words, keeps_length=False)
-            found.append((span, self._words(text)) if text.strip() else without(span, speech.words))
-        return self._repaired(speech, found, merge(options, keywords))
+            found.append((span, self._words(text) if text.strip() else []))
+        return self._repaired(speech, combined(found, speech.words), merge(options, keywords))
 
     def retake(
         self,
@@ -575,22 +587,37 @@ class Voice:
             )
         resolved = self._resolve(options)
         if isinstance(resolved.prompt, MixedPrompt):
-            raise OptionError(f"edits take no mixed voices, and {options.voice!r} was given; name one voice")
+            raise OptionError("edits take no mixed voices; name one voice")
         repair = Repair(self._reader, self._acoustics, self._prompt_encoder.tokenize)
         voice = None if options.voice is None else resolved.prompt
         return repair.replace_all(speech, replacements, resolved, voice)
 
     def _as_spoken(self, speech: TimedAudio) -> TimedAudio:
-        audio = speech.audio
+        if not isinstance(speech, TimedAudio):
+            raise TypeError(
+                f"the speech is of type {type(speech).__name__}, expected TimedAudio, as speak_timed returns"
+            )
+        audio, words = speech.audio, tuple(as_spoken(speech.words, self._words))
         if audio.ndim != 1 or audio.dtype.kind != "f":
             raise OptionError(
                 f"the speech is {audio.dtype} {list(audio.shape)}, expected float32 [samples] in -1 to 1"
             )
-        return TimedAudio(audio.astype(np.float32), tuple(as_spoken(speech.words, self._words)))
+        if not np.abs(audio).max(initial=0) <= 1:  # nor NaN
+            raise OptionError("the speech has samples that are not from -1 to 1; scale it")
+        end, seconds = max((word.end for word in words), default=0.0), len(audio) / self.sample_rate
+        if end > seconds + self._acoustics.samples(1) / self.sample_rate:
+            raise OptionError(
+                f"the words end at {end:.2f} s, but the speech at {seconds:.2f} s; give the times of this "
+                "speech"
+            )
+        return TimedAudio(audio.astype(np.float32), words)
 
     def _words(self, text: str) -> list[Word]:
         """Return the words of a text as they are spoken."""
-        return [word for sentence in self._reader.sentences(text) for word in sentence.words]
+        sentences = self._reader.sentences(text)
+        if any(sentence.silence is not None for sentence in sentences):
+            raise TextError(f"words of edits have no pauses of their own, and {text[:40]!r} was given")
+        return [word for sentence in sentences for word in sentence.words]
 
     def prompt(self, source: str | Path | np.ndarray, sample_rate: int | None = None) -> Prompt:
         """Make a prompt of a few seconds of somebody's speech, to speak in that voice.

@@ -320,7 +320,7 @@ def _texts(folder: Path) -> dict[str, Target]:
         "script of a dialogue": Target(
             damaged_text(scripts), lambda text: _try(lambda: read_script(text)), scripts[0]
         ),
-        "times of words": Target(damaged_text(times), of_file(read_times), times[0]),
+        "times of words": Target(damaged_text(times), of_file(lambda path: read_times(path, 1.0)), times[0]),
         "subtitles": Target(damaged_text(subtitles), of_file(read_cues), subtitles[0]),
         "recipe, damaged": Target(damaged_text(recipes), recipe, recipes[0]),
         "recipe, edited": Target(damaged_tree(table).map(_toml), recipe, _toml(table)),

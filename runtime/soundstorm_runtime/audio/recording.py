@@ -142,6 +142,8 @@ def read_samples(path: Path) -> tuple[np.ndarray, int]:
             samples = file.read(dtype="float32", always_2d=True).clip(-1, 1)
         if not np.isfinite(samples).all():
             raise AudioError(f"{path} has samples that are no numbers; export it again")
+        if file.channels > 1:
+            _log.warning("%s has %d channels; the result has their mean", path, file.channels)
         return samples.mean(axis=1).astype(np.float32), file.samplerate
 
 

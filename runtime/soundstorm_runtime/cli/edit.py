@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import click
-import numpy as np
 
 from ..audio.recording import read_samples
 from ..audio.writers import audio_file, check_audio_path
@@ -101,11 +100,16 @@ def edit(
         raise click.UsageError("--replace has the same words twice; give words beside them, too")
     gaps = [(*_seconds(span), words) for span, words in (_divided(text, "--fill", _FILL) for text in fill)]
     check_audio_path(Path(output))
-    words = read_times(times)
+    audio, rate = read_samples(speech)
+    words = read_times(times, len(audio) / rate)
     options = SynthesisOptions(voice=voice, seed=seed, steps=steps, temperature=temperature)
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
-    made = TimedAudio(_read(speech, loaded.sample_rate), words)
-    seconds, started = len(made.audio) / loaded.sample_rate, time.perf_counter()
+    if rate != loaded.sample_rate:
+        raise OptionError(
+            f"{speech} has {rate} samples a second, expected {loaded.sample_rate}, as the voice has; convert "
+            "it"
+        )
+    made, seconds, started = TimedAudio(audio, words), len(audio) / rate, time.perf_counter()
     for start, end, text in gaps:
         made = loaded.fill(made, start, end, text, options)
     made = loaded.edit(made, dict(pairs), options=options)
@@ -132,13 +136,3 @@ def _seconds(span: str) -> tuple[float, float]:
     except ValueError:
         raise click.UsageError(f"--fill has {span!r}, expected two times such as in {_FILL!r}") from None
     return start, end
-
-
-def _read(path: Path, sample_rate: int) -> np.ndarray:
-    """Read speech, float32 [samples], so that what is not edited is written as the same 16-bit numbers."""
-    samples, rate = read_samples(path)
-    if rate != sample_rate:
-        raise OptionError(
-            f"{path} has {rate} samples a second, expected {sample_rate}, as the voice has; convert it"
-        )
-    return samples

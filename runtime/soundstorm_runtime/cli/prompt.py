@@ -54,7 +54,7 @@ def prompt(bundle: Path, recording: Path, output: Path, threads: int | None) -> 
 
 def _warnings(bundle: Bundle, recording: Recording, made: Prompt, threads: int | None) -> list[str]:
     def speak(text: str) -> np.ndarray:
-        return Voice.load(bundle.path, threads=threads, provider="cpu").speak(text, voice=made)
+        return Voice.load(bundle, threads=threads, provider="cpu").speak(text, voice=made)
 
     manifest = bundle.manifest
     return prompt_warnings(recording, speak if manifest.text else None, manifest.audio.sample_rate)

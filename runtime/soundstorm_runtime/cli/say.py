@@ -17,7 +17,7 @@ import numpy as np
 from ..audio.playback import open_player, playing
 from ..audio.writers import Write, check_audio_path
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..bundle.reader import MANIFEST_FILE, read_bundle
+from ..bundle.reader import MANIFEST_FILE, Bundle, read_bundle
 from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
 from ..synthesis.options import MOST_CANDIDATES, PAUSE_SECONDS, SynthesisOptions
@@ -181,10 +181,11 @@ def say(
     output = STANDARD_OUTPUT if output is None and (raw or not sys.stdout.isatty()) else output
     _check_usage(output, stream, raw, steps, budget_ms, duration)
     spoken: str | MarkedText | list[Cue]
+    opened: Bundle | None = None
     if fit is None:
         bundle, text = _bundle_and_text(arguments, voice_pack, file)
         if file is None and text in (None, "-"):
-            read_bundle(bundle_of(bundle, voice_pack))  # its errors come before a terminal waits for the text
+            opened = read_bundle(bundle_of(bundle, voice_pack))  # before a terminal waits for the text
         text = _read_text(text, file)
         _check_text(text)
         spoken = read_ssml(text) if ssml else text
@@ -201,8 +202,8 @@ def say(
         mark_pauses=dict(mark_pauses), volume=volume, duration=duration, budget_ms=budget_ms, steps=steps,
         temperature=temperature, candidates=candidates,
     )  # fmt: skip
-    folder = bundle_of(bundle, voice_pack)
-    loaded = Voice.load(folder, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
+    found = opened or bundle_of(bundle, voice_pack)
+    loaded = Voice.load(found, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     words: list[WordTime] | None = None if times is None else []
     with ExitStack() as stack:
         write = _open_device(stack, loaded.sample_rate) if output is None else None

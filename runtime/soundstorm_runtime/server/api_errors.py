@@ -79,9 +79,12 @@ def add_handlers(app: FastAPI) -> None:
 def _invalid(error: RequestValidationError) -> Refusal:
     """Name the first parameter that is wrong, and why."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
-    param = place[0] if place and first["type"] != "json_invalid" else None
-    return Refusal(400, f"{param}: {first['msg']}" if param else f"the body: {first['msg']}", param)
+    place = [part for part in first["loc"] if part != "body"]
+    param = str(place[0]) if place and first["type"] != "json_invalid" else None
+    shown = param or "the body"
+    if len(place) > 1 and isinstance(place[1], int):  # of a list: turns[2].input
+        shown += f"[{place[1]}]" + "".join(f".{part}" for part in place[2:3])
+    return Refusal(400, f"{shown}: {first['msg']}", param)
 
 
 def _says_json(request: Request) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..bundle.prompts import Prompt, mixed_prompt
+from ..errors import OptionError
 from ..synthesis.options import mixture
 from ..voice import Voice
 from .api_errors import Refusal
@@ -53,7 +54,11 @@ class ServedVoices:
             return uploaded.prompt
         if name == USUAL_VOICE or name in OPENAI_VOICES:
             return None
-        if parts := mixture(name):
+        try:
+            parts = mixture(name)
+        except OptionError as error:
+            raise Refusal(400, str(error), "voice") from error
+        if parts:
             prompts = [(weight, self.find(own)) for weight, own in parts]
             if any(prompt is None for _, prompt in prompts):
                 raise Refusal(400, f"the mixture {name!r} has the default voice; name its speaker", "voice")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..bundle.manifest import Manifest
 from ..bundle.open_engines import open_engines
+from ..bundle.prompts import MixedPrompt
 from ..bundle.reader import MANIFEST_FILE, read_bundle
 from ..decoding.length_batching import MOST_FRAMES
 from ..errors import OptionError, TextError
@@ -180,7 +181,17 @@ class Speaker:
             message = f"the turns have {request.characters} characters, expected {MOST_DIALOGUE} at most"
             raise Refusal(400, message, "turns")
         options, names = self._options(request), [voice_name(turn, request) for turn in request.turns]
-        voices = [self.voices.find(name) for name in names]
+        voices = []
+        for place, name in enumerate(names, 1):
+            try:
+                voice = self.voices.find(name)
+            except Refusal as error:
+                message = f"turn {place}: {error}"
+                raise Refusal(error.status, message, "turns", error.detail.code) from error
+            if isinstance(voice, MixedPrompt):
+                message = f"turn {place}: a dialogue takes no mixed voices; name one voice"
+                raise Refusal(400, message, "turns")
+            voices.append(voice)
         with _blaming_turns():
             turns = [
                 Turn(voice, turn.input, turn.gap) for voice, turn in zip(voices, request.turns, strict=True)

@@ -24,9 +24,8 @@ MOST_CANDIDATES = 16  # a batch of the step graph
 MOST_MIXED = 4  # voices of a mixture
 LOUDEST = 4.0  # volume: 12 dB above the voice's own
 
-_WEIGHTED = re.compile(
-    r"(?P<name>[^:()]+)(?::(?P<weight>\d{1,6}(?:\.\d{1,6})?)|\((?P<count>\d{1,6}(?:\.\d{1,6})?)\))?"
-)
+_WEIGHT = r"(?:\d{1,6}(?:\.\d{0,6})?|\.\d{1,6})"
+_WEIGHTED = re.compile(rf"(?P<name>[^:()]+)(?:: ?(?P<weight>{_WEIGHT})|\((?P<count>{_WEIGHT})\))?")
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,10 @@ class SynthesisOptions:
     candidates: int = 1  # decodes with different random numbers, of which the most confident is spoken
 
     def __post_init__(self) -> None:
+        if not isinstance(self.voice, str | Prompt | None):
+            raise OptionError(
+                f"voice is {self.voice!r}, expected a name, the name of a file as a string, or a Prompt"
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
             raise OptionError(f"seed is {self.seed!r}, expected a whole number of 0 or more")
         least, most = SPEEDS
@@ -272,28 +275,31 @@ def mixture(name: str) -> list[tuple[float, str]]:
     """Read the name of a mixture of voices: `anna:0.7,ben:0.3`, `anna(2)+ben(1)` or `anna+ben`.
 
     Returns:
-        Weights and names; nothing for a single name.
+        Weights above 0, and names; nothing for a single name without a weight.
 
     Raises:
         OptionError: It has a weight that is none, the same voice twice, or too many.
     """
     names = re.split(r"[,+]", name)
-    if len(names) == 1:
-        return []
     parts = []
     for written in names:
         found = _WEIGHTED.fullmatch(written.strip())
-        weight = float(found["weight"] or found["count"] or 1) if found else 0.0
-        if not found or not weight:
+        weight = found and (found["weight"] or found["count"])
+        if len(names) == 1 and not weight:
+            return []
+        if not found:
             raise OptionError(
                 f"the mixture {name!r} has {written.strip()!r}, expected such as 'anna:0.7,ben:0.3' or "
-                "'anna(2)+ben(1)', with weights above 0"
+                "'anna(2)+ben(1)', with weights of 0 or more"
             )
-        parts.append((weight, found["name"].strip()))
+        parts.append((float(weight or 1), found["name"].strip()))
     if len({own for _, own in parts}) < len(parts) or len(parts) > MOST_MIXED:
         raise OptionError(
-            f"the mixture {name!r} names {len(parts)} voices, expected 2 to {MOST_MIXED} different"
+            f"the mixture {name!r} names {len(parts)} voices, expected 1 to {MOST_MIXED} different"
         )
+    parts = [(weight, own) for weight, own in parts if weight]
+    if not parts:
+        raise OptionError(f"the mixture {name!r} has no weight above 0; give one")
     return parts
 
 

@@ -72,7 +72,8 @@ def split_sentences(
         raise TextError("text is empty; give some words to speak")
     sentences = list(_read(text, is_known, rewrite, on_dropped))
     if not sentences:
-        raise TextError(f"text {written[:40]!r} has no speakable character; give letters or digits")
+        shown = PRIVATE.sub("", written).strip()[:40]
+        raise TextError(f"text {shown!r} has no speakable character; give letters or digits")
     _mark_paragraphs(text.paragraphs, sentences)
     if text.marks:
         _place_marks(text.marks, sentences)

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ SLOWEST = 1.25  # factor by which a cue is stretched at most to fill its slot; s
 LARGEST = 16 << 20  # bytes of a file of subtitles
 LATEST = 12 * 3600  # seconds at which a subtitle may end
 
-_CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{2})[,.](\d{3})"
-_TIMES = re.compile(rf"{_CLOCK} +--> +{_CLOCK}(?: .*)?")
-_TAGS = re.compile(r"<[^<>\n]{1,40}>|\{\\[^{}\n]{1,40}\}")
+_CLOCK = r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]\d)[,.](\d{3})"
+_TIMES = re.compile(rf"{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?")
+_HAS_TIMES = re.compile(r"\d\s*-->")  # also where they are miswritten
+_TAGS = re.compile(r"<[^<>]{1,200}>|\{\\[^{}]{1,200}\}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def read_cues(path: Path) -> list[Cue]:
     """Read subtitles, SubRip (.srt) or WebVTT (.vtt); tags of formatting are removed.
 
     Raises:
-        OptionError: The file cannot be read or has no subtitles, or one overlaps the next.
+        OptionError: The file cannot be read or has no subtitles, times are miswritten, or some overlap: all
+            of those are listed.
     """
     try:
         content = read_text(path, LARGEST)
@@ -53,17 +56,25 @@ def read_cues(path: Path) -> list[Cue]:
         raise OptionError(
             f"cannot read {path} ({reason(error)}); expected subtitles, .srt or .vtt"
         ) from error
-    cues = list(_cues(content))
+    try:
+        cues = list(_cues(content))
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
     if not cues:
         raise OptionError(f"{path} has no subtitles with times such as 00:00:01,000 --> 00:00:02,500")
-    last = 0.0
+    last, wrong = 0.0, []
     for cue in cues:
         if not last <= cue.start < cue.end:
-            raise OptionError(
-                f"{path}: subtitle {cue.number} is from {cue.start:.3f} to {cue.end:.3f} s, expected to "
-                f"start at {last:.3f} s or later, and to end after that"
+            wrong.append(
+                f"{cue.number} is from {cue.start:.3f} to {cue.end:.3f} s, expected to start at {last:.3f} s "
+                "or later"
             )
-        last = cue.end
+        last = max(last, cue.end)
+    if wrong:
+        raise OptionError(
+            f"{path}: {len(wrong)} of {len(cues)} subtitles overlap the ones before, or do not end after "
+            f"they start; correct their times. Subtitle {'; '.join(wrong)}"
+        )
     if last > LATEST:
         raise OptionError(f"{path}: subtitles end at {last:.0f} s, expected {LATEST} s at most; divide them")
     return cues
@@ -86,11 +97,19 @@ def fit_cues(voice: Voice, cues: Sequence[Cue], options: SynthesisOptions) -> It
     Raises:
         OptionError: Cues would be spoken faster than the limit of `speed`: all of them are listed. Raised at
             the call.
+        TextError: Cues have nothing that can be spoken: all of them are listed. Raised at the call.
     """
     if options.duration is not None or options.budget_ms is not None:
         raise OptionError("subtitles have times of their own and take no duration or budget_ms; leave it out")
-    lasting = [min(cue.end - cue.start, SLOWEST * _seconds(voice, cue, options)) for cue in cues]
-    wrong = []
+    wrong = list[str]()
+    lasting = []
+    for cue in cues:
+        try:
+            lasting.append(min(cue.end - cue.start, SLOWEST * voice.seconds(cue.text, options)))
+        except TextError as error:
+            wrong.append(f"subtitle {cue.number}: {error}")
+    if wrong:
+        raise TextError("; ".join(wrong))
     for cue, seconds in zip(cues, lasting, strict=True):
         try:
             voice.seconds(cue.text, replace(options, speed=1.0, duration=seconds))
@@ -117,27 +136,32 @@ def _spoken(
         made = end
 
 
-def _seconds(voice: Voice, cue: Cue, options: SynthesisOptions) -> float:
-    """Return how long a subtitle lasts by itself. Raises `TextError` that names one without words."""
-    try:
-        return voice.seconds(cue.text, options)
-    except TextError as error:
-        raise TextError(f"subtitle {cue.number}: {error}") from error
-
-
 def _cues(content: str) -> Iterator[Cue]:
-    """Yield the subtitles of a file; blocks without times, such as notes, are none."""
-    number, is_vtt = 0, content.startswith("WEBVTT")
-    for block in re.split(r"\n[ \t]*\n", content.replace("\r\n", "\n")):
-        lines = block.strip().split("\n")
-        for place, line in enumerate(lines[:2]):
-            if found := _TIMES.fullmatch(line.strip()):
-                text = _TAGS.sub("", " ".join(lines[place + 1 :])).strip()
-                text = html.unescape(text) if is_vtt else text
-                number += 1
-                if text:
-                    yield Cue(number, _at(found.groups()[:4]), _at(found.groups()[4:]), text)
-                break
+    """Yield the subtitles of a file that have a text.
+
+    A text goes on until the next times, in WebVTT, which has notes, until a blank line.
+
+    Raises:
+        OptionError: A line has miswritten times.
+    """
+    is_vtt, lines = content.startswith("WEBVTT"), re.split(r"\r\n|\r|\n", content)
+    places = [place for place, line in enumerate(lines) if _HAS_TIMES.search(line)]
+    for number, (place, following) in enumerate(pairwise([*places, len(lines)]), 1):
+        found = _TIMES.fullmatch(lines[place].strip())
+        if not found:
+            raise OptionError(
+                f"line {place + 1} is {lines[place][:80]!r}, expected times such as "
+                "00:00:01,000 --> 00:00:02,500"
+            )
+        said = lines[place + 1 : following]
+        if is_vtt:
+            said = list(takewhile(str.strip, said))
+        elif following < len(lines) and said and said[-1].strip().isdigit():
+            said.pop()  # the number of the next one
+        text = " ".join(_TAGS.sub("", " ".join(said)).split())
+        text = html.unescape(text) if is_vtt else text
+        if text:
+            yield Cue(number, _at(found.groups()[:4]), _at(found.groups()[4:]), text)
 
 
 def _at(clock: Sequence[str | None]) -> float:

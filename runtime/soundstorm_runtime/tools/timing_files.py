@@ -19,6 +19,7 @@ CUE_CHARACTERS = 80  # of a subtitle, at most: two lines
 CUE_PAUSE = 0.5  # seconds without a word that end a subtitle
 
 _LARGEST = 64 << 20  # bytes of a file that is read: days of speech
+_TOLERANCE = 0.1  # seconds by which speech and its times may differ in length: formats pad what they encode
 _MARKS = '.,;:!?…"“”‘’()[]'
 _SENTENCE_END = re.compile(r"[.!?…]|\n\s*\n")
 
@@ -53,36 +54,56 @@ def write_times(path: Path, text: str, words: Sequence[WordTime], duration: floa
         ) from error
 
 
-def read_times(path: Path) -> tuple[WordTime, ...]:
+def read_times(path: Path, seconds: float) -> tuple[WordTime, ...]:
     """Read the times of words from JSON: what `write_times` writes, or an aligner.
 
     Each word has `word`, `start` and `end`, and may have `span`, `phones` and `marks`. Capitals, and
-    punctuation around a word, are removed.
+    punctuation around a word, are removed; punctuation by itself is no word.
+
+    Args:
+        path: The file.
+        seconds: Length of the speech, which is that of the file where it states one.
 
     Raises:
-        OptionError: The file cannot be read, or has no such words in order.
+        OptionError: The file cannot be read, has no such words in order, or is of other speech.
     """
     try:
         data = parse_json(read_text(path, _LARGEST))
-        words = tuple(map(_word, data["words"]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        if not isinstance(data, dict) or not isinstance(data.get("words"), list):
+            raise ValueError("it has no list 'words'")
+        words = tuple(word for place, own in enumerate(data["words"], 1) if (word := _word(place, own)))
+        length = float(data.get("duration", seconds))
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise OptionError(
             f"{path} has no times of words ({reason(error)}); expected JSON as of soundstorm say --times"
         ) from error
+    if not abs(length - seconds) <= _TOLERANCE:
+        raise OptionError(
+            f"{path} is of speech of {length:.2f} s, but this has {seconds:.2f} s; give the times of this "
+            "speech"
+        )
     for before, after in pairwise(words):
         if after.start < before.start:
             raise OptionError(f"{path} has {after.word!r} after {before.word!r}, which starts later; sort it")
     return words
 
 
-def _word(data: Mapping[str, Any]) -> WordTime:
-    start, end, span = float(data["start"]), float(data["end"]), data.get("span", (0, 0))
-    word = data["word"].strip().strip(_MARKS).lower()
-    if not (word and 0 <= start <= end < float("inf")):
+def _word(place: int, data: Mapping[str, Any]) -> WordTime | None:
+    """Return the word in a place of the list; None for punctuation by itself."""
+    try:
+        word, start, end = (
+            data["word"].strip().strip(_MARKS).lower(),
+            float(data["start"]),
+            float(data["end"]),
+        )
+        first, last = map(int, data.get("span", (0, 0)))
+        phones = [PhoneTime(p["phone"], float(p["start"]), float(p["end"])) for p in data.get("phones", ())]
+        marks = [MarkTime(mark["name"], float(mark["time"])) for mark in data.get("marks", ())]
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"word {place} is {str(data)[:60]}, expected 'word', 'start' and 'end'") from error
+    if not 0 <= start <= end < float("inf"):
         raise ValueError(f"{data['word']!r} is from {start:g} to {end:g} s")
-    phones = [PhoneTime(p["phone"], float(p["start"]), float(p["end"])) for p in data.get("phones", ())]
-    marks = [MarkTime(mark["name"], float(mark["time"])) for mark in data.get("marks", ())]
-    return WordTime(word, start, end, (int(span[0]), int(span[1])), tuple(phones), tuple(marks))
+    return WordTime(word, start, end, (first, last), tuple(phones), tuple(marks)) if word else None
 
 
 def check_times_path(path: Path) -> None:

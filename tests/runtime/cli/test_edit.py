@@ -75,7 +75,7 @@ def test_times_may_come_from_elsewhere(bundle, call, tmp_path):
 @pytest.mark.parametrize(
     ("times", "arguments", "code", "message"),
     [
-        ("{}", ["--replace", "a=b"], 1, "in.json has no times of words ('words')"),
+        ("{}", ["--replace", "a=b"], 1, "in.json has no times of words (it has no list 'words')"),
         ('{"words": [{"word": "a", "start": 2, "end": 1}]}', ["--retake", "a"], 1, "'a' is from 2 to 1 s"),
         (
             '{"words": [{"word": "a", "start": 1, "end": 1' + 400 * "0" + "}]}",
@@ -83,6 +83,16 @@ def test_times_may_come_from_elsewhere(bundle, call, tmp_path):
             1,
             "no times",
         ),
+        ('{"words": [{"word": "a", "start": 1}]}', ["--retake", "a"], 1, "word 1 is {'word': 'a', 'start'"),
+        ('{"words": [{"word": 4, "start": 1, "end": 1}]}', ["--retake", "a"], 1, "word 1 is {'word': 4,"),
+        ('{"words": [{"word": "...", "start": 0, "end": 1}]}', ["--retake", "a"], 1, "does not have the"),
+        (
+            '{"words": [{"word": "a", "start": 1, "end": 9}]}',
+            ["--retake", "a"],
+            1,
+            "but the speech at 2.00 s",
+        ),
+        ('{"words": [], "duration": 3}', ["--retake", "a"], 1, "of speech of 3.00 s, but this has 2.00 s"),
         ('{"words": []}', ["--replace", "a=b"], 1, "does not have the words 'a'"),
         ('{"words": []}', ["--replace", "a"], 2, "--replace is 'a', expected such as 'Tuesday=Thursday'"),
         ('{"words": []}', ["--fill", "1=b"], 2, "--fill has '1', expected two times"),
@@ -96,6 +106,16 @@ def test_mistakes_are_named(bundle, call, tmp_path, times, arguments, code, mess
     assert found == code
     assert message in said.replace("\n", " ")
     assert not (tmp_path / "out.wav").exists()
+
+
+def test_channels_are_mixed_and_that_is_said(bundle, call, tmp_path, caplog):
+    audio = Voice.load(bundle, threads=1, provider="cpu").speak_timed(TEXT).audio
+    soundfile.write(tmp_path / "in.wav", np.stack([audio, 0 * audio], axis=1), 800, "FLOAT")
+    (tmp_path / "in.json").write_text('{"words": []}')
+    code, said = call("edit", bundle, "in.wav", "--times", "in.json", "-o", "out.wav", "--fill", "2,3=on")
+    assert code == 0, said
+    assert "in.wav has 2 channels; the result has their mean" in caplog.text
+    np.testing.assert_allclose(soundfile.read(tmp_path / "out.wav")[0][:1000], audio[:1000] / 2, atol=1e-4)
 
 
 def test_a_file_of_another_rate_is_refused(bundle, call, tmp_path):

@@ -19,6 +19,7 @@ import soundfile
 
 from soundstorm_runtime import Voice
 from soundstorm_runtime.audio.writers import audio_file
+from soundstorm_runtime.bundle import reader
 from soundstorm_runtime.cli import main
 from soundstorm_runtime.errors import AudioError
 
@@ -77,6 +78,18 @@ def test_say_writes_a_wav_and_says_so(voice, tmp_path):
     assert float(line.split()[1]) == pytest.approx(len(audio) / 800, abs=0.01)
     assert "engine: ONNX Runtime" in found.stderr
     assert [file.name for file in tmp_path.iterdir() if "part" in file.name] == []
+
+
+def test_the_manifest_is_read_once(call, voice, monkeypatch):
+    read, found = reader.read_file, []
+
+    def watched(path, *arguments, **options):
+        found.append(path.name)
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(reader, "read_file", watched)
+    assert call("say", voice, "-o", "out.wav", stdin=b"Hello.").returncode == 0
+    assert found == ["bundle.json"]
 
 
 def test_text_comes_from_argument_file_or_stdin(call, voice, tmp_path):

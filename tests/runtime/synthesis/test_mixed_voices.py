@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from soundstorm_runtime import Voice
@@ -17,6 +18,9 @@ from soundstorm_runtime.synthesis.options import mixture
         ("anna(2)+ben(1)", [(2, "anna"), (1, "ben")]),
         ("anna + ben:3", [(1, "anna"), (3, "ben")]),
         ("a.npz:1,b-2", [(1, "a.npz"), (1, "b-2")]),
+        ("anna: .5, ben: 2.", [(0.5, "anna"), (2, "ben")]),
+        ("anna:0,ben:1", [(1, "ben")]),
+        ("anna(2)", [(2, "anna")]),
     ],
 )
 def test_mixtures_are_written_in_two_ways(name, parts):
@@ -26,12 +30,13 @@ def test_mixtures_are_written_in_two_ways(name, parts):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("anna:0,ben:1", "has 'anna:0', expected such as"),
+        ("anna:0,ben:0", "has no weight above 0"),
+        ("anna:0", "has no weight above 0"),
         ("anna:-1,ben", "has 'anna:-1', expected such as"),
         ("anna,,ben", "has '', expected such as"),
         ("anna:1e9,ben", "has 'anna:1e9', expected"),
-        ("anna,anna", "names 2 voices, expected 2 to 4 different"),
-        ("a+b+c+d+e", "names 5 voices, expected 2 to 4 different"),
+        ("anna,anna", "names 2 voices, expected 1 to 4 different"),
+        ("a+b+c+d+e", "names 5 voices, expected 1 to 4 different"),
     ],
 )
 def test_mixtures_that_are_none_are_refused(name, message):
@@ -47,3 +52,5 @@ def test_a_network_without_a_cache_cannot_mix(make_bundle):
         OptionError, match="voice 'bob' was asked for, but the bundle has the voices slt, rms"
     ):
         voice.speak("Good morning.", voice="slt+bob")
+    alone = voice.speak("Good morning.", voice="rms:1,slt:0")
+    np.testing.assert_array_equal(alone, voice.speak("Good morning.", voice="rms"))

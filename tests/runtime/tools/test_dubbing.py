@@ -36,6 +36,25 @@ def test_subtitles_of_both_formats_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (SRT.replace(" --> ", "-->"), ["Good morning.", "How are you today?"]),
+        (SRT.replace(" --> ", "\t-->\t"), ["Good morning.", "How are you today?"]),
+        (SRT.replace("\n", "\r"), ["Good morning.", "How are you today?"]),
+        (SRT.replace("\n\n", "\n"), ["Good morning.", "How are you today?"]),  # no blank lines
+        (SRT.replace("you\n", "you\n\n"), ["Good morning.", "How are you today?"]),  # one inside a text
+        (SRT.replace("<i>", f'<font face="{60 * "a"}">'), ["Good morning.", "How are you today?"]),
+        (SRT.replace("<i>Good</i> morning.", "42"), ["42", "How are you today?"]),
+        (SRT.replace("today", "A --> B"), ["Good morning.", "How are you A --> B?"]),
+        (VTT.replace("\nWell", "\talign:start\nWell\n\nNOTE not spoken"), ["A & b.", "Well"]),
+    ],
+)
+def test_files_are_read_as_they_come(tmp_path, content, texts):
+    (tmp_path / "a.srt").write_bytes(content.encode())
+    assert [cue.text for cue in read_cues(tmp_path / "a.srt")] == texts
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("nothing", "has no subtitles"),
@@ -45,6 +64,12 @@ def test_subtitles_of_both_formats_are_read(tmp_path):
         ),
         (SRT.replace("00:00:03,600", "99:00:03,600"), "subtitles end at 356404 s, expected 43200 s at most"),
         (SRT.replace("00:00:03,600", "00:00:02,250"), "2 is from 2.250 to 2.250 s"),
+        (
+            SRT.replace("02,250", "01,250") + "\n3\n00:00:03,000 --> 00:00:02,000\nHi.\n",
+            r"2 of 3 subtitles overlap .* Subtitle 2 is from 1.250 .* 2.000 s or later; 3 is from 3.000",
+        ),
+        (SRT.replace(",250", ""), "a.srt: line 6 is '00:00:02 -->.*, expected times such as"),
+        (SRT.replace("02,250", "62,250"), "line 6 is '00:00:62,250 -->"),
     ],
 )
 def test_subtitles_that_cannot_be_spoken_are_refused(tmp_path, content, message):
@@ -87,5 +112,7 @@ def test_all_cues_that_would_be_too_fast_are_listed(voice):
     assert "2 'Hello" not in str(error.value)
     with pytest.raises(TextError, match=r"subtitle 1: text '\*' has no speakable character"):
         fit_cues(voice, [Cue(1, 0, 1, "*")], SynthesisOptions())
+    with pytest.raises(TextError, match=r"subtitle 1: .*; subtitle 3: "):
+        fit_cues(voice, [Cue(1, 0, 1, "*"), Cue(2, 1, 9, "Hi."), Cue(3, 9, 10, "_")], SynthesisOptions())
     with pytest.raises(OptionError, match="take no duration"):
         fit_cues(voice, cues, SynthesisOptions(duration=3))

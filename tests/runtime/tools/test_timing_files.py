@@ -56,7 +56,7 @@ def test_marks_are_in_json_and_in_a_tier_of_points(tmp_path):
     data = json.loads(written(tmp_path, "out.json", words=marked))
     assert data["words"][0]["marks"] == [{"name": "a", "time": 0.1}, {"name": '"b"', "time": 0.2}]
     assert all("marks" not in word for word in data["words"][1:])
-    assert read_times(tmp_path / "out.json")[0].marks == marked[0].marks
+    assert read_times(tmp_path / "out.json", 1.5)[0].marks == marked[0].marks
     grid = written(tmp_path, "out.TextGrid", words=marked)
     assert "size = 3\n" in grid
     tier = grid[grid.index("item [3]") :].splitlines()[1:]

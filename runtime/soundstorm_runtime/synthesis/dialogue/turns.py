@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 
 from ...bundle.prompts import Prompt
 from ...errors import TextError
 from ...support.files import parse_json
+from ...text.markup import MarkedText
 
 MOST_TURNS = 1000
 LONGEST_GAP = 60.0  # seconds
 
 _LINE = re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:(?:\s+(?P<text>.*))?")
-_GAP = re.compile(r"\s*\[(?P<kind>gap|overlap) (?P<amount>\d{1,6}(?:\.\d{1,6})?) ?(?P<unit>ms|s)\]\s*")
-_MISWRITTEN = re.compile(r"\[(?:gap|overlap)\b[^\]]{0,40}\]?")
+_TIGHT_LINE = (
+    re.compile(  # without a space, but neither a time such as 10:30 nor an address such as http://...
+        r"\s*(?P<voice>[^\W\d_][\w.-]{0,99}):(?P<text>(?:[^\W\d_]|[\"'“(\[]).*)"
+    )
+)
+_MIXED_LINE = re.compile(  # anna:0.7,ben:0.3: Hello.
+    r"\s*(?P<voice>(?:[^\s:,]{1,99}:[\d.]{1,9},){1,9}[^\s:,]{1,99}:[\d.]{1,9})\s*:(?:\s+(?P<text>.*))?"
+)
+_GAP = re.compile(
+    r"\s*\[(?P<kind>gap|overlap) (?P<amount>\d{1,6}(?:\.\d{1,6})?) ?(?P<unit>ms|s)\]\s*", re.IGNORECASE
+)
+_MISWRITTEN = re.compile(r"\[\s?(?:gap|overlap)(?![a-z])[^\]]{0,40}\]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Turn:
 
     Raises:
         TextError: The gap is too long, given twice, or not at the start.
+        TypeError: The text is no string, or the gap no number.
     """
 
     voice: str | Prompt | None
@@ -38,13 +51,16 @@ class Turn:
     gap: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not isinstance(self.gap, Real | None):
+            raise TypeError(
+                f"a turn has the text {self.text!r} and the gap {self.gap!r}, expected a string and a number"
+            )
         if found := _GAP.match(self.text):
             if self.gap is not None:
                 raise TextError(
                     f"the turn {self.text[:40]!r} has a gap, and {self.gap:g} s was given; choose"
                 )
-            amount = float(found["amount"]) / (1000 if found["unit"] == "ms" else 1)
-            object.__setattr__(self, "gap", -amount if found["kind"] == "overlap" else amount)
+            object.__setattr__(self, "gap", _seconds(found))
             object.__setattr__(self, "text", self.text[found.end() :])
         if wrong := _MISWRITTEN.search(self.text):
             raise TextError(
@@ -52,6 +68,27 @@ class Turn:
             )
         if self.gap is not None and not -LONGEST_GAP <= self.gap <= LONGEST_GAP:
             raise TextError(f"a gap is {self.gap:g} s, expected {-LONGEST_GAP:g} to {LONGEST_GAP:g}")
+
+
+def _seconds(found: re.Match[str]) -> float:
+    """Return the gap that is written, below 0 for an overlap."""
+    amount = float(found["amount"]) / (1000 if found["unit"].lower() == "ms" else 1)
+    return -amount if found["kind"].lower() == "overlap" else amount
+
+
+def take_gaps(document: MarkedText) -> tuple[MarkedText, list[tuple[int, float]]]:
+    """Take gaps such as `[overlap 0.3s]` out of what SSML was read to.
+
+    Returns:
+        The text without them, and where the SSML has each of them, with its seconds.
+    """
+    gaps: list[tuple[int, float]] = []
+
+    def taken(found: re.Match[str]) -> str:
+        gaps.append((document.source.span(*found.span())[0], _seconds(found)))
+        return " "
+
+    return replace(document, source=document.source.sub(_GAP, taken)), gaps
 
 
 def check_turns(turns: Iterable[Turn | tuple[str | Prompt | None, str]]) -> list[Turn]:
@@ -78,24 +115,28 @@ def read_script(text: str) -> list[Turn]:
 
     A line is `anna: Good morning.`, or `anna:` with the text on the lines after it; a line without a name
     continues the turn before. A line of JSON is an object with `voice` and `text`, and optionally `gap`.
-    Blank lines are ignored.
+    Blank lines and a byte-order mark are ignored.
 
     Raises:
         TextError: A line is neither; with its number.
     """
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    is_json = bool(lines) and lines[0][1].lstrip().startswith("{")
+    text = text.removeprefix("\ufeff")
+    is_json = text.lstrip().startswith("{")
+    # JSON may have other line breaks, such as U+2028, inside its strings.
+    every = re.split(r"\r\n|\r|\n", text) if is_json else text.splitlines()
+    lines = [(number, line) for number, line in enumerate(every, 1) if line.strip()]
     turns = list(_json_turns(lines) if is_json else _plain_turns(lines))
     return check_turns(turns)
 
 
 def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
-    voice, said = "", list[str]()
+    first, voice, said = 0, "", list[str]()
     for number, line in lines:
-        if found := _LINE.fullmatch(line):
+        matches = (kind.fullmatch(line) for kind in (_LINE, _TIGHT_LINE, _MIXED_LINE))
+        if found := next(filter(None, matches), None):
             if said:
-                yield Turn(voice, " ".join(said).strip())
-            voice, said = found["voice"], [(found["text"] or "").strip()]
+                yield _turn_of_line(first, voice, " ".join(said).strip())
+            first, voice, said = number, found["voice"], [(found["text"] or "").strip()]
         elif said:
             said.append(line.strip())
         else:
@@ -103,7 +144,14 @@ def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
                 f"line {number} is {line[:40]!r}, expected a voice and what it says: 'anna: Hello.'"
             )
     if said:
-        yield Turn(voice, " ".join(said).strip())
+        yield _turn_of_line(first, voice, " ".join(said).strip())
+
+
+def _turn_of_line(number: int, voice: str | None, text: str, gap: float | None = None) -> Turn:
+    try:
+        return Turn(voice, text, gap)
+    except TextError as error:
+        raise TextError(f"line {number}: {error}") from error
 
 
 def _json_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
@@ -116,9 +164,12 @@ def _json_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
             if not isinstance(data["text"], str) or not isinstance(data.get("voice"), str | None):
                 raise ValueError("voice and text are strings")
             gap = data.get("gap")
-            yield Turn(data.get("voice"), data["text"], None if gap is None else float(gap))
+            if isinstance(gap, bool) or not isinstance(gap, int | float | None):
+                raise ValueError("gap is a number")
+            gap = None if gap is None else float(gap)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise TextError(
                 f"line {number} is {line[:40]!r} ({error}), expected such as "
                 '{"voice": "anna", "text": "Hello."}'
             ) from error
+        yield _turn_of_line(number, data.get("voice"), data["text"], gap)

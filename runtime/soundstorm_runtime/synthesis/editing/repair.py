@@ -79,18 +79,58 @@ def span_of_words(words: Sequence[WordTime], wanted: Sequence[str], keeps_length
     return Span(first, last, words[first].start, words[last - 1].end, keeps_length)
 
 
-def without(span: Span, words: Sequence[WordTime]) -> Replacement:
-    """Return what removes the words of a span: with a word beside them, they are replaced by that word.
+def combined(replacements: Iterable[Replacement], words: Sequence[WordTime]) -> list[Replacement]:
+    """Return replacements of which no two are neighbours, and each has words.
+
+    Neighbours become one. What removes words replaces them and a word beside them by that word.
+
+    Args:
+        replacements: The replacements, which remove words where they have none.
+        words: The words of the speech.
 
     Raises:
-        OptionError: The speech has no other words.
+        OptionError: Two replacements overlap, or no word would be left.
     """
-    kept = span.first - 1 if span.first else span.last
-    if kept == len(words):
+    said: dict[int, Sequence[Word]] = {}  # for each word that is replaced, what is said there
+    ranges: list[tuple[int, int]] = []  # of words that are decoded together
+    for span, new in sorted(replacements, key=lambda own: own[0].first):
+        if ranges and span.first < ranges[-1][1]:
+            raise OptionError(f"two replacements overlap at {words[span.first].start:.2f} s; make them one")
+        said |= {index: () for index in range(span.first, span.last)} | {span.first: new}
+        _extend(ranges, span.first, span.last)
+    wider: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if not any(said[index] for index in range(first, last)):
+            kept = _nearest(words, first, last)
+            first, last = min(first, kept), max(last, kept + 1)
+        _extend(wider, first, last)
+    found: list[Replacement] = []
+    for first, last in wider:
+        new = [
+            word
+            for index in range(first, last)
+            for word in said.get(index, [Word(words[index].word, *words[index].span)])
+        ]
+        found.append((Span(first, last, words[first].start, words[last - 1].end, keeps_length=False), new))
+    return found
+
+
+def _extend(ranges: list[tuple[int, int]], first: int, last: int) -> None:
+    """Add a range to ranges in order, as part of the last one where the two touch."""
+    if ranges and first <= ranges[-1][1]:
+        ranges[-1] = ranges[-1][0], max(last, ranges[-1][1])
+    else:
+        ranges.append((first, last))
+
+
+def _nearest(words: Sequence[WordTime], first: int, last: int) -> int:
+    """Return the index of the word beside a range of words, on the side where the pause is shorter."""
+    beside = [(words[first].start - words[first - 1].end, first - 1)] if first else []
+    if last < len(words):
+        beside.append((words[last].start - words[last - 1].end, last))
+    if not beside:
         raise OptionError("the speech would have no words any more; leave some, or delete the recording")
-    first, last = min(span.first, kept), max(span.last, kept + 1)
-    wider = replace(span, first=first, last=last, start=words[first].start, end=words[last - 1].end)
-    return wider, [Word(words[kept].word, *words[kept].span)]
+    return min(beside)[1]
 
 
 def span_of_gap(words: Sequence[WordTime], start: float, end: float, seconds: float) -> Span:
@@ -198,15 +238,9 @@ class Repair:
         options: ResolvedOptions,
         voice: Prompt | None = None,
     ) -> TimedAudio:
-        """Return speech with other words in several spans. Arguments and errors are those of `replace`."""
-        later = len(speech.words) + 1
-        # The last one first, so that the others keep their places.
-        for span, new in sorted(replacements, key=lambda own: own[0].first, reverse=True):
-            if span.last > later:
-                raise OptionError(
-                    f"two replacements overlap at {speech.words[later].start:.2f} s; make them one"
-                )
-            speech, later = self.replace(speech, span, new, options, voice), span.first
+        """Return speech with other words in several spans, in order; else as `replace`."""
+        for span, new in reversed(replacements):  # so that those before keep their places
+            speech = self.replace(speech, span, new, options, voice)
         return speech
 
     def replace(
@@ -233,12 +267,6 @@ class Repair:
         Raises:
             OptionError: There is no time for the new words, or the span is too long.
         """
-        seconds = len(speech.audio) / self._acoustics.sample_rate
-        if span.end > seconds + self._seconds:
-            raise OptionError(
-                f"the words end at {span.end:.2f} s, but the speech at {seconds:.2f} s; give the times of "
-                "this speech"
-            )
         place = _Place.of(span, len(speech.audio), self._acoustics)
         rate, (window_start, window_end) = self._acoustics.sample_rate, place.window
         before = [word for word in speech.words[: span.first] if word.start * rate >= window_start]
@@ -265,9 +293,9 @@ class Repair:
         text = (replaced[0].span[0], replaced[-1].span[1]) if replaced else (0, 0)
         moved = (len(audio) - len(speech.audio)) / rate
         words = (
-            *speech.words[: span.first],
+            *(_within(word, 0.0, span.start) for word in speech.words[: span.first]),
             *(replace(found[index], span=text) for index in own),
-            *(word.moved(moved) for word in speech.words[span.last :]),
+            *(_within(word, span.end, np.inf).moved(moved) for word in speech.words[span.last :]),
         )
         return TimedAudio(audio, words)
 
@@ -362,6 +390,14 @@ def _planned(
             "which last one each at least; give fewer words, or a longer stretch"
         )
     return np.concatenate([left, counts, right])
+
+
+def _within(word: WordTime, earliest: float, latest: float) -> WordTime:
+    """Return a word without what of it lies outside a stretch of time: a gap may begin or end in a word."""
+    if earliest <= word.start and word.end <= latest:
+        return word
+    start, end = (min(max(edge, earliest), latest) for edge in (word.start, word.end))
+    return replace(word, start=start, end=end)
 
 
 def _short(text: str) -> str:

@@ -156,6 +156,22 @@ def test_ssml_names_voices_of_the_bundle_and_no_files(voice):
         voice.dialogue(read_ssml('<speak><voice name="slt.npz">Good morning.</voice></speak>'))
 
 
+def test_ssml_has_gaps_and_overlaps(voice):
+    document = (
+        '<speak><voice name="slt">Good morning.</voice>'
+        '<voice name="rms">[overlap 0.2s] How are <mark name="a"/>you?</voice> [gap 1s]'
+        '<voice name="slt">Well.</voice></speak>'
+    )
+    first, second, third = voice.dialogue(read_ssml(document)).turns
+    assert second.text == "How are you?"
+    assert [word["text"] for word in second.to_json(document)["words"]] == "How are you".split()
+    assert first.end - second.start == pytest.approx(0.2, abs=0.002)
+    assert third.start - second.end == pytest.approx(1, abs=0.002)
+    for wrong in ("Well, [gap 1s] yes.", "[gap 1s][gap 2s] Yes."):
+        with pytest.raises(TextError, match="has more than one gap, or one that is not at its start"):
+            voice.dialogue(read_ssml(f"<speak>{wrong}</speak>"))
+
+
 def test_one_speaker_without_prompts_can_talk_to_himself(make_bundle):
     voice = Voice.load(make_bundle(), threads=1, provider="cpu")
     spoken = voice.dialogue([(None, "Good morning."), (None, "How are you?")])
@@ -171,8 +187,12 @@ def test_options_of_one_speaker_are_refused(voice, options):
 def test_turns_that_cannot_be_spoken_are_named(voice):
     with pytest.raises(TextError, match="turn 2: text is empty"):
         voice.dialogue([TURNS[0], ("rms", " ")])
-    with pytest.raises(OptionError, match="voice 'bob' was asked for"):
-        voice.stream_dialogue([("bob", "Hello.")])
+    with pytest.raises(OptionError, match="turn 2: voice 'bob' was asked for"):
+        voice.stream_dialogue([TURNS[0], ("bob", "Hello.")])
+    with pytest.raises(OptionError, match="turn 1: voice is 5, expected a name"):
+        voice.dialogue([(5, "Hello.")])
+    with pytest.raises(TextError, match="text '' has no speakable character"):
+        voice.dialogue(read_ssml('<speak><voice name="slt"> </voice></speak>'))
 
 
 def test_candidates_of_a_pass_are_decoded_together(voice, monkeypatch):

@@ -38,7 +38,17 @@ def test_a_name_may_stand_on_its_own_line():
     ]
 
 
+def test_other_ways_to_write_a_line():
+    script = "\ufeffanna:Hi!\nben:[Overlap 0.3S] Yes.\nhttp://a.b and\n10:30.\nanna:0.7,ben:0.3: Both."
+    assert read_script(script) == [
+        Turn("anna", "Hi!"),
+        Turn("ben", "Yes. http://a.b and 10:30.", -0.3),
+        Turn("anna:0.7,ben:0.3", "Both."),
+    ]
+
+
 def test_json_lines_are_turns():
+    assert read_script('{"text": "a\u2028b"}\r\n{"text": "c"}') == [Turn(None, "a\u2028b"), Turn(None, "c")]
     script = '{"voice": "anna", "text": "Good morning."}\n{"text": "Hi!", "gap": -0.3}\n'
     assert read_script(script) == [Turn("anna", "Good morning."), Turn(None, "Hi!", -0.3)]
 
@@ -54,6 +64,9 @@ def test_json_lines_are_turns():
         ('{"text": "a", "gap": 1' + 400 * "0" + "}", "too large"),
         ('{"text": "a", "gap": NaN}', "a gap is nan s, expected -60 to 60"),
         ('{"text": 1}', "voice and text are strings"),
+        ('{"text": "a"}\n{"text": "a", "gap": true}', "line 2 is .*gap is a number"),
+        ('{"text": "a", "gap": "1"}', "gap is a number"),
+        ("anna: Hi\nben: Well\n[gap 1s]", r"line 2: a turn has '\[gap 1s\]'"),
         ("anna: [gap 100s] Hello", "a gap is 100 s, expected -60 to 60"),
         ("a: b\n" * 1001, "a dialogue has 1001 turns"),
     ],
@@ -65,10 +78,18 @@ def test_other_scripts_are_refused(script, message):
 
 @pytest.mark.parametrize(
     "text",
-    ["[gap -1s] Hi", "[overlap 0.3] Hi", "[gap 1s] [overlap 1s] Hi", "Well, [overlap 0.3s] hi", "[gap"],
+    [
+        "[gap -1s] Hi",
+        "[overlap 0.3] Hi",
+        "[gap 1s] [overlap 1s] Hi",
+        "Well, [overlap 0.3s] hi",
+        "[gap",
+        "[Gap0.5s] Hi",
+        "[ OVERLAP: 1s]",
+    ],
 )
 def test_no_mark_of_a_gap_is_spoken(text):
-    with pytest.raises(TextError, match=r"a turn has '\[(gap|overlap).*, once, at its start"):
+    with pytest.raises(TextError, match=r"(?i)a turn has '\[ ?(gap|overlap).*, once, at its start"):
         Turn("anna", text)
 
 
@@ -77,6 +98,9 @@ def test_turns_are_pairs():
     for wrong in ("anna: Hi.", [("anna", "Hi.", 0.5)], [("anna", None)]):
         with pytest.raises(TypeError, match="expected a Turn, or a pair of voice and text"):
             check_turns(wrong)
+    for text, gap in ((None, None), ("Hi.", "1")):
+        with pytest.raises(TypeError, match="expected a string and a number"):
+            Turn("anna", text, gap)
 
 
 def test_a_gap_is_given_once():

@@ -84,6 +84,26 @@ def test_several_words_are_replaced_at_once(voice, speech):
             voice.edit(speech, old, new)
 
 
+@pytest.mark.parametrize(
+    ("replaced", "text"),
+    [
+        ({"a": "", "sunny": ""}, "we will all meet on tuesday at the old stone bridge"),
+        ({"we": "", "all": ""}, "will meet on a sunny tuesday at the old stone bridge"),
+        ({"sunny": "", "a": "one"}, "we will all meet on one tuesday at the old stone bridge"),
+        ({"tuesday": "", "at": "by", "we": "they"}, "they will all meet on a sunny by the old stone bridge"),
+    ],
+)
+def test_neighbours_are_replaced_and_removed_at_once(voice, speech, replaced, text):
+    assert spoken(voice.edit(speech, replaced)) == text.split()
+
+
+def test_a_removed_word_takes_the_pause_of_its_sentence_along(voice):
+    speech = voice.speak_timed("We meet. The old bridge.")
+    shorter = voice.edit(speech, "the", "")
+    assert spoken(shorter) == "we meet old bridge".split()
+    np.testing.assert_array_equal(shorter.words[1].end, speech.words[1].end)  # "old" was spoken again
+
+
 @pytest.mark.parametrize("words", ["sunny", "we will", "stone bridge"])
 def test_words_can_be_removed(voice, speech, words):
     shorter = voice.edit(speech, words, "")
@@ -142,6 +162,11 @@ def test_a_gap_is_filled_in_its_time(voice, speech):
     assert len(filled.audio) == len(damaged)
     check_rest(voice, TimedAudio(damaged), filled, start, end)
     assert filled.audio[round(start * 800) : round(end * 800)].any()
+    inside = voice.fill(
+        speech, start + 0.05, end - 0.05, "on a windy"
+    )  # of the words at the ends, some remains
+    for first, second in pairwise(inside.words):
+        assert first.start <= first.end <= second.start + 1e-9
 
 
 @pytest.mark.parametrize(("old", "new"), [("we", "you"), ("stone bridge", "mill"), (TEXT, "something else")])
@@ -171,6 +196,14 @@ def test_what_cannot_be_done_is_said(voice, speech, make_bundle):
         voice.fill(speech, 3, 2, "on")
     with pytest.raises(OptionError, match=r"time for \d semantic tokens, but the words have \d+ phones"):
         voice.fill(speech, 1.0, 1.1, "extraordinarily long words")
+    with pytest.raises(TypeError, match="is of type ndarray, expected TimedAudio"):
+        voice.edit(speech.audio, "bridge", "mill")
+    with pytest.raises(TextError, match=r"have no pauses of their own, and 'mill \[pause\]' was given"):
+        voice.edit(speech, "bridge", "mill [pause]")
+    for sample in (np.nan, 1.5):
+        broken = dataclasses.replace(speech, audio=np.full_like(speech.audio, sample))
+        with pytest.raises(OptionError, match="has samples that are not from -1 to 1"):
+            voice.retake(broken, "bridge")
     for audio in (np.zeros((800, 2)), np.zeros(800, np.int16)):
         with pytest.raises(OptionError, match=r"the speech is .*, expected float32 \[samples\]"):
             voice.fill(TimedAudio(audio), 0.2, 0.6, "on")
