@@ -40,7 +40,7 @@ from .rewrite.simplify import simplify
 from .schemas import audio_schema, cache_shape, semantic_schema, text_schema
 from .tracing.networks import Network, networks, prompt_encoder_networks
 from .tracing.trace import trace
-from .variants import write_variant
+from .variants import write_cuda_graph, write_variant
 from .verify.checked_write import write_checked
 from .verify.operators import check_operators
 from .verify.prompt_parity import UNMEASURED, compare_prompt_encoder
@@ -214,10 +214,16 @@ def _add_variant(
     manifest = bundle.manifest
     pairs = networks(parts, manifest.expected_graphs() | manifest.whole_step())
     schema = write_variant(variant, bundle, pairs, parts, report)
-    written = (*schema.graphs.values(), *schema.weights.values())
+    cuda = manifest.cuda
+    if variant == "fp16":
+        cuda = write_cuda_graph(bundle, schema, pairs["step"], parts, report)
+    written = (*schema.graphs.values(), *schema.weights.values(), *(cuda.graphs.values() if cuda else ()))
     files = {file: FileRecord.of(bundle.path / file) for file in written}
     manifest = replace(
-        manifest, variants={**manifest.variants, variant: schema}, files={**manifest.files, **files}
+        manifest,
+        variants={**manifest.variants, variant: schema},
+        files={**manifest.files, **files},
+        cuda=cuda,
     )
     if reference is None:
         return manifest

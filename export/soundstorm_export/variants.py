@@ -12,6 +12,7 @@ from soundstorm_runtime.bundle.reader import Bundle
 from .rewrite.activation_ranges import calibrate
 from .rewrite.constants import load_graph, share_weights, store_as_halves
 from .rewrite.cpu import to_int8
+from .rewrite.cuda import to_cuda
 from .rewrite.half import HALVES, to_half
 from .rewrite.qdq import EIGHTS, to_qdq
 from .tracing.networks import Network
@@ -71,6 +72,20 @@ def write_variant(
         parity[name] = write_checked(model, pairs[name], parts, file, variant, own)
     shared = {name: f"{variant}/{WEIGHTS}" for name in sharing}
     return VariantSchema(files, parity, by_row=True, weights=shared)
+
+
+def write_cuda_graph(
+    bundle: Bundle, fp16: VariantSchema, step: Network, parts: Parts, report: Callable[[str], None]
+) -> VariantSchema:
+    """Write the step in fp16 for ONNX Runtime on CUDA; it takes its weights from the file of the variant."""
+    report("exporting step in fp16 for ONNX Runtime on CUDA")
+    plain = bundle.path / fp16.graphs["step"]
+    file = plain.with_name("step.cuda.onnx")
+    model = to_cuda(load_graph(plain))
+    store_as_halves(model)
+    share_weights(model, ir.load(plain))
+    parity = write_checked(model, step, parts, file, "fp16")
+    return VariantSchema({"step": file.relative_to(bundle.path).as_posix()}, {"step": parity}, by_row=True)
 
 
 def _converted_graphs(variant: Variant, names: Iterable[str], codec: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from soundstorm_export.errors import ExportError
 from soundstorm_export.tracing import trace
 from soundstorm_export.tracing.networks import Network
 from soundstorm_export.verify import checked_write
+from soundstorm_export.verify.cuda_kernels import without_cuda_kernel
 from soundstorm_export.verify.operators import check_operators
 from soundstorm_export.verify.parity import BOUNDS, Bound
 from soundstorm_export.verify.speech_comparison import SENTENCES
@@ -143,8 +144,8 @@ def test_the_form_for_cpus_agrees_and_shares_the_weights(full_bundle: Bundle, tm
     assert cpu is not None
     assert cpu.graphs == {"step": "step.cpu.onnx"}
     assert cpu.parity["step"].largest_error <= BOUNDS["fp32"].error
-    assert full_bundle.graph_file("step", on_cpu=True).name == "step.cpu.onnx"
-    assert full_bundle.graph_file("decoder", on_cpu=True).name == "decoder.onnx"
+    assert full_bundle.graph_file("step", place="cpu").name == "step.cpu.onnx"
+    assert full_bundle.graph_file("decoder", place="cpu").name == "decoder.onnx"
     for name in ("step.onnx", "step.cpu.onnx"):
         outside = [
             value.const_value.location
@@ -156,7 +157,24 @@ def test_the_form_for_cpus_agrees_and_shares_the_weights(full_bundle: Bundle, tm
     weights = tmp_path / "voice" / "step.weights"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(BundleError, match=r"step\.weights has SHA-256"):
-        read_bundle(tmp_path / "voice").graph_file("step", on_cpu=True)
+        read_bundle(tmp_path / "voice").graph_file("step", place="cpu")
+
+
+def test_the_form_for_cuda_agrees_and_shares_the_weights(full_bundle: Bundle, tiny_bundle: Path) -> None:
+    cuda = full_bundle.manifest.cuda
+    assert cuda is not None
+    assert cuda.graphs == {"step": "fp16/step.cuda.onnx"}
+    assert cuda.parity["step"].largest_error <= BOUNDS["fp16"].error
+    assert read_bundle(tiny_bundle).manifest.cuda is None
+    file = full_bundle.graph_file("step", "fp16", place="cuda")
+    assert file.name == "step.cuda.onnx"
+    assert full_bundle.graph_file("step", "fp16", place="rtx").name == "step.onnx"
+    assert full_bundle.graph_file("step", "fp32", place="cuda") == full_bundle.path / "step.onnx"
+    assert full_bundle.graph_file("decoder", "fp16", place="cuda").name == "decoder.onnx"
+    assert file.stat().st_size < (full_bundle.path / "fp16" / "step.weights").stat().st_size
+    model = ir.load(file)
+    assert {node.op_type for node in model.graph if node.domain} == {"MultiHeadAttention", "RotaryEmbedding"}
+    assert without_cuda_kernel(model) == []
 
 
 def test_all_but_int8_is_what_tensorrt_takes(full_bundle: Bundle) -> None:

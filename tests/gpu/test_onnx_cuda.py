@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from soundstorm_runtime.bundle.open_engines import Engines, _cache, open_engines
-from soundstorm_runtime.bundle.reader import read_bundle
+from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from soundstorm_runtime.engines.example_feeds import example_feeds
 from soundstorm_runtime.engines.onnx.cuda_provider import CUDA, BoundRuns, cuda_options
 from soundstorm_runtime.engines.onnx.onnx_engine import CPU, OnnxEngine
@@ -154,6 +154,28 @@ def test_cuda_is_loaded_from_nvidias_packages_first_and_what_is_missing_is_not_p
     OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
     assert (loads, capsys.readouterr()) == (["cuda"], ("", ""))
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: pytest.fail("for a CPU"))
+    OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, threads=1)
+
+
+def test_forms_for_cuda_are_asked_of_the_bundle(step, pretended, monkeypatch):
+    _, _, bundle = step
+    places, graph_file = [], Bundle.graph_file
+
+    def recorded(self, name, precision, *, place):
+        places.append(place)
+        return graph_file(self, name, precision, place=place)
+
+    monkeypatch.setattr(Bundle, "graph_file", recorded)
+    open_engines(bundle, provider="cuda", threads=1)
+    assert set(places) == {"cuda"}
+
+
+@pytest.mark.parametrize("version", ["1.18.1", "1.21.1"])
+def test_a_release_that_attends_wrongly_in_batches_is_refused_on_cuda(step, pretended, monkeypatch, version):
+    engine, _, bundle = step
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    with pytest.raises(EngineError, match=rf"{version} is too old for provider 'cuda', expected 1\.22 or"):
+        OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, provider="cuda", threads=1)
     OnnxEngine(engine.graph, bundle.graph_file("step"), engine.axes, threads=1)
 
 

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from soundstorm_export.rewrite.cuda import to_cuda
 from soundstorm_export.verify.cuda_kernels import without_cuda_kernel
 
 from .test_builds import GRAPHS
@@ -20,6 +21,10 @@ def test_every_operator_of_every_graph_has_a_cuda_kernel(exported, tmp_path, voi
     for precision in ("fp32", "fp16"):
         file = write(model, precision, tmp_path / "graph.onnx")
         assert without_cuda_kernel(ir.load(file)) == []
+        if precision == "fp16" and name == "step":
+            fused = to_cuda(ir.load(file))
+            assert "MultiHeadAttention" in {node.op_type for node in fused.graph}
+            assert without_cuda_kernel(fused) == []
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def _parity_table(bundle: Bundle) -> Iterator[str]:
     manifest = bundle.manifest
     yield f"{'graph':<20}{'size':>10}{'largest error':>16}{'allowed':>10}{'equal draws':>14}"
     rows = [(graph.file, manifest.parity[name]) for name, graph in manifest.graphs.items()]
-    for variant in (manifest.cpu, *manifest.variants.values()):
+    for variant in (manifest.cpu, *manifest.variants.values(), manifest.cuda):
         if variant is not None:
             rows += [(file, variant.parity[name]) for name, file in variant.graphs.items()]
     weights = {graph.file: graph.weights for graph in manifest.graphs.values() if graph.weights}

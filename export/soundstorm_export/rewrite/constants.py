@@ -58,7 +58,7 @@ def store_as_halves(model: ir.Model) -> None:
             halves = array.astype(np.float16)
         if not np.array_equal(halves, array):
             continue
-        stored = ir.Value(name=f"{value.name}.half", const_value=ir.tensor(halves))
+        stored = ir.Value(name=f"{value.name}.float16", const_value=ir.tensor(halves))
         stored.dtype, stored.shape = ir.DataType.FLOAT16, value.shape
         cast = ir.node("Cast", [stored], {"to": int(ir.DataType.FLOAT)})
         cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.FLOAT, value.shape

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from soundstorm_runtime.bundle.manifest import ParityReport, Precision
 
 from ..errors import ExportError
-from ..rewrite.cpu import DOMAIN
+from ..rewrite.attention import DOMAIN
 from ..tracing.networks import Network
 from ..voice_parts import Parts
 from .parity import check_parity

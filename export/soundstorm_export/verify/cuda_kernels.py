@@ -29,20 +29,23 @@ def without_cuda_kernel(model: ir.Model) -> list[str]:
 
     Every recorded table must have the kernel. Constants are no nodes to a session, so they are left out.
     """
-    opset = model.graph.opset_imports[""]
     found: dict[str, None] = {}
     for node in model.graph.all_nodes():
         if node.op_type == "Constant":
             continue
-        if node.domain not in ("", "ai.onnx"):
-            found[f"{node.domain}::{node.op_type}"] = None
-            continue
-        version = onnx.defs.get_schema(node.op_type, opset).since_version
+        name, version = _identity(node, model.graph.opset_imports)
         if not all(
-            any(_serves(span, version) for span in cuda_kernels(year).get(node.op_type, ())) for year in YEARS
+            any(_serves(span, version) for span in cuda_kernels(year).get(name, ())) for year in YEARS
         ):
-            found[f"{node.op_type}-{version}"] = None
+            found[f"{name}-{version}"] = None
     return list(found)
+
+
+def _identity(node: ir.Node, opsets: Mapping[str, int]) -> tuple[str, int]:
+    """Return the name of an operator in the tables, and its version in the opset of a graph."""
+    if node.domain in ("", "ai.onnx"):
+        return node.op_type, onnx.defs.get_schema(node.op_type, opsets[""]).since_version
+    return f"{node.domain}::{node.op_type}", 1  # that of all of ONNX Runtime's own
 
 
 def _span(text: str) -> Span:

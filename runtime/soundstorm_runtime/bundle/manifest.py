@@ -128,6 +128,8 @@ class Manifest:
         hearing: The prompt encoder; None where the bundle makes no prompts of recordings.
         cpu: Graphs of fp32 with operators that only ONNX Runtime has, for CPUs; they use the weights of
             `graphs`.
+        cuda: Graphs of fp16 with such operators, for ONNX Runtime on CUDA; they use the weights of the
+            variant fp16.
         notice: Whose speech the voice was trained on, and under which licence.
         cache: Of a block-causal network, which has the graph `prefix`; None for others.
 
@@ -153,6 +155,7 @@ class Manifest:
     fingerprint: str = ""
     hearing: PromptEncoderReport | None = None
     cpu: VariantSchema | None = None
+    cuda: VariantSchema | None = None
     notice: str = ""
     cache: CacheShape | None = None
 
@@ -178,8 +181,11 @@ class Manifest:
             if name not in get_args(Variant):
                 raise ValueError(f"variants has {name!r}, expected {' or '.join(get_args(Variant))}")
             _check_variant(name, variant, speaking | self.whole_step())
-        if self.cpu is not None:
-            _check_variant("cpu", self.cpu, speaking)
+        for form, own in (("cpu", self.cpu), ("cuda", self.cuda)):
+            if own is not None:
+                _check_variant(form, own, speaking)
+        if self.cuda is not None and "fp16" not in self.variants:
+            raise ValueError("cuda has graphs of fp16, expected the variant fp16 as well")
         if self.speaker is not None and self.speaker not in self.prompts:
             raise ValueError(f"speaker is {self.speaker!r}, expected one of prompts: {_listed(self.prompts)}")
         for file in self._named_files():
@@ -198,7 +204,7 @@ class Manifest:
                 check_printable(what, text)
 
     def _named_files(self) -> tuple[str, ...]:
-        others = (*self.variants.values(), *([] if self.cpu is None else [self.cpu]))
+        others = (*self.variants.values(), *(own for own in (self.cpu, self.cuda) if own is not None))
         variants = (file for v in others for file in (*v.graphs.values(), *v.weights.values()))
         graphs = (file for g in self.graphs.values() for file in (g.file, g.weights) if file is not None)
         text = () if self.text is None else text_files(self.text)
@@ -213,6 +219,10 @@ class Manifest:
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that the bundle has."""
         return ("fp32", *self.variants)
+
+    def own_form(self, precision: Precision, place: str | None) -> VariantSchema | None:
+        """Return the graphs of a precision that have operators of ONNX Runtime for a place, if any."""
+        return {("fp32", "cpu"): self.cpu, ("fp16", "cuda"): self.cuda}.get((precision, place or ""))
 
     def expected_graphs(self) -> dict[str, Graph]:
         """Return the graphs that the voice speaks with, by name."""

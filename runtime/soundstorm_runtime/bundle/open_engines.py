@@ -102,10 +102,7 @@ def _open(bundle: Bundle, device: Place, asked: PrecisionChoice, threads: int | 
         by_name, precision, reason = open_tensorrt(bundle, None if asked == "auto" else asked)
         return Engines(by_name, device, precision, reason)
     precision, reason = choose_precision(asked, device, manifest.precisions, cpu_features())
-    files = {
-        name: bundle.graph_file(name, precision, on_cpu=device == "cpu")
-        for name in manifest.expected_graphs()
-    }
+    files = {name: bundle.graph_file(name, precision, place=device) for name in manifest.expected_graphs()}
     by_name = {
         name: OnnxEngine(
             graph, files[name], manifest.axes, provider=device, threads=threads,

@@ -24,6 +24,7 @@ from .manifest import (
     spelling_file,
 )
 from .manifest_schema import ALIGNMENT_FILE, text_ids
+from .precisions import Place
 from .prompts import SUFFIX, Prompts
 from .token_alignment import TokenAlignment, read_alignment
 
@@ -78,29 +79,29 @@ class Bundle:
             if not (listed or added or place.parts[0] == ENGINES_FOLDER):
                 raise BundleError(f"{path} is not listed in {MANIFEST_FILE}; move it out of the bundle")
 
-    def graph_file(self, name: str, precision: Precision = "fp32", *, on_cpu: bool = False) -> Path:
+    def graph_file(self, name: str, precision: Precision = "fp32", *, place: Place | None = None) -> Path:
         """Return the ONNX file of a graph, checked together with its weights and for what it holds.
 
         Args:
             name: The graph.
             precision: The variant to take it from; one that lacks the graph has that of fp32.
-            on_cpu: Whether to prefer the form made for ONNX Runtime on CPUs.
+            place: Where it will run: a form made for ONNX Runtime there is preferred. None for no such form.
 
         Raises:
             BundleError: A file differs from the manifest, or the graph exceeds `engines.onnx.graph_limits`.
         """
-        graph = self.manifest.graphs[name]
-        variant = self.manifest.variants.get(precision) if precision != "fp32" else None
-        own = self.manifest.cpu.graphs if on_cpu and self.manifest.cpu is not None else {}
+        manifest, graph = self.manifest, self.manifest.graphs[name]
+        variant = manifest.variants.get(precision) if precision != "fp32" else None
         if variant is not None and name in variant.graphs:
-            file, for_cpu = self.file(variant.graphs[name]), precision == "int8"
-            named = variant.weights.get(name)
+            listed, named = variant.graphs[name], variant.weights.get(name)
         else:
-            file, for_cpu = self.file(own.get(name, graph.file)), name in own
-            named = graph.weights
-        weights = None if named is None else self.file(named)
+            precision, listed, named = "fp32", graph.file, graph.weights
+        form = manifest.own_form(precision, place)
+        own = form.graphs.get(name) if form is not None else None
+        file, weights = self.file(own or listed), None if named is None else self.file(named)
+        branches = precision == "int8" or (own is not None and place == "cpu")  # these may have `If`
         try:
-            check_graph(file, weights, branches=for_cpu)  # which has `If`, for ONNX Runtime alone
+            check_graph(file, weights, branches=branches)
         except (ValueError, OSError) as error:
             raise BundleError(f"{file} is not a graph of a voice: {reason(error)}; {_AGAIN}") from error
         return file

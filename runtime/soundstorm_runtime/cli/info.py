@@ -56,8 +56,9 @@ def _describe(bundle: Bundle) -> Iterator[str]:
         f"temperature {decode.temperature}, noise {decode.noise}"
     )
     yield from _describe_graphs(manifest, "fp32", manifest.graphs, manifest.parity)
-    if manifest.cpu is not None:  # fp32 graphs laid out for CPUs, with the same weights
-        yield from _describe_graphs(manifest, "fp32 cpu", manifest.cpu.graphs, manifest.cpu.parity)
+    for name, form in (("fp32 cpu", manifest.cpu), ("fp16 cuda", manifest.cuda)):  # with the same weights
+        if form is not None:
+            yield from _describe_graphs(manifest, name, form.graphs, form.parity)
     for precision, variant in manifest.variants.items():
         yield from _describe_graphs(manifest, precision, variant.graphs, variant.parity)
         if variant.speech is not None:

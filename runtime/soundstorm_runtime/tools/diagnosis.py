@@ -280,7 +280,7 @@ def _faster(bundle: Bundle, engines: Engines, threads: int | None) -> str | None
 
 def _check_graph(bundle: Bundle, engines: Engines, engine: Engine) -> GraphCheck:
     name = engine.graph.name
-    path = bundle.graph_file(name, engines.precision, on_cpu=engines.provider == "cpu")
+    path = bundle.graph_file(name, engines.precision, place=engines.provider)
     file = path.relative_to(bundle.path).as_posix()
     try:
         milliseconds = round(1000 * _run_once(bundle.manifest, engine), 2)

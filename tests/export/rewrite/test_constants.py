@@ -48,7 +48,7 @@ def test_what_is_exact_is_stored_in_half_the_space(tmp_path: Path) -> None:
     ir.save(smaller, tmp_path / "half.onnx", external_data="half.weights")
     onnx.checker.check_model(onnx.load(tmp_path / "half.onnx"), full_check=True)
     stored = {value.name: value.dtype for value in smaller.graph.initializers.values()}
-    assert stored["halves.half"] == ir.DataType.FLOAT16
+    assert stored["halves.float16"] == ir.DataType.FLOAT16
     assert {stored[name] for name in ("floats", "small", "vast")} == {ir.DataType.FLOAT}
     np.testing.assert_array_equal(run(tmp_path / "half.onnx"), run(tmp_path / "whole.onnx"))
 

@@ -24,6 +24,7 @@ from ..graphs import Axis, Graph, lengths_of
 from ..padding import cropped, fill, filled_lengths, shapes_of
 
 CUDA = "CUDAExecutionProvider"
+OLDEST = (1, 22)  # ONNX Runtime: earlier releases may compute attention wrongly in a batch
 
 _MOST_SHAPES = 16  # that are captured, and that are bound
 _NOT_CAPTURED = "-1"  # the id of a run that is neither captured nor replayed

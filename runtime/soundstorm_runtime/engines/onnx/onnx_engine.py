@@ -16,7 +16,7 @@ from ...support.interrupt import uninterrupted
 from ...support.telemetry import refuse_telemetry
 from ..base import Engine
 from ..graphs import AXES, Axis, Graph, Tensor
-from .cuda_provider import CUDA, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
+from .cuda_provider import CUDA, OLDEST, BoundRuns, cuda_options, load_cuda_libraries, placed_nodes
 from .openvino_plugin import OPENVINO, add_plugin, has_plugin
 from .rtx_provider import RTX, rtx_devices, rtx_options
 from .tensorrt_provider import TENSORRT, EngineCache, tensorrt_options
@@ -129,6 +129,11 @@ class OnnxEngine(Engine):
                 f"provider '{self.provider}' asked for, but {self._name} has only "
                 f"{library.get_available_providers()}; {_ABSENT[self.provider]}"
             )
+        if self.provider == "cuda" and _release(library) < OLDEST:
+            raise EngineError(
+                f"{self._name} is too old for provider 'cuda', expected {OLDEST[0]}.{OLDEST[1]} or later; "
+                f"{_CUDA_ADVICE}"
+            )
         if self._cache is not None:
             self._cache.create()
         if self.provider in _ON_CUDA:
@@ -232,6 +237,10 @@ def _has_provider(library: ModuleType, device: Device) -> bool:
     if device == "openvino" and has_plugin(library):
         return True
     return _PROVIDERS[device] in library.get_available_providers()
+
+
+def _release(library: ModuleType) -> tuple[int, ...]:
+    return tuple(int(part) for part in library.__version__.split(".")[:2])
 
 
 def _onnxruntime() -> ModuleType:
