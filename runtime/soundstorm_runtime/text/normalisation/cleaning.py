@@ -1,7 +1,7 @@
 """Characters as people type them, to those that are read: ASCII, and signs that have a name.
 
 `don’t` -> `don't`, `naïve` -> `naive`, `2½` -> `2 1/2`, `10⁻⁶` -> `10^-6`, `٣٤` -> `34`, an emoji -> its
-name.
+name, a Greek word -> Latin letters.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import unicodedata
 from functools import lru_cache
 
 from .classes.symbols import NAMES
+from .greek import transliterate
 from .source_text import Edit, SourceText
 
 _FOLD = {
@@ -53,7 +54,7 @@ def clean(source: SourceText) -> tuple[SourceText, str]:
     """
     dropped = ""
     if not source.text.isascii() or not source.text.isprintable():
-        source, dropped = _folded(source)
+        source, dropped = _folded(transliterate(source))
     source = source.sub(_ASIDE, "'")
     if "&" in source.text:
         source = source.sub(_CHARACTER_ENTITY, lambda match: _ENTITIES.get(match[0], "'"))

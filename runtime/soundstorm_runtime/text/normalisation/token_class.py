@@ -16,7 +16,8 @@ LETTERS = string.ascii_letters
 
 WHOLE = r"(?:\d{1,3}(?:,\d{3}){1,11}(?!\d)|\d{1,2}(?:,\d\d){1,5},\d{3}(?![\d,])|\d{1,60})"  # also 1,00,000
 NUMBER = rf"(?:{WHOLE}(?:\.\d{{1,60}})?|\.\d{{1,60}})"
-DECIMAL_COMMA = r"\d{1,3},\d{1,2}(?!\d|[,.]\d)"  # beside a unit or a currency it separates no numbers
+DECIMAL_COMMA = r"(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3}){1,4}),\d{1,2}(?!\d|[,.]\d)"
+"""With a unit or a currency, where the comma separates no numbers; also where points group thousands."""
 QUANTITY = rf"(?:{DECIMAL_COMMA}|{NUMBER})"  # of units and currencies; `with_point` reads it
 MONTHS = ("january february march april may june july august september october november december").split()
 
@@ -48,8 +49,9 @@ def spell(text: str) -> str:
 
 
 def with_point(number: str) -> str:
-    """Return a number with a decimal point where it has a decimal comma."""
-    return number.replace(",", ".") if re.fullmatch(f"-?{DECIMAL_COMMA}", number) else number
+    """Return a number with a decimal point where it has a decimal comma, and then without groups."""
+    is_continental = re.fullmatch(f"-?{DECIMAL_COMMA}", number)
+    return number.replace(".", "").replace(",", ".") if is_continental else number
 
 
 def before(match: Match, reach: int = 40) -> str:

@@ -26,12 +26,28 @@ from soundstorm_runtime.text.sentences import normalise, refuse_dropped, split_s
         ("①② and ⌘C", "one two and command c"),
         ("ﬁne cafe\u0301", "fine cafe"),
         ("Αα", "alpha alpha"),
+        (
+            "αβγ, ΦΒΚ, αβγδ, Δx, β-test",
+            "alpha beta gamma, phi beta kappa, alpha beta gamma delta, delta x, beta test",
+        ),
+        ("Καλημέρα, τι κάνει ο Γιώργος;", "kalimera, ti kani o yiorgos;"),
+        ("the word λόγος, ΑΘΗΝΑ, Μάιος, αϊ", "the word logos, athina, maios, ai"),
+        ("Ευρώπη ευχαριστώ αυγό αυτό", "evropi efharisto avgo afto"),
+        ("μπορώ, άγγελος, πέντε, γκολ", "boro, angelos, pende, gol"),
+        ("γνῶθι σεαυτόν", "gnothi seafton"),
+        ("γνω\u0342θι σεαυτο\u0301ν", "gnothi seafton"),
         ("full-width ｙｅｓ！", "full width yes!"),
         ("Tom &amp; Jerry &lt;3", "tom and jerry less than three"),
     ],
 )
 def test_reads_characters(written: str, spoken: str) -> None:
     assert normalise(written) == spoken
+
+
+def test_greek_words_keep_their_places() -> None:
+    text = "The λόγος is καλημέρα κόσμε."
+    (sentence,) = split_sentences(text)
+    assert [text[word.start : word.end] for word in sentence.words] == "The λόγος is καλημέρα κόσμε".split()
 
 
 def test_what_is_left_out_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:

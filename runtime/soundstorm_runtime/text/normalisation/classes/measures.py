@@ -39,6 +39,18 @@ _ATTRIBUTE = re.compile(
     r"|on)\b)[a-z]"
 )
 _ATTRIBUTED = frozenset("V W A Hz GB MB TB kB MP mm Ah mAh px L °".split())
+# Units of which a noun may follow that they describe: a 12 V battery, 12 in. pipe, but 5 kg apples.
+_DESCRIBING = frozenset("V kV W kW Hz kHz MHz GHz GB MB TB kB MP Ah mAh mm cm m km in ft yd mi".split())
+_ARTICLE = re.compile(r"\b[Aa]n? $")
+_NOUN = re.compile(
+    r" (?!(?:a|about|above|across|after|again|ago|ahead|alone|along|and|apart|are|around|as|at|away|back|be"
+    r"|because|been|before|behind|below|between|but|by|can|could|deep|down|downstream|during|each|east|every"
+    r"|for|from|had|has|have|he|here|high|home|if|in|inland|instead|into|is|it|last|later|left|less|long|may"
+    r"|more|must|next|north|not|of|off|on|only|onto|or|out|over|overnight|per|plus|right|she|should|since|so|south"
+    r"|tall|than|that|the|then|there|they|thick|this|through|till|to|today|tomorrow|tonight|too|toward"
+    r"|towards|twice|under|until|up|uphill|upstream|via|was|we|were|west|when|where|which|while|who|wide|will"
+    r"|with|within|without|would|x|yesterday|you)\b|[a-z]{1,20}(?:ly|ed|ing)\b)[a-z]{2}"
+)
 _DIRECTIONS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 
 
@@ -77,12 +89,19 @@ def _measure(match: Match) -> str | None:
         return None
     read = "minus " * bool(minus) + _number(number, sign, last)
     if last:
-        return f"{read} to {cardinal(last)} {unit_name(sign, one=False)}"
+        return f"{read} to {cardinal(last)} {unit_name(sign, one=_describes(match, sign))}"
     if "/" in number:
         return read
-    glued = sign in _ATTRIBUTED and " " not in match[0] and _ATTRIBUTE.match(after(match, 16))
-    attribute = glued or match[0][len(minus) + len(number) :].startswith("-")  # a 12V battery, a 6-ft board
-    return f"{read} {unit_name(sign, one=bool(attribute) or number == '1')}"
+    return f"{read} {unit_name(sign, one=number == '1' or _describes(match, sign))}"
+
+
+def _describes(match: Match, sign: str) -> bool:
+    """Return whether a measure describes the noun after it: a 12V battery, a 6-ft board, a 12 in. pipe."""
+    if re.match(r"-?[\d.,]+-(?!\d)", match[0]) or _ARTICLE.search(before(match, 4)):
+        return True
+    if sign in _ATTRIBUTED and " " not in match[0]:
+        return _ATTRIBUTE.match(after(match, 16)) is not None
+    return sign in _DESCRIBING and _NOUN.match(after(match, 24)) is not None
 
 
 def _measure_span(match: Match) -> str:
@@ -115,6 +134,8 @@ def _is_a_word(match: Match, number: str, sign: str) -> bool:
     """Distinguish the `in` of `5 in the morning` and the `A` of `5 A students` from units."""
     spaced = " " in match[0].rstrip()[len(number) :]
     following = after(match, 12)
+    if match[0].endswith("in."):  # a 12 in. pipe
+        return False
     if sign in ("in", "mil", "mi", "pt", "pp", "yo", "kn") and spaced:
         return bool(re.match(r" ?[a-z]| [A-Z\d]", following)) and not re.match(
             r" (?:x|by|tall|wide|long|deep|high|thick|of)\b", following

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, digits, fraction, identifier, ordinal, plain
-from ..token_class import DIGITS, LETTERS, NUMBER, WHOLE, Match, TokenClass, after, before, spell
+from ..token_class import DIGITS, LETTERS, NUMBER, WHOLE, Match, TokenClass, after, before, spell, with_point
 from .symbols import power
 
 _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
@@ -144,6 +144,11 @@ def _spaced(match: Match) -> str:
     return cardinal(match[0].replace(" ", ","))
 
 
+def _continental(match: Match) -> str:
+    """Read `1.000,50`, in which the comma is the decimal sign."""
+    return cardinal(with_point(match[0]))
+
+
 def _letter_in_brackets(match: Match) -> str:
     """Read `401(k)` and `501(c)(3)`."""
     number, *parts = re.findall(r"\w+", match[0])
@@ -202,6 +207,7 @@ CLASSES = [
         r"[1-9]\d{0,2}(?: 000|(?: \d{3}){2,5})(?![\w,.:/-]\w|\w| \d)",
         _spaced,
     ),
+    TokenClass("continental", DIGITS, r"[1-9]\d{0,2}(?:\.\d{3}){1,4},\d{1,2}(?!\w|[,.]\d)", _continental),
     TokenClass("range", DIGITS + ".", rf"(?<![A-Za-z]-){NUMBER}-{NUMBER}(?![\w-]|/\d|\.\d)", _range),
     TokenClass("difference", DIGITS + ".", rf"{NUMBER} - {NUMBER}(?![\w-]|\.\d)", _difference),
     TokenClass("quotient", DIGITS + ".", rf"{NUMBER} / {NUMBER}(?!\w)", _quotient),

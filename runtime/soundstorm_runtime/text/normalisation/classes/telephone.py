@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..number_words import cardinal, digits
-from ..token_class import DIGITS, LETTERS, Match, TokenClass, before, spell
+from ..token_class import DIGITS, LETTERS, Match, TokenClass, after, before, spell
 
 _CODE = re.compile(
     r"(?:\b(?:pin|otp|code|passcode|password|ext|extension|zip|postcode|ending in|ends in|account|acct"
@@ -52,6 +52,8 @@ def _version(match: Match) -> str | None:
     if match[0][0] in "vV" and before(match, 1)[-1:].isalnum():
         return None
     if re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3}){2,5}", match[0]):  # as thousands are grouped in much of Europe
+        if re.match(r",\d{1,2}(?!\d)", after(match, 4)):  # with a decimal comma
+            return None
         return cardinal(match[0].replace(".", ","))
     parts = match[0].lstrip("vV").split(".")
     read = " point ".join(

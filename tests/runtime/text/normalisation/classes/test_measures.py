@@ -37,6 +37,23 @@ CASES = [
     ),
     ("a 7.2-millimeter bullet, a 6-ft board", "a seven point two millimeter bullet, a six foot board"),
     ("12V battery, 12 V", "twelve volt battery, twelve volts"),
+    (
+        "a 12 V battery, 12 in. pipe, 6 ft. ladder, the 5 mm screws",
+        "a twelve volt battery, twelve inch pipe, six foot ladder, the five millimeter screws",
+    ),
+    (
+        "a 5 kg bag, 5 kg apples, a 5-10 kg dog, a 5 lb. bag",
+        "a five kilogram bag, five kilograms apples, a five to ten kilogram dog, a five pound bag",
+    ),
+    (
+        "It needs 12 V from there, 5 V today, ran 5 km yesterday.",
+        "it needs twelve volts from there, five volts today, ran five kilometers yesterday.",
+    ),
+    (
+        "It fell 5 cm overnight, 12 in. of snow, 5 in. and 7 in. photos",
+        "it fell five centimeters overnight, twelve inches of snow, five inches and seven inch photos",
+    ),
+    ("1.000,50 kg", "one thousand point five zero kilograms"),
     ("5 in the morning, 5 in", "five in the morning, five inches"),
     ("1 kg, 1 mbps, 60 mph", "one kilogram, one megabit per second, sixty miles per hour"),
     ("200 mg/day, 12/kg, km/h", "two hundred milligrams per day, twelve per kilogram, kilometers per hour"),

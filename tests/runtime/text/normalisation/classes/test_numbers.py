@@ -30,6 +30,11 @@ CASES = [
     ("in '93, 1.5bn", "in ninety three, one point five billion"),
     ("9.5/10", "nine point five out of ten"),
     ("3,5", "three, five"),
+    (
+        "1.000,50, 1.004,5, 1.000.000,25",
+        "one thousand point five zero, one thousand four point five, one million point two five",
+    ),
+    ("1.234,567", "one point two three four, five hundred sixty seven"),
     ("1234567890123", "one two three four five six seven eight nine zero one two three"),
     (
         "Suite 3300, RTX 4090, ISO 9001",
