@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import pytest
 
+from soundstorm_export.rewrite.constants import load_graph
 from soundstorm_export.tensorrt.engine_builder import OLDEST, BuildOptions, build_advice
 
 from .voices import DEPTH, project_profiles, write
@@ -39,6 +41,7 @@ GRAPHS = [
     ],
     ("soundstream", "decoder_stream", "fp32"),
     *[("block-causal", name, "fp16") for name in ("step", "prefix")],
+    *[("block-causal", "decoder", p) for p in ("fp32", "fp16")],  # of a harmonic source
 ]
 REST = [  # `pytest -m sweep tests/tensorrt_rtx`: what takes long to export, or hardly differs from the above
     *[("spectral", name, "bf16") for name in ("step_next", "text_encoder", "text_decoder")],
@@ -89,6 +92,22 @@ def test_every_graph_is_parsed_and_built(build, exported, tmp_path, voice, name,
         assert {product: types.get(product) for product in expected} == dict.fromkeys(
             expected, EIGHTS[precision]
         )
+
+
+def test_weights_stored_as_halves_change_no_engine(library, exported, tmp_path):
+    graph, model = exported("spectral", "step")
+    stored = write(model, "fp32", tmp_path / "stored.onnx")
+    halves = [weight for weight in onnx.load(stored).graph.initializer if weight.name.endswith(".float16")]
+    assert len(halves) > 10
+    ir.save(load_graph(stored), tmp_path / "whole.onnx")
+    profiles = project_profiles(graph)[-1:]
+    built, whole = (library.build(file, profiles, (ADA,)) for file in (stored, tmp_path / "whole.onnx"))
+    assert len(built.layers) == len(whole.layers)
+    assert (built.activations, set(built.products.values())) == (
+        whole.activations,
+        set(whole.products.values()),
+    )
+    assert len(built.plan) == pytest.approx(len(whole.plan), rel=0.01)  # the weights are in float32 in both
 
 
 def test_float8_is_refused_below_what_the_table_says(build):

@@ -1,5 +1,4 @@
-"""Two small voices with the structure of the shipped one, their graphs in every precision, and their
-profiles."""
+"""Three small voices, their graphs in every precision as a bundle has them, and their profiles."""
 
 from __future__ import annotations
 
@@ -24,6 +23,7 @@ from soundstorm_edge.text_to_semantic.autoregressive_config import TextToSemanti
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextConfig
 from soundstorm_edge.training.pipeline import shipped_lexicon
 from soundstorm_edge.units.semantic_units import SpectralUnitsConfig
+from soundstorm_export.rewrite.constants import store_as_halves
 from soundstorm_export.rewrite.half import HALVES, to_half
 from soundstorm_export.rewrite.qdq import EIGHTS, quantised_inputs, to_qdq
 from soundstorm_export.rewrite.simplify import simplify
@@ -72,10 +72,10 @@ def spectral_voice() -> tuple[Parts, dict[str, Network]]:
 
 
 def block_causal_voice() -> tuple[Parts, dict[str, Network]]:
-    """Make the step and the prefix of a block-causal voice; its other graphs are those of the first voice."""
+    """Make a block-causal voice whose codec has a source; its other graphs are those of the first voice."""
     codec = SpectralCodecConfig(
         window=1280, spectra=2, transforms=2, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8,
-        levels=LEVELS, codebook_size=CODES,
+        levels=LEVELS, codebook_size=CODES, source=True,
     )  # fmt: skip
     symbols = shipped_lexicon().symbols
     text = ParallelTextConfig(symbols=symbols, vocabulary=VOCABULARY, encoder=_CONFORMER, decoder=_CONFORMER)
@@ -110,13 +110,14 @@ def traced(network: Network, parts: Parts) -> bytes:
 
 
 def write(model: bytes, precision: Precision, file: Path) -> Path:
-    """Write a graph in a precision."""
+    """Write a graph in a precision; weights that float16 represents exactly are stored so, as in a bundle."""
     graph = ir.from_proto(onnx.ModelProto.FromString(model))
     if precision in EIGHTS:
         largest = {str(value.name): LARGEST for value in quantised_inputs(graph)}
         graph = to_half(to_qdq(graph, EIGHTS[precision], largest), HALVES["fp16"])
     elif precision != "fp32":
         graph = to_half(graph, HALVES[precision])
+    store_as_halves(graph)
     ir.save(graph, file)
     return file
 
@@ -151,7 +152,11 @@ def _voice(
     config = VoiceConfig(
         name, codec, units, soundstorm, text, DecodeOptions(steps=(2,) + (1,) * (LEVELS - 1))
     )
-    return Parts.of(build_voice(config, shipped_lexicon()))
+    models = build_voice(config, shipped_lexicon())
+    for network in (models.codec, models.units, models.soundstorm, models.text):
+        for weight in network.parameters():  # exact in float16, as those of a checkpoint are
+            weight.data = weight.data.half().float()
+    return Parts.of(models)
 
 
 def _networks(parts: Parts, audio: AudioSchema, text: TextSchema) -> dict[str, Network]:
