@@ -104,7 +104,10 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         "soundstorm_export/py.typed",
         "soundstorm_export/verify/onnxruntime-cuda-kernels-2025.txt",
         "soundstorm_export/verify/onnxruntime-cuda-kernels-2026.txt",
+        "soundstorm_export/verify/tensorrt-implementations.txt",
         "soundstorm_export/verify/tensorrt-operators-10.15.txt",
+        "soundstorm_export/verify/tensorrt-operators-10.6.txt",
+        "soundstorm_export/verify/tensorrt-operators-11.2.txt",
         "soundstorm_export/verify/tensorrt-operators.txt",
         "soundstorm_runtime/py.typed",
         *(

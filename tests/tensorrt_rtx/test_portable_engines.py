@@ -9,7 +9,7 @@ import pytest
 
 from soundstorm_export.errors import ExportError
 from soundstorm_export.tensorrt.engine_builder import BuildOptions, build_engines, build_plan, open_library
-from soundstorm_export.verify.operators import later_operators, tensorrt_operators
+from soundstorm_export.verify.operators import LATER, implementations, later_operators, tensorrt_operators
 from soundstorm_runtime.bundle.engine_manifest import read_engines
 from soundstorm_runtime.bundle.reader import read_bundle
 from soundstorm_runtime.engines.graphs import AXES, Axis
@@ -56,7 +56,9 @@ def test_its_parser_takes_every_operator_of_the_table():
     trt = library.module
     network = trt.Builder(library.logger).create_network(0)
     parser = trt.OnnxParser(network, library.logger)
-    known = {*tensorrt_operators(), *later_operators()} - {"DeformConv"}  # a plug-in of TensorRT alone
+    plugins = {name for name, way in implementations().items() if "plugin" in way}  # of TensorRT alone
+    assert plugins == {"DFT", "DeformConv"}
+    known = {*tensorrt_operators(), *later_operators(LATER[-1])} - plugins
     assert [name for name in sorted(known) if not parser.supports_operator(name)] == []
     assert not parser.supports_operator("Bernoulli")
 

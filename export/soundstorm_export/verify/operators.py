@@ -13,6 +13,7 @@ from ..errors import ExportError
 from ..rewrite.constants import constant
 
 NEWEST_OPSET = 20
+LATER = ("10.6", "10.15", "11.2")  # versions whose tables are recorded beside that of 10.0
 
 _TYPES = {
     "FLOAT": "FP32", "FLOAT16": "FP16", "BFLOAT16": "BF16", "FLOAT8E4M3FN": "FP8", "INT8": "INT8",
@@ -31,26 +32,35 @@ class Operator:
 def tensorrt_operators() -> Mapping[str, Operator]:
     """Read the table of TensorRT 10.0, from the onnx-tensorrt project.
 
-    What it has is taken by all versions that are supported: 10.3 takes more, 10.15 more again
-    (`later_operators`), and the parser of TensorRT for RTX 1.7, which is as new as 11.4, all but DeformConv.
+    What it has is taken by all versions that are supported: those recorded take more each
+    (`later_operators`), and the supported ones lie between them: 10.3 before 10.6, 10.16 before 11.2. The
+    parser of TensorRT for RTX 1.7, which is as new as 11.4, takes all but those that are plug-ins.
     """
     return _table("tensorrt-operators.txt")
 
 
-def later_operators() -> Mapping[str, Operator]:
-    """Read the rows in which the table of TensorRT 10.15 differs from that of 10.0."""
-    return _table("tensorrt-operators-10.15.txt")
+def later_operators(version: str) -> Mapping[str, Operator]:
+    """Read the rows in which the table of one of `LATER` differs from that of TensorRT 10.0."""
+    return _table(f"tensorrt-operators-{version}.txt")
+
+
+def implementations() -> Mapping[str, str]:
+    """Read how TensorRT's parser implements operators where it decides their speed, in all versions read."""
+    return MappingProxyType({name: "; ".join(ways) for name, *ways in _rows("tensorrt-implementations.txt")})
 
 
 def _table(name: str) -> Mapping[str, Operator]:
-    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
     return MappingProxyType(
         {
             name: Operator(frozenset(types.replace("INF64", "INT64").replace(",", " ").split()), restriction)
-            for name, types, restriction in rows
+            for name, types, restriction in _rows(name)
         }
     )
+
+
+def _rows(name: str) -> list[list[str]]:
+    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
+    return [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def check_operators(name: str, model: ir.Model) -> None:

@@ -7,7 +7,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from soundstorm_export.errors import ExportError
-from soundstorm_export.verify.operators import check_operators, later_operators, tensorrt_operators
+from soundstorm_export.verify.operators import (
+    LATER,
+    check_operators,
+    implementations,
+    later_operators,
+    tensorrt_operators,
+)
 
 
 def model(
@@ -87,11 +93,26 @@ def test_the_table_is_whole() -> None:
     assert table["CumSum"].restriction == "`axis` must be an initializer"
 
 
-def test_later_versions_take_what_10_0_takes() -> None:
-    table, later = tensorrt_operators(), later_operators()
-    assert later.keys() - table.keys() == {
-        "Attention", "BlackmanWindow", "HammingWindow", "HannWindow", "RMSNormalization", "RotaryEmbedding",
-        "STFT", "TensorScatter",
-    }  # fmt: skip
-    for name in later.keys() & table.keys():
-        assert later[name].types >= table[name].types
+WINDOWS = {"BlackmanWindow", "HammingWindow", "HannWindow"}  # without types in the table of 10.6
+IN_10_15 = {*WINDOWS, "Attention", "RMSNormalization", "RotaryEmbedding", "STFT", "TensorScatter"}
+ADDED = {"10.6": {*WINDOWS, "STFT"}, "10.15": IN_10_15, "11.2": {*IN_10_15, "DFT", "Swish"}}
+
+
+def test_later_versions_take_what_earlier_ones_take() -> None:
+    """So that what the oldest table has is taken by every version between those that are recorded."""
+    table = dict(tensorrt_operators())
+    assert tuple(ADDED) == LATER
+    for version in LATER:
+        later = later_operators(version)
+        assert later.keys() - tensorrt_operators().keys() == ADDED[version]
+        changed = table.keys() - tensorrt_operators().keys() | later.keys()
+        assert changed == later.keys()  # no operator went away
+        for name in later.keys() & table.keys():
+            assert later[name].types >= table[name].types
+        table |= later
+
+
+def test_ways_in_which_operators_are_implemented_are_those_of_operators_that_are_known() -> None:
+    known = {*tensorrt_operators(), *later_operators(LATER[-1])}
+    assert implementations().keys() <= known
+    assert implementations()["CumSum"] == "loop over the axis; layer Cumulative"
