@@ -102,6 +102,7 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         "soundstorm_edge/data/lexicon.txt.gz",
         "soundstorm_edge/py.typed",
         "soundstorm_export/py.typed",
+        "soundstorm_export/verify/onnxruntime-cuda-kernels-1.22.txt",
         "soundstorm_export/verify/onnxruntime-cuda-kernels-2025.txt",
         "soundstorm_export/verify/onnxruntime-cuda-kernels-2026.txt",
         "soundstorm_export/verify/tensorrt-implementations.txt",

@@ -12,13 +12,13 @@ import onnx_ir as ir
 
 Span = tuple[int, int | None]  # opsets that a kernel is registered for; None where it has no end
 
-YEARS = (2025, 2026)  # of the recorded tables
+TABLES = ("1.22", "2025", "2026")  # that are recorded: the oldest release supported, and two later states
 
 
 @functools.cache
-def cuda_kernels(year: int) -> Mapping[str, tuple[Span, ...]]:
+def cuda_kernels(table: str) -> Mapping[str, tuple[Span, ...]]:
     """Read a recorded table of registered kernels."""
-    file = resources.files(__package__) / f"onnxruntime-cuda-kernels-{year}.txt"
+    file = resources.files(__package__) / f"onnxruntime-cuda-kernels-{table}.txt"
     text = file.read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
     return MappingProxyType({name: tuple(map(_span, spans.split())) for name, spans in rows})
@@ -35,7 +35,7 @@ def without_cuda_kernel(model: ir.Model) -> list[str]:
             continue
         name, version = _identity(node, model.graph.opset_imports)
         if not all(
-            any(_serves(span, version) for span in cuda_kernels(year).get(name, ())) for year in YEARS
+            any(_serves(span, version) for span in cuda_kernels(table).get(name, ())) for table in TABLES
         ):
             found[f"{name}-{version}"] = None
     return list(found)
