@@ -166,7 +166,7 @@ class TrainingRun:
         codec, units = self.trained_codec(), self.trained_units()
         self._check_sources("acoustic", codec=codec, units=units)
         self._check_sources("text", units=self.fitted_units())
-        prompts = speaker_prompts(corpus, codec, units)
+        prompts = speaker_prompts(corpus, codec, units, recipe.corpus.voices)
         config = VoiceConfig(
             name=recipe.name,
             codec=recipe.codec.model,
@@ -323,19 +323,29 @@ def _command(stage: str) -> str:
     return COMMANDS.get(stage, stage)
 
 
-def speaker_prompts(corpus: Corpus, codec: Codec, units: SemanticTokenizer) -> dict[str, Prompt]:
-    """Return a prompt for every speaker, by name; none for a corpus of one speaker.
+def speaker_prompts(
+    corpus: Corpus, codec: Codec, units: SemanticTokenizer, voices: Sequence[str] = ()
+) -> dict[str, Prompt]:
+    """Return a prompt for each speaker, by name; none for a corpus of one speaker.
 
     A prompt is a whole utterance of about `PROMPT_SECONDS`, so that speech follows it as one sentence
     follows another; a held-out one where there is any.
+
+    Args:
+        corpus: that the prompts are cut from.
+        codec: of the voice.
+        units: of the voice.
+        voices: the speakers to be offered, since random blends teach a voice and are not worth a name; all
+            speakers where the corpus has none of them.
     """
     utterances = corpus.utterances
     if len(utterances.speakers) < 2:
         return {}
     prompts = {}
     frames_per_token = codec.sample_rate // (codec.hop * units.rate)
-    for number, name in enumerate(utterances.speakers):
-        spoken = utterances.speaker == number
+    speakers = list(utterances.speakers)
+    for name in [name for name in voices if name in speakers] or speakers:
+        spoken = utterances.speaker == speakers.index(name)
         own = utterances.where(utterances.held_out & spoken) or utterances.where(spoken)
         chosen = own[int(np.abs(own.seconds - PROMPT_SECONDS).argmin())]
         audio = torch.from_numpy(corpus.audio(chosen))[None]

@@ -156,6 +156,15 @@ def test_prompts_are_held_out_speech_of_each(corpus: Corpus, tiny_voice: VoiceMo
     assert prompts["otto"].semantic_tokens.shape == (55,)  # and number 9, of 1.1 s
 
 
+def test_blends_teach_and_are_not_offered(corpus: Corpus, tiny_voice: VoiceModels) -> None:
+    prompts = speaker_prompts(corpus, tiny_voice.codec, tiny_voice.units, ["otto", "emil"])
+    assert list(prompts) == ["otto"]
+    prompts = speaker_prompts(corpus, tiny_voice.codec, tiny_voice.units, ["otto", "anna"])
+    assert list(prompts) == ["otto", "anna"]  # the first is the usual one
+    prompts = speaker_prompts(corpus, tiny_voice.codec, tiny_voice.units, ["rms"])  # others
+    assert list(prompts) == list(SPEAKERS)
+
+
 def test_who_has_no_held_out_speech_is_prompted_with_other(corpus: Corpus, tiny_voice: VoiceModels) -> None:
     listing = corpus.folder / "utterances.jsonl"
     rows = [json.loads(row) for row in listing.read_text().splitlines()]
