@@ -42,7 +42,7 @@ def test_a_command_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
         "wrong": python("import sys; sys.exit('broken')"),
         "right": python("print('fine')"),
     }
-    outcomes = run_all(lines, tmp_path, timeout=2)
+    outcomes = run_all(lines, tmp_path, timeout=5)
     assert [outcome.code for outcome in outcomes.values()] == [None, None, 1, 0]
     assert (tmp_path / "wrong.txt").read_text().endswith("broken\n")
     assert (tmp_path / "right.txt").read_text().endswith("fine\n")
