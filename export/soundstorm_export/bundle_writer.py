@@ -60,6 +60,7 @@ def export_bundle(
     folder: Path,
     report: Report = lambda line: None,
     precisions: Sequence[Precision] = ("fp32",),
+    keep_fp32: bool = True,
 ) -> Bundle:
     """Export a voice: trace every graph, check it, and put the bundle at `folder`.
 
@@ -68,12 +69,18 @@ def export_bundle(
         folder: where the bundle goes. An older bundle there is replaced once the new one is complete; any
             other folder that is not empty is refused.
         report: called with a line of progress before each piece of work.
-        precisions: what to export beside fp32, which every bundle has.
+        precisions: what to export beside fp32.
+        keep_fp32: whether the bundle has fp32 also of those graphs that each of `precisions` has.
 
     Raises:
-        ExportError: a graph cannot be exported or differs from PyTorch, a precision changes speech too much,
-            or `folder` cannot be written. Nothing is left behind then.
+        ExportError: there is no other precision than fp32 to keep, a graph cannot be exported or differs from
+            PyTorch, a precision changes speech too much, or `folder` cannot be written. Nothing is left
+            behind then.
     """
+    if not keep_fp32 and not set(precisions) - {"fp32"}:
+        raise ExportError(
+            "without fp32 nothing is left, since no other precision was asked for; add --precision int8"
+        )
     if folder.exists() and not (folder / MANIFEST_FILE).is_file() and not _is_empty(folder):
         raise ExportError(f"{folder} exists and is no bundle; give another folder, or remove it")
     parts = Parts.of(voice) if isinstance(voice, VoiceModels) else voice
@@ -94,6 +101,8 @@ def export_bundle(
         for variant in dict.fromkeys(precisions):
             if variant != "fp32":
                 manifest = _add_variant(variant, Bundle(work, manifest), parts, reference, report)
+        if not keep_fp32:
+            manifest = leave_out_fp32(Bundle(work, manifest))
         (work / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         bundle = read_bundle(work)  # the checks that a device makes
         bundle.prompts()
@@ -230,6 +239,26 @@ def _add_variant(
     report(f"comparing the speech of {variant} with that of fp32")
     schema = replace(schema, speech=compare_speech(replace(bundle, manifest=manifest), variant, reference))
     return replace(manifest, variants={**manifest.variants, variant: schema})
+
+
+def leave_out_fp32(bundle: Bundle) -> Manifest:
+    """Remove fp32 of the graphs that every other precision has, and return the manifest of what is left."""
+    manifest = bundle.manifest
+    of_all = set.intersection(*(set(variant.graphs) for variant in manifest.variants.values()))
+    graphs = {
+        name: replace(graph, file=None, weights=None) if name in of_all else graph
+        for name, graph in manifest.graphs.items()
+    }
+    cpu = manifest.cpu
+    if cpu is not None:
+        kept = [name for name in cpu.graphs if name not in of_all]
+        parts = {n: cpu.graphs[n] for n in kept}, {n: cpu.parity[n] for n in kept}
+        cpu = VariantSchema(*parts) if kept else None
+    manifest = replace(manifest, graphs=graphs, cpu=cpu)
+    named = set(manifest.named_files())
+    for file in manifest.files.keys() - named:
+        (bundle.path / file).unlink()
+    return replace(manifest, files={file: record for file, record in manifest.files.items() if file in named})
 
 
 def _is_empty(folder: Path) -> bool:

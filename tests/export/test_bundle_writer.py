@@ -15,7 +15,7 @@ from soundstorm_edge.codec.soundstream import SoundStreamConfig
 from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemanticConfig
 from soundstorm_export import bundle_writer as bundle_module
-from soundstorm_export.bundle_writer import export_bundle
+from soundstorm_export.bundle_writer import export_bundle, leave_out_fp32
 from soundstorm_export.errors import ExportError
 from soundstorm_export.tracing import trace
 from soundstorm_export.tracing.networks import Network
@@ -31,7 +31,7 @@ from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.bundle.reader import Bundle, read_bundle
 from soundstorm_runtime.decoding.maskgit import decode
 from soundstorm_runtime.engines.onnx.onnx_engine import OnnxEngine
-from soundstorm_runtime.errors import BundleError
+from soundstorm_runtime.errors import BundleError, OptionError
 from tests import trace_cache
 
 
@@ -281,6 +281,35 @@ def fail(*_: object) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_fp32_may_be_left_out(tiny_voice: VoiceModels, full_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = Bundle(tmp_path / "voice", full_bundle.manifest)
+    shutil.copytree(full_bundle.path, bundle.path)
+    full = full_bundle.manifest
+    graphs, parity = dict(full.graphs), dict(full.parity)
+    del graphs["step_next"], parity["step_next"]  # which is for GPUs
+    int8 = replace(full, graphs=graphs, parity=parity, variants={"int8": full.variants["int8"]})
+    manifest = leave_out_fp32(replace(bundle, manifest=int8))
+    (bundle.path / "bundle.json").write_text(manifest.to_json())
+    bundle = read_bundle(bundle.path)
+    bundle.check()
+    left_out = {"step.onnx", "step.cpu.onnx", "step.weights"}
+    assert not left_out & set(contents(bundle.path))
+    assert left_out <= set(contents(full_bundle.path))
+    assert bundle.manifest.precisions == ("int8",)
+    voices = [Voice.load(b.path, provider="cpu", precision="int8", threads=1) for b in (bundle, full_bundle)]
+    np.testing.assert_array_equal(*(voice.speak("Good morning.", seed=3) for voice in voices))
+    Voice.load(bundle.path, threads=1)  # there is one choice
+    with pytest.raises(OptionError, match="precision 'fp32' was asked for, but the bundle has int8"):
+        Voice.load(bundle.path, precision="fp32")
+    with pytest.raises(
+        BundleError, match=r"was exported without fp32 of graph 'step'; take .* int8, or export"
+    ):
+        bundle.graph_file("step")
+    with pytest.raises(ExportError, match=r"without fp32 nothing is left.*add --precision int8"):
+        export_bundle(tiny_voice, tmp_path / "nothing", keep_fp32=False)
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(

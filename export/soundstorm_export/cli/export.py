@@ -51,8 +51,14 @@ soundstorm-export build/voice --tensorrt --precision fp16
     type=click.Choice(get_args(Precision)),
     multiple=True,
     show_default="fp32, int8; with --tensorrt or --tensorrt-rtx fp32, fp16",
-    help="Precision of the graphs; may be given several times. fp32 is always written; int8 is for CPUs, "
+    help="Precision of the graphs; may be given several times. fp32 is always made; int8 is for CPUs, "
     "fp16 for GPUs; bf16, int8-qdq and fp8-qdq are for TensorRT.",
+)
+@click.option(
+    "--without-fp32",
+    is_flag=True,
+    help="Leave out fp32 of the graphs that every other precision has. The bundle is smaller, and runs only "
+    "where those precisions do: with int8 alone, on CPUs.",
 )
 @json_option
 @wheel_options
@@ -62,6 +68,7 @@ def export(
     output: Path | None,
     config: Path | None,
     precisions: tuple[Precision, ...],
+    without_fp32: bool,
     as_json: bool,
     engines: BuildOptions | None,
     package: PackageOptions | None,
@@ -86,7 +93,7 @@ def export(
             raise click.UsageError(
                 "both --wheel and --tensorrt were given: engines fit one GPU; give one of them"
             )
-        _export_package(checkpoints, output, config, precisions or _usual(None), package)
+        _export_package(checkpoints, output, config, precisions or _usual(None), without_fp32, package)
         return
     library = None if engines is None else open_library(engines)  # before all the work
     if len(checkpoints) == 1 and (checkpoints[0] / MANIFEST_FILE).is_file():
@@ -97,7 +104,9 @@ def export(
             )
         bundle = read_bundle(checkpoints[0])
     else:
-        bundle = _export(checkpoints, output or Path("voice"), config, precisions or _usual(engines))
+        bundle = _export(
+            checkpoints, output or Path("voice"), config, precisions or _usual(engines), without_fp32
+        )
         click.echo(bundle.manifest.to_json() if as_json else "\n".join(_lay_out(bundle)), nl=not as_json)
         click.echo(f"bundle: {bundle.path}", err=as_json)
     if engines is not None:
@@ -112,6 +121,7 @@ def _export_package(
     output: Path | None,
     config: Path | None,
     precisions: tuple[Precision, ...],
+    without_fp32: bool,
     package: PackageOptions,
 ) -> None:
     """Write a voice package, from a bundle or from checkpoints that are exported to one first."""
@@ -121,7 +131,7 @@ def _export_package(
         if len(checkpoints) == 1 and (checkpoints[0] / MANIFEST_FILE).is_file():
             bundle = read_bundle(checkpoints[0])
         else:
-            bundle = _export(checkpoints, Path(scratch) / "voice", config, precisions)
+            bundle = _export(checkpoints, Path(scratch) / "voice", config, precisions, without_fp32)
         wheel = write_voice_package(bundle, output or default_folder(bundle), package, report)
     click.echo(f"wheel: {wheel}")
 
@@ -131,14 +141,18 @@ def _usual(engines: BuildOptions | None) -> tuple[Precision, ...]:
 
 
 def _export(
-    checkpoints: tuple[Path, ...], output: Path, config: Path | None, precisions: tuple[Precision, ...]
+    checkpoints: tuple[Path, ...],
+    output: Path,
+    config: Path | None,
+    precisions: tuple[Precision, ...],
+    without_fp32: bool,
 ) -> Bundle:
     with needs_extra("export"), uninterrupted():
         from ..bundle_writer import export_bundle
         from ..third_party import read_parts
 
     parts = read_parts(checkpoints, config)
-    return export_bundle(parts, output, report, precisions)
+    return export_bundle(parts, output, report, precisions, keep_fp32=not without_fp32)
 
 
 def _lay_out(bundle: Bundle) -> Iterator[str]:
@@ -151,11 +165,11 @@ def _lay_out(bundle: Bundle) -> Iterator[str]:
 def _parity_table(bundle: Bundle) -> Iterator[str]:
     manifest = bundle.manifest
     yield f"{'graph':<20}{'size':>10}{'largest error':>16}{'allowed':>10}{'equal draws':>14}"
-    rows = [(graph.file, manifest.parity[name]) for name, graph in manifest.graphs.items()]
+    rows = [(graph.file, manifest.parity[name]) for name, graph in manifest.graphs.items() if graph.file]
     for variant in (manifest.cpu, *manifest.variants.values(), manifest.cuda):
         if variant is not None:
             rows += [(file, variant.parity[name]) for name, file in variant.graphs.items()]
-    weights = {graph.file: graph.weights for graph in manifest.graphs.values() if graph.weights}
+    weights = {g.file: g.weights for g in manifest.graphs.values() if g.file and g.weights}
     for variant in manifest.variants.values():
         weights |= {variant.graphs[name]: file for name, file in variant.weights.items()}
     shown: set[str] = set()  # weights that a graph above has brought

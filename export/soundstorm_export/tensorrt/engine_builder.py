@@ -143,9 +143,10 @@ def build_engines(
     has = precisions_on("tensorrt", bundle.manifest.precisions)
     if precision not in has:
         other = precision if runs_on(precision, "tensorrt") else "fp16"
+        choice = f"{', '.join(has)}; take one of these, or" if has else "none;"
         raise ExportError(
-            f"engines in {precision} were asked for, but for a GPU the bundle has {', '.join(has)}; take one "
-            f"of these, or export the voice with soundstorm-export --precision {other}"
+            f"engines in {precision} were asked for, but for a GPU the bundle has {choice} export the voice "
+            f"with soundstorm-export --precision {other}"
         )
     library = library or open_library(options)
     target = library.cuda.gpu if isinstance(library, TensorRt) else options.compute_capabilities

@@ -40,7 +40,8 @@ class Bound:
 
 # The inputs here are random: the network is unsure, one of 1,024 codes is about as likely as the next, and
 # many borders between cumulative sums move a little. In int8, 91 % of the codes are equal for a voice of 512
-# codes a level and 77 to 83 % for ones of 1,024; what that changes in speech is measured by `speech_comparison`.
+# codes a level and 77 to 83 % for ones of 1,024; what that changes in speech is measured by
+# `speech_comparison`.
 BOUNDS: dict[Precision, Bound] = {
     "fp32": Bound(1e-3, 0.995),  # sums in another order stay well below
     "fp16": Bound(2e-2, 0.96),  # ten bits, summed over the depth of the network

@@ -167,7 +167,7 @@ def sources(bundle: Bundle, name: str, precision: Precision) -> dict[str, str]:
     manifest = bundle.manifest
     variant = manifest.variants.get(precision) if precision != "fp32" else None
     graph = manifest.graphs[name]
-    files = [graph.file, *([graph.weights] if graph.weights else [])]
+    files = [file for file in (graph.file, graph.weights) if file is not None]
     if variant is not None and name in variant.graphs:
         files = [variant.graphs[name], *([variant.weights[name]] if name in variant.weights else [])]
     return {file: manifest.files[file].sha256 for file in files}

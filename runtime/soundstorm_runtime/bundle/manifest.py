@@ -118,7 +118,7 @@ class Manifest:
         decode: The voice's own decode options.
         text: The text stage; None where the voice takes semantic tokens only.
         axes: Limits of the symbolic axes.
-        graphs: The graphs in fp32.
+        graphs: The graphs, and their files in fp32.
         files: Size and hash of every file.
         parity: How far each graph is from PyTorch.
         variants: The other precisions.
@@ -188,7 +188,11 @@ class Manifest:
             raise ValueError("cuda has graphs of fp16, expected the variant fp16 as well")
         if self.speaker is not None and self.speaker not in self.prompts:
             raise ValueError(f"speaker is {self.speaker!r}, expected one of prompts: {_listed(self.prompts)}")
-        for file in self._named_files():
+        for name, schema in self.graphs.items():
+            lacking = [other for other, variant in self.variants.items() if name not in variant.graphs]
+            if schema.file is None and (lacking or not self.variants):
+                raise ValueError(f"graph {name} has no file in {_listed(['fp32', *lacking])}, expected one")
+        for file in self.named_files():
             if file not in self.files:
                 raise ValueError(f"files has {_listed(self.files)}, expected also {file}")
 
@@ -203,7 +207,8 @@ class Manifest:
             for text in texts:
                 check_printable(what, text)
 
-    def _named_files(self) -> tuple[str, ...]:
+    def named_files(self) -> tuple[str, ...]:
+        """Return the files that the other sections name."""
         others = (*self.variants.values(), *(own for own in (self.cpu, self.cuda) if own is not None))
         variants = (file for v in others for file in (*v.graphs.values(), *v.weights.values()))
         graphs = (file for g in self.graphs.values() for file in (g.file, g.weights) if file is not None)
@@ -218,7 +223,9 @@ class Manifest:
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that the bundle has."""
-        return ("fp32", *self.variants)
+        if all(graph.file is not None for graph in self.graphs.values()):
+            return ("fp32", *self.variants)
+        return tuple(self.variants)
 
     def own_form(self, precision: Precision, place: str | None) -> VariantSchema | None:
         """Return the graphs of a precision that have operators of ONNX Runtime for a place, if any."""

@@ -189,13 +189,13 @@ class GraphSchema:
     """One graph.
 
     Attributes:
-        file: Its ONNX file.
+        file: Its ONNX file in fp32; None where the bundle has the graph in other precisions only.
         inputs: Its inputs, as in the table of graphs.
         outputs: Its outputs, as in the table of graphs.
         weights: The file with its weights, where they are not in `file`.
     """
 
-    file: str
+    file: str | None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     weights: str | None = None

@@ -15,7 +15,7 @@ from ..support.hardware import cpu_features
 from .engine_manifest import FOLDER, sources
 from .manifest import Precision
 from .open_tensorrt import has_engines, open_tensorrt
-from .precisions import Place, PrecisionChoice, choose_precision, runs_on
+from .precisions import Place, PrecisionChoice, choose_precision, precisions_on, runs_on
 from .reader import Bundle
 
 Provider = Literal["auto", Place]
@@ -87,7 +87,8 @@ def _open_best(bundle: Bundle, precision: PrecisionChoice, threads: int | None) 
             return _open(bundle, "tensorrt", precision, threads)
         except EngineError as error:
             _log.warning("%s; not using TensorRT", error)
-    if "cuda" not in available_devices() or not (precision == "auto" or runs_on(precision, "cuda")):
+    wanted = bundle.manifest.precisions if precision == "auto" else (precision,)
+    if "cuda" not in available_devices() or not precisions_on("cuda", wanted):
         return None
     try:
         return _open(bundle, "cuda", precision, threads)

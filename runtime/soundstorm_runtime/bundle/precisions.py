@@ -64,7 +64,8 @@ def choose_precision(
         features: Those of the processor (`soundstorm_runtime.support.hardware`).
 
     Raises:
-        OptionError: The bundle lacks the precision that was asked for, or it cannot run at the place.
+        OptionError: The bundle lacks the precision that was asked for, or it cannot run at the place; or none
+            of the bundle's can.
     """
     if asked != "auto":
         if asked not in available:
@@ -74,6 +75,14 @@ def choose_precision(
             )
         check_place(asked, place, available)
         return asked, "asked for"
+    possible = precisions_on(place, available)
+    if not possible:
+        raise OptionError(
+            f"the bundle has {', '.join(available)}, which does not run on {place!r}; take --provider "
+            f"{PLACES[available[0]][0]}, or export the voice with fp32"
+        )
+    if "fp32" not in possible:
+        return possible[0], "the bundle has no fp32"
     if place in IN_FP32:
         return "fp32", "no other has been measured there"
     if place != "cpu":
@@ -87,5 +96,5 @@ def choose_precision(
 
 
 def fastest_on_gpu(available: Sequence[Precision]) -> Precision:
-    """Return the precision that 'auto' chooses on a GPU, of those that the bundle has."""
-    return next(precision for precision in ON_GPU if precision in available)
+    """Return the precision that 'auto' chooses on a GPU, of those that the bundle has, or should have."""
+    return next((precision for precision in ON_GPU if precision in available), ON_GPU[0])

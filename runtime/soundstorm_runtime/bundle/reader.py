@@ -84,7 +84,7 @@ class Bundle:
 
         Args:
             name: The graph.
-            precision: The variant to take it from; one that lacks the graph has that of fp32.
+            precision: One that the bundle has; a variant that lacks the graph has that of fp32.
             place: Where it will run: a form made for ONNX Runtime there is preferred. None for no such form.
 
         Raises:
@@ -95,6 +95,11 @@ class Bundle:
         if variant is not None and name in variant.graphs:
             listed, named = variant.graphs[name], variant.weights.get(name)
         else:
+            if graph.file is None:
+                raise BundleError(
+                    f"{self.path} was exported without fp32 of graph '{name}'; take another precision of "
+                    f"{', '.join(manifest.variants)}, or export it again with fp32"
+                )
             precision, listed, named = "fp32", graph.file, graph.weights
         form = manifest.own_form(precision, place)
         own = form.graphs.get(name) if form is not None else None

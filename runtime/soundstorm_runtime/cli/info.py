@@ -71,7 +71,9 @@ def _describe_graphs(
     width = max(map(len, manifest.graphs))
     for name, reported in parity.items():
         file = files[name]
-        used = [file] if isinstance(file, str) else [file.file, *filter(None, [file.weights])]
+        used = [file] if isinstance(file, str) else [each for each in (file.file, file.weights) if each]
+        if not used:  # the other precisions have it
+            continue
         megabytes = sum(manifest.files[each].size for each in used) / 1e6
         yield f"{form:8}  {name:{width}}  {megabytes:8.2f} MB  {_parity_line(reported)}"
 

@@ -315,9 +315,10 @@ def _share_on_gpu(bundle: Bundle, engine: Engine) -> float | None:
 
 
 def _compare(bundle: Bundle, engine: Engine) -> Difference:
-    """Compare an engine with ONNX Runtime in fp32 on the CPU."""
+    """Compare an engine with ONNX Runtime on the CPU, in fp32 if the bundle has it."""
     graph, manifest = engine.graph, bundle.manifest
-    reference = OnnxEngine(graph, bundle.graph_file(graph.name), manifest.axes, provider="cpu")
+    file = bundle.graph_file(graph.name, manifest.precisions[0])
+    reference = OnnxEngine(graph, file, manifest.axes, provider="cpu")
     lengths, rng = _within(COMPARED, engine), np.random.default_rng(1)
     for _ in range(3):
         feeds = example_feeds(graph, manifest.feed_limits, lengths, rng)

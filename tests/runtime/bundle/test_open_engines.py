@@ -34,6 +34,9 @@ ALL = ("fp32", "int8", "fp16", "bf16", "int8-qdq", "fp8-qdq")
         ("int8-qdq", "cpu", ALL, (), ("int8-qdq", "asked for")),
         ("fp32", "cpu", ALL, ("avx512_vnni",), ("fp32", "asked for")),
         ("int8", "cpu", ALL, (), ("int8", "asked for")),
+        ("auto", "cpu", ("int8",), ("avx2",), ("int8", "the bundle has no fp32")),
+        ("auto", "openvino", ("int8",), (), ("int8", "the bundle has no fp32")),
+        ("auto", "cuda", ("fp16",), (), ("fp16", "the bundle has no fp32")),
     ],
 )
 def test_the_fastest_precision_of_the_bundle_is_taken(asked, provider, available, features, expected):
@@ -47,6 +50,14 @@ def test_a_precision_that_is_not_there_is_refused_with_those_that_are():
         r"the voice with soundstorm-export --precision fp16",
     ):
         choose_precision("fp16", "cpu", ("fp32", "int8"), ())
+
+
+def test_a_bundle_for_cpus_alone_says_so_elsewhere():
+    with pytest.raises(
+        OptionError,
+        match=r"has int8, which does not run on 'cuda'; take --provider cpu, or export the voice with fp32",
+    ):
+        choose_precision("auto", "cuda", ("int8",), ())
 
 
 @pytest.mark.parametrize(
