@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell ignores Ctrl-C for what it runs in the background, and the commands tested would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "gpu: needs a GPU and TensorRT; skipped where one is absent")
+    config.addinivalue_line("markers", "gpu: needs a GPU and a library for it; skipped where one is absent")
     config.addinivalue_line("markers", "sweep: takes long; run with pytest -m sweep")
     config.addinivalue_line("markers", "cluster: starts several nodes of Ray; run with pytest -m cluster")
     config.addinivalue_line("markers", "network: asks a package index; skipped where none answers")
