@@ -1,10 +1,10 @@
 """The form of a graph in fp16 for ONNX Runtime's CUDA provider, with its own operators: fused attention.
 
-By the sources of ONNX Runtime (`contrib_ops/cuda/bert/multihead_attention.cc`, releases 1.22 to 1.32), its
-`MultiHeadAttention` runs as one kernel that never stores the scores (CUTLASS's memory-efficient attention, or
-cuDNN's) with a bias that is added to them, where the frames are a multiple of 8; as three kernels in other
-shapes, and with the masks of `rewrite.cpu`. Releases before 1.22 add a bias wrongly in a batch, where
-they run three kernels.
+By the sources of ONNX Runtime (`contrib_ops/cuda/bert/multihead_attention.cc` of 2025, two states), its
+`MultiHeadAttention` with a bias that is added to the scores runs as one kernel that never stores them
+(CUTLASS's memory-efficient attention, or cuDNN's), where the frames are a multiple of 8; in other shapes, and
+with the masks of `rewrite.cpu`, as several. Releases before 1.22 add a bias wrongly in a batch where they run
+several (pull request 24017).
 
 A row of the bias begins at an aligned address if the number of keys is a multiple of 8, which these releases
 do not all check: `attention.BIASED` sees to it. There is no `If`: a CUDA graph cannot hold one.
