@@ -100,7 +100,7 @@ def _word(place: int, data: Mapping[str, Any]) -> WordTime | None:
         phones = [PhoneTime(p["phone"], float(p["start"]), float(p["end"])) for p in data.get("phones", ())]
         marks = [MarkTime(mark["name"], float(mark["time"])) for mark in data.get("marks", ())]
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"word {place} is {str(data)[:60]}, expected 'word', 'start' and 'end'") from error
+        raise ValueError(f"word {place} is {repr(data)[:60]}, expected 'word', 'start' and 'end'") from error
     if not 0 <= start <= end < float("inf"):
         raise ValueError(f"{data['word']!r} is from {start:g} to {end:g} s")
     return WordTime(word, start, end, (first, last), tuple(phones), tuple(marks)) if word else None

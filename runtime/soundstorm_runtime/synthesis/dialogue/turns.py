@@ -15,15 +15,17 @@ from ...text.markup import MarkedText
 MOST_TURNS = 1000
 LONGEST_GAP = 60.0  # seconds
 
-_LINE = re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:(?:\s+(?P<text>.*))?")
-_TIGHT_LINE = (
-    re.compile(  # without a space, but neither a time such as 10:30 nor an address such as http://...
-        r"\s*(?P<voice>[^\W\d_][\w.-]{0,99}):(?P<text>(?:[^\W\d_]|[\"'“(\[]).*)"
-    )
-)
-_MIXED_LINE = re.compile(  # anna:0.7,ben:0.3: Hello.
-    r"\s*(?P<voice>(?:[^\s:,]{1,99}:[\d.]{1,9},){1,9}[^\s:,]{1,99}:[\d.]{1,9})\s*:(?:\s+(?P<text>.*))?"
-)
+_LINES = [
+    # anna: Hello.
+    re.compile(r"\s*(?P<voice>[^\s:\[\]{}<>][^:\[\]{}<>]{0,99}?)\s*:(?:\s+(?P<text>.*))?"),
+    # anna:Hello. But neither 10:30 nor http://...
+    re.compile(r"\s*(?P<voice>[^\W\d_][\w.-]{0,99}):(?P<text>(?:[^\W\d_]|[\"'“(\[]).*)"),
+    # anna:0.7,ben:0.3: Hello.
+    re.compile(
+        r"\s*(?P<voice>(?:[^\s:,]{1,99}:[\d.]{1,9},){1,9}[^\s:,]{1,99}:[\d.]{1,9})\s*:(?:\s+(?P<text>.*))?"
+    ),
+]
+_BOLD = re.compile(r"\s*\*\*(?P<voice>[^*:]{1,100})(?::\*\*|\*\*\s*:)")  # **anna:** or **anna**: in Markdown
 _GAP = re.compile(
     r"\s*\[(?P<kind>gap|overlap) (?P<amount>\d{1,6}(?:\.\d{1,6})?) ?(?P<unit>ms|s)\]\s*", re.IGNORECASE
 )
@@ -131,8 +133,9 @@ def read_script(text: str) -> list[Turn]:
 
 def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
     first, voice, said = 0, "", list[str]()
-    for number, line in lines:
-        matches = (kind.fullmatch(line) for kind in (_LINE, _TIGHT_LINE, _MIXED_LINE))
+    for number, written in lines:
+        line = _BOLD.sub(r"\g<voice>: ", written, count=1) if _BOLD.match(written) else written
+        matches = (kind.fullmatch(line) for kind in _LINES)
         if found := next(filter(None, matches), None):
             if said:
                 yield _turn_of_line(first, voice, " ".join(said).strip())
@@ -141,7 +144,7 @@ def _plain_turns(lines: Sequence[tuple[int, str]]) -> Iterator[Turn]:
             said.append(line.strip())
         else:
             raise TextError(
-                f"line {number} is {line[:40]!r}, expected a voice and what it says: 'anna: Hello.'"
+                f"line {number} is {written[:40]!r}, expected a voice and what it says: 'anna: Hello.'"
             )
     if said:
         yield _turn_of_line(first, voice, " ".join(said).strip())

@@ -38,6 +38,11 @@ def test_a_name_may_stand_on_its_own_line():
     ]
 
 
+def test_names_may_be_bold():
+    script = "**anna:** Hi **there:** you.\n**ben**: Yes."
+    assert read_script(script) == [Turn("anna", "Hi **there:** you."), Turn("ben", "Yes.")]
+
+
 def test_other_ways_to_write_a_line():
     script = "\ufeffanna:Hi!\nben:[Overlap 0.3S] Yes.\nhttp://a.b and\n10:30.\nanna:0.7,ben:0.3: Both."
     assert read_script(script) == [
