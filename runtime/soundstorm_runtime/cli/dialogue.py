@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,12 @@ import numpy as np
 
 from ..audio.writers import check_audio_path
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..errors import OptionError
-from ..support.atomic import write_file
 from ..support.command import Command, report
 from ..synthesis.dialogue.timeline import DialogueAudio, TurnTime
 from ..synthesis.dialogue.turns import read_script
 from ..synthesis.options import SynthesisOptions
 from ..text.ssml import read_ssml
+from ..tools.timing_files import check_json_path, write_json
 from ..voice import Voice
 from .shared_options import (
     STANDARD_OUTPUT,
@@ -91,8 +89,7 @@ def dialogue(
     turns = read_ssml(text) if is_ssml else read_script(text)
     if output != STANDARD_OUTPUT:
         check_audio_path(Path(output))
-    if times is not None and times.suffix.lower() != ".json":
-        raise OptionError(f"cannot write times to {times}: expected a name that ends in .json")
+    check_json_path(times)
     options = SynthesisOptions(voice=voice, seed=seed, speed=speed, steps=steps, temperature=temperature)
     loaded = Voice.load(bundle, threads=threads, provider=provider, precision=precision, lexicon=lexicon)
     spoken: list[TurnTime] = []
@@ -104,11 +101,8 @@ def dialogue(
             samples += len(audio)
     took, seconds = time.perf_counter() - started, samples / loaded.sample_rate
     if times is not None:
-        data = {
-            "duration": round(seconds, 4),
-            "turns": [turn.to_json(text if is_ssml else None) for turn in spoken],
-        }
-        write_file(times, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+        turns_of = [turn.to_json(text if is_ssml else None) for turn in spoken]
+        write_json(times, {"duration": round(seconds, 4), "turns": turns_of})
     rate = f"{seconds:.2f} s of audio in {took:.2f} s, RTF {took / seconds:.3f}"
     report(f"{shown_output(output)}: {len(spoken)} turns, {rate}")
 

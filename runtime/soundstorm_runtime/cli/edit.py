@@ -14,7 +14,7 @@ from ..errors import OptionError
 from ..support.command import Command, report
 from ..synthesis.options import SynthesisOptions
 from ..synthesis.word_times import TimedAudio
-from ..tools.timing_files import read_times
+from ..tools.timing_files import check_json_path, read_times, write_json
 from ..voice import Voice
 from .shared_options import (
     bundle_and_file,
@@ -44,6 +44,11 @@ _FILL = "1.2,1.9=on Tuesday"
     '{"words": [{"word": ..., "start": ..., "end": ...}, ...]}.',
 )
 @click.option("-o", "--output", required=True, help="File to write, ending in .wav or .flac.")
+@click.option(
+    "--new-times",
+    type=click.Path(path_type=Path),
+    help="JSON file for the times of the words afterwards, such as for another edit.",
+)
 @click.option(
     "--replace",
     "replaced",
@@ -75,6 +80,7 @@ def edit(
     speech: Path,
     times: Path,
     output: str,
+    new_times: Path | None,
     replaced: tuple[str, ...],
     retake: tuple[str, ...],
     fill: tuple[str, ...],
@@ -100,6 +106,7 @@ def edit(
         raise click.UsageError("--replace has the same words twice; give words beside them, too")
     gaps = [(*_seconds(span), words) for span, words in (_divided(text, "--fill", _FILL) for text in fill)]
     check_audio_path(Path(output))
+    check_json_path(new_times)
     audio, rate = read_samples(speech)
     words = read_times(times, len(audio) / rate)
     options = SynthesisOptions(voice=voice, seed=seed, steps=steps, temperature=temperature)
@@ -118,8 +125,11 @@ def edit(
     took = time.perf_counter() - started
     with audio_file(Path(output), loaded.sample_rate) as write:
         write(made.audio)
-    longer = len(made.audio) / loaded.sample_rate - seconds
-    report(f"{output}: {seconds + longer:.2f} s of audio, {longer:+.2f} s, edited in {took:.2f} s")
+    lasts = len(made.audio) / loaded.sample_rate
+    if new_times is not None:
+        found = [{"word": w.word, "start": round(w.start, 4), "end": round(w.end, 4)} for w in made.words]
+        write_json(new_times, {"duration": round(lasts, 4), "words": found})
+    report(f"{output}: {lasts:.2f} s of audio, {lasts - seconds:+.2f} s, edited in {took:.2f} s")
 
 
 def _divided(text: str, option: str, example: str) -> tuple[str, str]:

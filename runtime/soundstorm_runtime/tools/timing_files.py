@@ -45,7 +45,15 @@ def write_times(path: Path, text: str, words: Sequence[WordTime], duration: floa
     Raises:
         OptionError: The suffix is another, or the file cannot be written.
     """
-    content = _format(path)(text, words, duration)
+    _write(path, _format(path)(text, words, duration))
+
+
+def write_json(path: Path, data: Mapping[str, object]) -> None:
+    """Write times as JSON to a file. Raises `OptionError` where it cannot be written."""
+    _write(path, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+
+
+def _write(path: Path, content: str) -> None:
     try:
         write_file(path, content)
     except OSError as error:
@@ -104,6 +112,12 @@ def _word(place: int, data: Mapping[str, Any]) -> WordTime | None:
     if not 0 <= start <= end < float("inf"):
         raise ValueError(f"{data['word']!r} is from {start:g} to {end:g} s")
     return WordTime(word, start, end, (first, last), tuple(phones), tuple(marks)) if word else None
+
+
+def check_json_path(path: Path | None) -> None:
+    """Raise `OptionError` for a name that does not end in .json."""
+    if path is not None and path.suffix.lower() != ".json":
+        raise OptionError(f"cannot write times to {path}: expected a name that ends in .json")
 
 
 def check_times_path(path: Path) -> None:

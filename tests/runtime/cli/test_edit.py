@@ -44,6 +44,8 @@ def test_words_of_a_file_are_replaced_and_its_other_samples_stay(bundle, call, t
         "Tuesday=Saturday morning",
         "-o",
         "out.wav",
+        "--new-times",
+        "out.json",
     )
     assert code == 0, said
     assert "out.wav: " in said
@@ -56,6 +58,21 @@ def test_words_of_a_file_are_replaced_and_its_other_samples_stay(bundle, call, t
     np.testing.assert_array_equal(after[:first], before[:first])
     np.testing.assert_array_equal(after[last - len(before) :], before[last - len(before) :])
     assert len(after) > len(before)
+    again = (
+        "edit",
+        bundle,
+        "out.wav",
+        "-o",
+        "again.wav",
+        "--retake",
+        "Saturday morning",
+        "--seed",
+        4,
+        "--times",
+    )
+    assert call(*again, "out.json")[0] == 0  # one edit follows another
+    assert len(soundfile.read(tmp_path / "again.wav")[0]) == len(after)
+    assert "in.json is of speech of" in call(*again, "in.json")[1]
 
 
 def test_times_may_come_from_elsewhere(bundle, call, tmp_path):
