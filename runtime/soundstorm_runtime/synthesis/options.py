@@ -310,7 +310,8 @@ def _prompt(voice: str | Prompt | None, manifest: Manifest, prompts: Mapping[str
     name = manifest.speaker if voice is None else voice
     if name is None:
         return None
-    if name not in prompts and (parts := mixture(name)):
+    is_file = name.endswith(SUFFIX) and Path(name).is_file()  # whose path may have a comma
+    if name not in prompts and not is_file and (parts := mixture(name)):
         return mixed_prompt([(weight, _single(own, manifest, prompts)) for weight, own in parts])
     return _single(name, manifest, prompts)
 

@@ -44,6 +44,14 @@ def test_mixtures_that_are_none_are_refused(name, message):
         mixture(name)
 
 
+def test_the_path_of_a_prompt_may_look_like_a_mixture(make_bundle, tmp_path):
+    bundle = make_bundle(voices={"slt": 6})
+    file = tmp_path / "a,b+c.npz"
+    file.write_bytes((bundle / "prompts" / "slt.npz").read_bytes())
+    voice = Voice.load(bundle, threads=1, provider="cpu")
+    np.testing.assert_array_equal(voice.speak("Hi.", voice=str(file)), voice.speak("Hi.", voice="slt"))
+
+
 def test_a_network_without_a_cache_cannot_mix(make_bundle):
     voice = Voice.load(make_bundle(voices={"slt": 6, "rms": 9}), threads=1, provider="cpu")
     with pytest.raises(OptionError, match="cannot be mixed, since its network has no cache of prompts"):
