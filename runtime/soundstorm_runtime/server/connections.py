@@ -48,7 +48,8 @@ class Connections:
 
     A connection is idle while none of its requests is being answered: before the header of its first request
     is complete, and between two requests. An idle connection is closed after a time, and earlier, the oldest
-    first, where a new connection would exceed the limit.
+    first, where a new connection would exceed the limit; where none is idle, the one whose body has been
+    waited for for longest.
 
     Args:
         limit: Connections at the same time.
@@ -62,6 +63,7 @@ class Connections:
         self._on_drop = on_drop
         self._open: dict[Client, asyncio.Transport] = {}
         self._timers: dict[Client, asyncio.TimerHandle] = {}  # of the idle ones, the longest idle first
+        self._receiving: dict[Client, None] = {}  # those whose bodies are waited for, the longest first
         self._warned = -_WARN_SECONDS
 
     def __len__(self) -> int:
@@ -72,7 +74,7 @@ class Connections:
         if (client := _client(transport)) is None:
             return
         if len(self._open) >= self.limit:
-            self._drop(next(iter(self._timers), None), transport)
+            self._drop(next(iter(self._timers or self._receiving), None), transport)
         if not transport.is_closing():
             self._open[client] = transport
             self._start_timer(client)
@@ -95,6 +97,23 @@ class Connections:
         finally:
             if client in self._open:
                 self._start_timer(client)
+
+    @contextmanager
+    def receiving(self, client: Client | None) -> Iterator[None]:
+        """Count the connection of a client during the block as one whose body is waited for."""
+        if client is None or client not in self._open:
+            yield
+            return
+        self._receiving[client] = None
+        try:
+            yield
+        finally:
+            self._receiving.pop(client, None)
+
+    @property
+    def are_busy(self) -> bool:
+        """Whether so many are busy that only a tenth is left for those who ask for the health."""
+        return len(self._open) - len(self._timers) - len(self._receiving) > self.limit - self.limit // 10
 
     def abort(self, client: Client | None) -> None:
         """Close the connection of a client at once, so that a response without its end is seen as such."""
@@ -119,6 +138,7 @@ class Connections:
 
     def _forget(self, client: Client) -> None:
         self._stop_timer(client)
+        self._receiving.pop(client, None)
         self._open.pop(client, None)
 
     def _start_timer(self, client: Client) -> None:

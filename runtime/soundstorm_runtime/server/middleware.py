@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 
 from .api_errors import Refusal, error_response, refusal
 from .connections import Client, Connections
+from .request_queue import Busy
 from .settings import BODY_SECONDS, MOST_BODY, MOST_UPLOAD, STALL_SECONDS, UPLOAD_SECONDS, BearerToken
 from .telemetry.logs import new_request_id, request_id
 from .telemetry.metrics import Metrics
@@ -112,8 +113,8 @@ class Guard:
     def _check_socket(self, socket: WebSocket) -> None:
         """Raise `Refusal` for a WebSocket of another host or origin, or without the token."""
         host, origin = socket.headers.get("host"), socket.headers.get("origin")
-        if not self._is_allowed(host, socket.scope["path"]):
-            raise Refusal(400, _HOST_REFUSED, code="host_not_allowed")
+        if refused := self._refused(host, socket.scope["path"]):
+            raise refused
         own = host is not None and origin is not None and origin.partition("://")[2] == host
         if origin is not None and not own and not {origin, "*"} & set(self._origins):
             message = f"pages of {origin} may not use this server; start it with --origin {origin}"
@@ -124,7 +125,7 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), scope["path"]
         token = request_id.set(new_request_id(headers.get("x-request-id", "")))
         exchange = _Exchange(scope, send, self._metrics)
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
@@ -133,11 +134,11 @@ class Guard:
         finish = trace.enter_context(self._tracing.request(scope["method"], headers))
         try:
             with self._connections.busy(client):
-                if self._is_allowed(headers.get("host"), scope["path"]):
-                    await self._app(inner, _limited(receive, scope["path"] in self._uploads), exchange.send)
-                else:
-                    refused = Refusal(400, _HOST_REFUSED, code="host_not_allowed")
+                if refused := self._refused(headers.get("host"), path):
                     await error_response(refused)(inner, receive, exchange.send)
+                else:
+                    body = self._body(receive, client, path in self._uploads)
+                    await self._app(inner, body, exchange.send)
         except CutOff as error:
             _log.warning("%s; its connection is closed", error)
             self._connections.abort(client)
@@ -150,12 +151,12 @@ class Guard:
             else:
                 await error_response(refusal(error))(inner, receive, exchange.send)
         finally:
-            path = exchange.log(inner)
+            route = exchange.log(inner)
             finish(
-                f"{scope['method']} {path}",
+                f"{scope['method']} {route}",
                 {
                     "http.request.method": scope["method"],
-                    "http.route": path,
+                    "http.route": route,
                     "http.response.status_code": exchange.status,
                     "soundstorm.request_id": request_id.get(),
                 },
@@ -163,9 +164,42 @@ class Guard:
             trace.close()
             request_id.reset(token)
 
-    def _is_allowed(self, host: str | None, path: str) -> bool:
-        """Check the header Host. Requests without one come from no browser, health checks give an address."""
-        if self._hosts is None or host is None or path.startswith("/health"):
+    def _body(self, receive: Receive, client: Client | None, is_upload: bool) -> Receive:
+        """Receive a body of a bounded size within a bounded time; a recording may be larger than a text."""
+        most, seconds = (MOST_UPLOAD + MOST_BODY, UPLOAD_SECONDS) if is_upload else (MOST_BODY, BODY_SECONDS)
+        size, ends, complete = 0, time.monotonic() + seconds, False
+
+        async def limited() -> Message:
+            nonlocal size, complete
+            if complete:
+                return await receive()  # returns when the client has closed the connection
+            try:
+                with self._connections.receiving(client):
+                    message = await asyncio.wait_for(receive(), max(0.001, ends - time.monotonic()))
+            except asyncio.TimeoutError as error:
+                raise HTTPException(408, f"the body took more than {seconds:g} s to arrive") from error
+            size += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if size > most:
+                what = "a shorter recording" if is_upload else "less text"
+                raise HTTPException(413, f"the body has more than {most} bytes; send {what}")
+            return message
+
+        return limited
+
+    def _refused(self, host: str | None, path: str) -> Refusal | None:
+        """Return why a request is refused before it is read. The health is for everybody, at any time."""
+        if path.startswith("/health"):  # whose requests name an address as the host
+            return None
+        if not self._is_allowed(host):
+            return Refusal(400, _HOST_REFUSED, code="host_not_allowed")
+        if self._connections.are_busy:
+            return refusal(Busy("too many requests are answered", 1.0))
+        return None
+
+    def _is_allowed(self, host: str | None) -> bool:
+        """Check the header Host. Requests without one come from no browser."""
+        if self._hosts is None or host is None:
             return True
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         return any(
@@ -232,29 +266,6 @@ class _Exchange:
         line = "%(client)s %(method)s %(path)r %(status)d, %(bytes)d bytes in %(seconds).3f s"
         _access.log(level, line, fields, extra={"fields": fields})
         return path
-
-
-def _limited(receive: Receive, is_upload: bool) -> Receive:
-    """Receive a body of a bounded size within a bounded time; a recording may be larger than a text."""
-    most, seconds = (MOST_UPLOAD + MOST_BODY, UPLOAD_SECONDS) if is_upload else (MOST_BODY, BODY_SECONDS)
-    size, ends, complete = 0, time.monotonic() + seconds, False
-
-    async def limited() -> Message:
-        nonlocal size, complete
-        if complete:
-            return await receive()  # returns when the client has closed the connection
-        try:
-            message = await asyncio.wait_for(receive(), max(0.001, ends - time.monotonic()))
-        except asyncio.TimeoutError as error:
-            raise HTTPException(408, f"the body took more than {seconds:g} s to arrive") from error
-        size += len(message.get("body", b""))
-        complete = not message.get("more_body", False)
-        if size > most:
-            what = "a shorter recording" if is_upload else "less text"
-            raise HTTPException(413, f"the body has more than {most} bytes; send {what}")
-        return message
-
-    return limited
 
 
 def token_check(token: BearerToken) -> Callable[..., Awaitable[None]]:
