@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import NoReturn
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -26,8 +28,9 @@ from .settings import TOKEN_VARIABLE, Settings, read_token
 from .telemetry.logs import configure_logs
 from .worker import serve_here
 
-STABLE_SECONDS = 60.0  # a worker that lived longer is replaced at once
-MOST_FAILURES = 5  # workers that end within that time, one after the other, before the service ends
+STABLE_SECONDS = 10.0  # a worker that has served for longer is replaced at once
+MOST_FAILURES = 5  # how often a worker and its replacements may end sooner, before the service ends
+ORPHAN_SECONDS = 5.0  # that a worker whose parent was killed may finish the texts in progress
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 10.0  # seconds until a worker is replaced, doubled with each failure
 
 _log = logging.getLogger(__name__)
@@ -96,12 +99,21 @@ def _say_ready(settings: Settings, listener: socket.socket, engine: str) -> None
 
 @dataclass
 class _Worker:
-    """A process, and the end of a pipe on which it sends "" when it is ready, or an error message."""
+    """A process, and the end of a pipe on which it sends "" when it is ready, or an error message.
+
+    failures: How many of those that it has replaced, one after the other, ended soon.
+    ready: When it was ready.
+    """
 
     process: SpawnProcess
     messages: Connection
-    started: float
-    is_ready: bool = False
+    failures: int = 0
+    ready: float = math.inf
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves."""
+        return self.ready < math.inf
 
     def read(self) -> None:
         """Read a message. Raises `EngineError` for an error while the voice was loaded."""
@@ -111,7 +123,7 @@ class _Worker:
             return
         if message:
             raise EngineError(message)
-        self.is_ready = True
+        self.ready = time.monotonic()
 
 
 class _Supervisor:
@@ -121,12 +133,11 @@ class _Supervisor:
         self._settings = settings
         self._listener = listener
         self._context = get_context("spawn")  # an engine's threads do not survive a fork
-        self._failures = 0
         self._has_served = False
-        self._due: list[float] = []  # when workers are to be started
+        self._due: list[tuple[float, int]] = []  # when workers are to be started, and their `failures`
         self.workers: list[_Worker] = []
 
-    def start(self, *, is_restart: bool = False) -> None:
+    def start(self, failures: int = 0, *, is_restart: bool = False) -> None:
         """Start one worker."""
         ours, theirs = self._context.Pipe(duplex=False)
         settings = replace(self._settings, is_restart=is_restart)
@@ -134,14 +145,14 @@ class _Supervisor:
         with starting_processes():
             process.start()
         theirs.close()
-        self.workers.append(_Worker(process, ours, time.monotonic()))
+        self.workers.append(_Worker(process, ours, failures))
 
     def wait(self) -> None:
         """Wait until something happens, and react to it.
 
         Raises `EngineError` for workers that cannot start, or keep ending.
         """
-        timeout = max(0.0, min(self._due) - time.monotonic()) if self._due else None
+        timeout = max(0.0, min(self._due)[0] - time.monotonic()) if self._due else None
         events = wait(
             [
                 *(worker.process.sentinel for worker in self.workers),
@@ -155,19 +166,19 @@ class _Supervisor:
                 self._has_served |= worker.is_ready
             if worker.process.sentinel in events:
                 self._replace(worker)
-        for _ in [due for due in self._due if due <= time.monotonic()]:
-            self._due.remove(min(self._due))
-            self.start(is_restart=True)
+        now = time.monotonic()
+        for due in [due for due in self._due if due[0] <= now]:
+            self._due.remove(due)
+            self.start(due[1], is_restart=True)
+
+    def exit(self, number: int, _: object) -> NoReturn:
+        """End the service: the handler of the first signal."""
+        self._kill_at_signals()  # before anyone can know of the first
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit
 
     def stop(self) -> None:
         """Ask all workers to end, and wait for them; a signal meanwhile kills them."""
-
-        def kill(*_: object) -> None:
-            for worker in self.workers:
-                worker.process.kill()
-
-        signal.signal(signal.SIGTERM, kill)
-        signal.signal(signal.SIGINT, kill)
+        self._kill_at_signals()
         for worker in self.workers:
             worker.process.terminate()
         for worker in self.workers:
@@ -179,20 +190,28 @@ class _Supervisor:
             if worker.is_ready and worker.process.pid is not None and worker.process.is_alive():
                 os.kill(worker.process.pid, signal.SIGHUP)
 
+    def _kill_at_signals(self) -> None:
+        def kill(*_: object) -> None:
+            for worker in self.workers:
+                worker.process.kill()
+
+        signal.signal(signal.SIGTERM, kill)
+        signal.signal(signal.SIGINT, kill)
+
     def _replace(self, worker: _Worker) -> None:
         self.workers.remove(worker)
         worker.process.join()
         mark_process_dead(worker.process.pid)  # its gauges no longer count
         code = worker.process.exitcode
-        is_stable = time.monotonic() - worker.started > STABLE_SECONDS
-        self._failures = 0 if is_stable else self._failures + 1
-        if self._failures > MOST_FAILURES or not (worker.is_ready or self._has_served):
+        is_stable = time.monotonic() - worker.ready > STABLE_SECONDS
+        failures = 0 if is_stable else worker.failures + 1
+        if failures > MOST_FAILURES or not (worker.is_ready or self._has_served):
             raise EngineError(
                 f"worker processes end by themselves, the last one with exit code {code}; see the log above"
             )
-        delay = 0.0 if is_stable else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self._failures - 1))
+        delay = 0.0 if is_stable else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (failures - 1))
         _log.error("a worker process has ended with exit code %s; another starts in %g s", code, delay)
-        self._due.append(time.monotonic() + delay)
+        self._due.append((time.monotonic() + delay, failures))
 
 
 def _supervise(settings: Settings, listener: socket.socket, folder: str) -> None:
@@ -201,7 +220,9 @@ def _supervise(settings: Settings, listener: socket.socket, folder: str) -> None
     threads = settings.threads or max(1, default_threads() // settings.workers)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # the library reads it in the processes that start
     supervisor = _Supervisor(replace(settings, threads=threads, metrics=Path(folder)), listener)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGTERM, supervisor.exit)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell's background jobs ignore it
+        signal.signal(signal.SIGINT, supervisor.exit)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, supervisor.reload)
     try:
@@ -228,7 +249,7 @@ def _work(settings: Settings, listener: socket.socket, messages: Connection) -> 
         if settings.metrics is not None:
             shutil.rmtree(settings.metrics, ignore_errors=True)  # the parent cannot remove it any more
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(settings.time_limit)
+        time.sleep(ORPHAN_SECONDS)
         os._exit(1)
 
     follow_parent(orphaned)

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import parent_process
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,7 +24,8 @@ _log = logging.getLogger(__name__)
 def serve_here(settings: Settings, listener: socket.socket, on_ready: Callable[[FastAPI], object]) -> None:
     """Load the voice, then serve until SIGTERM or Ctrl-C; the speech in progress is finished first.
 
-    A second signal ends at once. SIGHUP loads the voice and the token again.
+    A second signal ends at once, but not one of several workers: a service manager may signal all processes,
+    and their parent does so again. SIGHUP loads the voice and the token again.
 
     Args:
         listener: A bound socket. It listens once the voice is loaded.
@@ -49,10 +51,15 @@ def serve_here(settings: Settings, listener: socket.socket, on_ready: Callable[[
         backlog=BACKLOG,
         timeout_graceful_shutdown=int(settings.time_limit),
     )
-    # uvicorn raises the signal again when it has stopped: a requested stop is not a failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Before uvicorn has handlers of its own, and after: it raises the signal again when it has stopped.
+    signal.signal(signal.SIGTERM, stop)
     try:
-        asyncio.run(_serve(uvicorn.Server(config), app, listener, on_ready))
+        asyncio.run(_serve(server, app, listener, on_ready))
     finally:
         app.state.speaker.jobs.close()
 
@@ -61,6 +68,7 @@ async def _serve(
     server: uvicorn.Server, app: FastAPI, listener: socket.socket, on_ready: Callable[[FastAPI], object]
 ) -> None:
     ignores_ctrl_c = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a worker leaves it to its parent
+    has_parent = parent_process() is not None
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -71,8 +79,9 @@ async def _serve(
         nonlocal interrupted
         interrupted |= number == signal.SIGINT
         if server.should_exit:
-            server.force_exit = True
-            app.state.speaker.jobs.close()
+            if not has_parent:
+                server.force_exit = True
+                app.state.speaker.jobs.close()
             return
         left = app.state.speaker.jobs.working + app.state.speaker.jobs.waiting
         _log.info("stopping; %d texts in progress are finished first, a second signal ends at once", left)
