@@ -25,6 +25,7 @@ from soundstorm_runtime.server.request_queue import Busy, Jobs
 from soundstorm_runtime.server.settings import Settings
 
 from .conftest import SENTENCE, SPEECH
+from .test_processes import until
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +380,7 @@ def test_metrics_count(client):
     asked = client()
     asked.post(SPEECH, json={"input": SENTENCE})
     asked.get("/made-up")
+    until(lambda: "soundstorm_texts 0.0" in asked.get("/metrics").text)  # its thread ends after the response
     counts = dict(
         line.rsplit(" ", 1) for line in asked.get("/metrics").text.splitlines() if not line.startswith("#")
     )

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from ...support.version import package_version
 
@@ -98,5 +109,24 @@ class Metrics:
         if self._folder is None:
             return generate_latest(self._registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together, str(self._folder))
+        together.register(_Processes(self._folder))
         return generate_latest(together)
+
+
+class _Processes(Collector):
+    """The metrics of all processes that share a folder.
+
+    The library's own collector fails while a process starts, whose files are empty for a moment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics, added up."""
+        files = []
+        for path in self._folder.glob("*.db"):
+            with suppress(FileNotFoundError):  # its process has ended since
+                if path.stat().st_size:
+                    files.append(str(path))
+        return MultiProcessCollector.merge(files)
