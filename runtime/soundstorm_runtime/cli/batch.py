@@ -164,7 +164,7 @@ def _speak_on_cluster(job: Job, lines: list[Line], address: str, form: Form, siz
         for shard in speak_on_cluster(job, lines, form, size):
             shards.append(shard)
             for name, problem in shard.problems.items():
-                click.echo(f"{name}: {problem}", err=True)
+                click.echo(printable(f"{name}: {problem}"), err=True)
             if shown:
                 shown.update(shard.lines + len(shard.problems))
     _sum_up_nodes(job.folder, shards, len(lines), time.perf_counter() - started)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..audio.writers import audio_file
 from ..bundle.open_engines import PrecisionChoice, Provider
-from ..errors import TextError
+from ..errors import EngineError, TextError
 from ..support.files import parse_json
 from ..support.hardware import default_threads
 from ..support.interrupt import follow_parent, starting_processes
@@ -107,6 +107,7 @@ def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[S
         workers: processes; they share the processors unless `job.threads` is given.
 
     Raises:
+        EngineError: a process was ended from outside.
         SoundStormError: as `Voice.load`.
     """
     ordered = sorted(lines, key=lambda line: -len(line.text))  # lines of similar length need little padding
@@ -116,6 +117,7 @@ def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[S
             yield from _speak_chunk(job, chunk, job.threads)
         return
     from concurrent.futures import ProcessPoolExecutor, as_completed  # not needed for one process
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     threads = job.threads or max(1, default_threads() // workers)
@@ -126,6 +128,11 @@ def speak_lines(job: Job, lines: Sequence[Line], workers: int = 1) -> Iterator[S
             futures = [pool.submit(_speak_chunk, job, chunk, threads) for chunk in chunks]
         for future in as_completed(futures):
             yield from future.result()
+    except BrokenProcessPool as error:
+        raise EngineError(
+            "a worker process was ended, as where the memory is exhausted; run the command again, with fewer "
+            "--workers: what is spoken stays"
+        ) from error
     finally:  # `with` would wait for the chunks that are still to be spoken
         pool.shutdown(cancel_futures=True)
 

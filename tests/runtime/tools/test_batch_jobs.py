@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import click.testing
 import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.server_soak import children
 from soundstorm_runtime import Voice
 from soundstorm_runtime.cli import main_group
 from soundstorm_runtime.errors import SoundStormError, TextError
@@ -166,7 +166,7 @@ def test_ctrl_c_while_the_processes_start_is_heard_by_the_first_alone(voice, tmp
         start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 120
-        while not workers_of(process.pid) and time.monotonic() < deadline:
+        while not children(process.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.1)  # until they import
         os.killpg(process.pid, signal.SIGINT)
@@ -176,10 +176,20 @@ def test_ctrl_c_while_the_processes_start_is_heard_by_the_first_alone(voice, tmp
     assert len(os.listdir(tmp_path / "out")) < 1000
 
 
-def workers_of(pid):
-    """Give the processes that one has started to work for it; the one that cleans up is none."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+def test_a_process_that_is_killed_ends_the_command_with_one_line(voice, tmp_path, environment):
+    lines = write(tmp_path / "lines.jsonl", [{"id": str(i), "text": "Yes. No. " * 20} for i in range(1000)])
+    command = [sys.executable, "-m", "soundstorm_runtime.cli", "batch", voice, lines, "-o", tmp_path / "out"]
+    with subprocess.Popen(
+        [*map(str, command), "--workers", "2"], env=environment, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 120
+        while len(workers := children(process.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(workers[0], signal.SIGKILL)
+        errors = process.stderr.read().decode()
+        assert process.wait(120) == 1, errors
+    assert errors.startswith("error: a worker process was ended")
+    assert len(errors.splitlines()) == 1
 
 
 def test_the_voice_is_loaded_once_in_a_process(voice, tmp_path, monkeypatch):
