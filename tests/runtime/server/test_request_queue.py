@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from soundstorm_runtime.server import request_queue
 from soundstorm_runtime.server.request_queue import Busy, Cancelled, Jobs, TooSlow
 
 
@@ -198,8 +200,8 @@ def test_a_job_whose_computation_does_not_begin_in_time_is_refused(make_jobs):
     async def test():
         jobs, done = make_jobs(max_wait=0.1), threading.Event()
         jobs.expect(0.0, 0.0, 0.0)
-        first = jobs.begin(pieces_until(done))
-        await anext(first)
+        jobs.begin(pieces_until(done))
+        await until(lambda: jobs.working == 1)
         second = jobs.begin(pieces_until(done))
         with pytest.raises(Busy, match=r"did not begin within 0\.1 s"):
             await anext(second)
@@ -209,7 +211,10 @@ def test_a_job_whose_computation_does_not_begin_in_time_is_refused(make_jobs):
     run(test)
 
 
-def test_short_texts_overtake_long_ones_for_so_long_only(make_jobs):
+def test_short_texts_overtake_long_ones_for_so_long_only(make_jobs, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(request_queue, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
     async def test():
         jobs, done, order = make_jobs(waiting=9), threading.Event(), []
         jobs.expect(0.0, per_character=0.001, usual=1.0)
@@ -221,7 +226,7 @@ def test_short_texts_overtake_long_ones_for_so_long_only(make_jobs):
 
         long = jobs.begin(named("long"), characters=200)  # 0.2 s
         short = jobs.begin(named("short"), characters=10)
-        await asyncio.sleep(0.25)
+        clock.now = 0.25
         late = jobs.begin(named("late"), characters=10)
         done.set()
         for job in (long, short, late):

@@ -120,7 +120,7 @@ def test_a_cold_start_is_that_of_a_whole_process(make_bundle):
 
 
 def test_the_first_sample_is_seen_when_it_comes():
-    script = "import sys, time; w = sys.stdout.buffer; w.write(bytes(50)); w.flush(); time.sleep(0.5)"
+    script = "import sys, time; w = sys.stdout.buffer; w.write(bytes(50)); w.flush(); time.sleep(1.5)"
     found = measure([sys.executable, "-c", script])
     assert found["code"] == 0
     assert found["seconds"] > found["first_audio_seconds"] + 0.3

@@ -50,7 +50,7 @@ def test_a_cluster_speaks_every_line_once_and_goes_on_where_it_was_stopped(clust
     ]
 
     def speak() -> str:
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=True)
         return done.stdout + done.stderr
 
     found = speak()
