@@ -13,17 +13,8 @@ from functools import cached_property
 from typing import ClassVar
 
 from ..errors import TextError
-from .lexicon import (
-    DETERMINERS,
-    OBJECTS,
-    PAUSE,
-    PREPOSITIONS,
-    SIBILANTS,
-    TO_BE,
-    VOICELESS,
-    VOWELS,
-    Lexicon,
-)
+from .homographs import is_verb, meant
+from .lexicon import PAUSE, SIBILANTS, VOICELESS, VOWELS, Lexicon
 from .words import Word
 
 FULL_PAUSES = {mark: PAUSE + mark for mark in ".?!"}
@@ -31,14 +22,7 @@ STRESSES = "012"
 
 _CLITICS = {"s": "z", "ll": "ah0 l", "ve": "v", "d": "d", "re": "er0", "m": "m", "t": "t"}
 
-_BEFORE_A_VERB = frozenset(
-    (
-        "to will would may might can could shall should must ought cannot can't couldn't won't wouldn't "
-        "shouldn't don't doesn't didn't do does did i you we they who let's please never always not"
-    ).split()
-)
-_BEFORE_A_VERB_IN_S = frozenset("he she it who that which always never".split())
-_PAST = frozenset("have has had having been be was were is are be i've you've we've they've".split())
+LONGEST_ACRONYM = 5  # letters; a longer word with a vowel is never spelled, whatever its consonants
 
 
 class StressedLexicon(Lexicon):
@@ -67,16 +51,20 @@ class StressedLexicon(Lexicon):
         for letters in dict.fromkeys((spelled, spelled.replace("'", ""))):
             if listed := self._listed(letters, verb=verb):
                 return tuple(listed.split())
-        stem, _, clitic = spelled.rpartition("'")
-        if clitic in _CLITICS and stem:
+        stem, _, ending = spelled.rpartition("'")
+        if ending in _CLITICS and stem:
             phones = self.pronounce(stem, verb=verb)
-            return (*phones, *_clitic(clitic, phones[-1]))
+            return (*phones, *clitic(ending, phones[-1]))
         letters = spelled.replace("'", "")
         if not letters:
             raise TextError(f"word {word!r} has no letter; give a word of the letters a to z")
-        if self._is_speakable(letters) and (phones := self.rules(letters)):
+        if self._is_readable(letters) and (phones := self.rules(letters)):
             return with_one_stress(phones)
         return self.by_letter(letters)
+
+    def _is_readable(self, letters: str) -> bool:
+        has_vowel = any(letter in "aeiouy" for letter in letters)
+        return self._is_speakable(letters) or (has_vowel and len(letters) > LONGEST_ACRONYM)
 
     def by_letter(self, letters: str) -> tuple[str, ...]:
         """Return the phones of letters read one by one; the last one has the stress."""
@@ -87,19 +75,27 @@ class StressedLexicon(Lexicon):
 
     def spoken(self, words: Sequence[Word]) -> list[tuple[tuple[str, ...], str]]:
         """Return for each word its phones and the pause after it, empty where the next word follows."""
-        texts, marks = [word.text for word in words], [word.pause for word in words]
+        marks = [word.pause for word in words]
         marks[-1] = marks[-1] or "."
+        phrases = _phrases(words)
         found: list[tuple[tuple[str, ...], str]] = []
         for i in reversed(range(len(words))):  # some words change with the sound of the next
             pause = FULL_PAUSES.get(marks[i], PAUSE) if marks[i] else ""
             following = "" if pause else found[-1][0][0]
             phones = words[i].phones
-            found.append((tuple(phones.split()) if phones else self._said(texts, i, following), pause))
+            said = tuple(phones.split()) if phones else self._said(words[i].text, *phrases[i], following)
+            found.append((said, pause))
         return found[::-1]
 
-    def _said(self, words: list[str], i: int, following: str) -> tuple[str, ...]:
-        """Return the phones of a word; `following` is the first phone after it, empty before a pause."""
-        word, before = words[i], words[i - 1] if i else ""
+    def _said(self, word: str, before: list[str], after: list[str], following: str) -> tuple[str, ...]:
+        """Return the phones of a word.
+
+        Args:
+            word: In lower case.
+            before: The words of the phrase before it, the nearest first.
+            after: The words of the phrase after it.
+            following: The first phone after it, empty before a pause.
+        """
         before_vowel = following[-1:].isdigit()
         if word == "a" and following:
             return ("ah0",)
@@ -107,13 +103,22 @@ class StressedLexicon(Lexicon):
             return ("dh", "iy0")
         if word == "to" and before_vowel:
             return ("t", "uw0")
-        if word == "read":
-            heard = "r eh1 d" if before in _PAST else "r iy1 d"
-            return tuple(heard.split())
+        if phones := meant(word, before, after):
+            return tuple(phones.split())
         if not following and word in STRONG:
             return tuple(STRONG[word].split())
-        after = words[i + 1] if following else ""
-        return self.pronounce(word, verb=word in self.verbs and _is_verb(word, before, after))
+        return self.pronounce(word, verb=word in self.verbs and is_verb(word, before, after))
+
+
+def _phrases(words: Sequence[Word]) -> list[tuple[list[str], list[str]]]:
+    """Return for each word the words of its phrase before it, the nearest first, and those after it."""
+    found = []
+    start = 0
+    for end in (place for place, word in enumerate(words, 1) if word.pause or place == len(words)):
+        phrase = [word.text for word in words[start:end]]
+        found += [(phrase[:i][::-1], phrase[i + 1 :]) for i in range(len(phrase))]
+        start = end
+    return found
 
 
 # Words without stress that have one before a pause.
@@ -143,24 +148,16 @@ def with_one_stress(phones: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(marked)
 
 
-def _clitic(clitic: str, before: str) -> tuple[str, ...]:
-    """Phones of 's, 'll, 've, 'd and the like after the phone `before`."""
-    if clitic == "s":
+def clitic(ending: str, before: str) -> tuple[str, ...]:
+    """Return the phones of 's, 'll, 've, 'd and the like after the phone `before`."""
+    if ending == "s":
         if before in SIBILANTS:
             return ("ih0", "z")
         return ("s",) if before in VOICELESS else ("z",)
-    if clitic == "d":
+    if ending == "d":
         return ("ih0", "d") if before in ("t", "d") else ("d",)
-    if clitic == "ll" and before[-1].isdigit():
+    if ending == "ll" and before[-1].isdigit():
         return ("l",)
-    if clitic == "ve" and not before[-1].isdigit():
+    if ending == "ve" and not before[-1].isdigit():
         return ("ah0", "v")
-    return tuple(_CLITICS[clitic].split())
-
-
-def _is_verb(word: str, before: str, after: str) -> bool:
-    if word.endswith("s"):
-        return before in _BEFORE_A_VERB_IN_S
-    if before in _BEFORE_A_VERB:
-        return after not in PREPOSITIONS or before in ("to", "i", "you", "we", "they")
-    return after in OBJECTS and before not in DETERMINERS and before not in TO_BE
+    return tuple(_CLITICS[ending].split())

@@ -73,17 +73,6 @@ def test_nouns_and_verbs_differ(
 
 
 @pytest.mark.parametrize(
-    ("sentence", "phones"),
-    [
-        ("I will read it.", "r iy1 d"),
-        ("I have read it.", "r eh1 d"),
-    ],
-)
-def test_read(lexicon: StressedLexicon, sentence: str, phones: str) -> None:
-    assert tuple(phones.split()) in [word for word, _ in lexicon.spoken(split_sentences(sentence)[0].words)]
-
-
-@pytest.mark.parametrize(
     ("sentence", "letters"),
     [
         ("the CEO left", 3),
@@ -107,6 +96,11 @@ def test_acronyms_are_spelled(lexicon: StressedLexicon, sentence: str, letters: 
 )
 def test_words_in_capitals_are_words(lexicon: StressedLexicon, sentence: str) -> None:
     assert lexicon.phones(sentence) == lexicon.phones(sentence.lower())
+
+
+def test_long_words_are_never_spelled(lexicon: StressedLexicon) -> None:
+    assert lexicon.pronounce("tsvetkov")[:2] == ("t", "s")
+    assert lexicon.pronounce("hghgh") == lexicon.by_letter("hghgh")
 
 
 def test_every_phone_is_a_symbol(lexicon: StressedLexicon) -> None:
