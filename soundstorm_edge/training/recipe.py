@@ -79,6 +79,11 @@ class Recipe:
                         f"unit_distillation.model.{name} is {given}, expected {expected} as in units.model"
                     )
         self.decode.check_levels(codec.levels)
+        if (weights := self.acoustic.masking.level_weights) and len(weights) != codec.levels:
+            raise ConfigError(
+                f"acoustic.masking.level_weights has {len(weights)} numbers, but the codec {codec.levels} "
+                "levels; give one for each, or leave it out"
+            )
 
     def soundstorm_config(self) -> SoundStormConfig:
         """Return the configuration of SoundStorm; codec and units determine its alphabets."""
@@ -153,7 +158,25 @@ def _read_table(name: str, derived: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(base := table.pop("base"), str):
         raise ConfigError(f"recipe {name}: base is {base!r}, expected the name of a recipe")
     base = base if base in shipped_recipes() else str(Path(name).parent / base)
-    return _merged(_read_table(base, (*derived, name)), table)
+    below = _read_table(base, (*derived, name))
+    merged = _merged(below, table)
+    where = f"recipe {name}"
+    return merged if _levels(merged, where) == _levels(below, where) else _without_old_levels(merged, table)
+
+
+def _without_old_levels(merged: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """Drop what a base has for each level of its codec, where a recipe of other levels has none itself."""
+    decode, acoustic = dict(_table(merged, "decode")), dict(_table(merged, "acoustic"))
+    masking = dict(_table(acoustic, "masking"))
+    if "steps" not in _table(table, "decode"):
+        decode.pop("steps", None)
+    if "level_weights" not in _table(_table(table, "acoustic"), "masking"):
+        masking.pop("level_weights", None)
+    return {**merged, "decode": decode, "acoustic": {**acoustic, "masking": masking}}
+
+
+def _levels(table: dict[str, Any], where: str) -> int:
+    return from_dict(CodecRecipe, _table(table, "codec"), f"{where}.codec").model.levels
 
 
 def _merged(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
@@ -200,8 +223,7 @@ def _with_decode_steps(table: dict[str, Any], where: str) -> dict[str, Any]:
     decode = _table(table, "decode")
     if "steps" in decode:
         return table
-    levels = from_dict(CodecRecipe, _table(table, "codec"), f"{where}.codec").model.levels
-    return {**table, "decode": {**decode, "steps": default_steps(levels)}}
+    return {**table, "decode": {**decode, "steps": default_steps(_levels(table, where))}}
 
 
 def default_steps(levels: int) -> list[int]:

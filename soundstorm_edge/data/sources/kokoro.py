@@ -55,6 +55,7 @@ def kokoro_recordings(config: CorpusConfig) -> Iterator[Recording]:
         raise CorpusError(
             f"blends is {config.blends} with voices {list(voices)}, expected 0 to 1, and 1 without voices"
         )
+    _teacher()  # where a package is missing, that is said at once, and threads share one session
     sentences = teacher_sentences()
     for number, text in enumerate(sentences[: config.utterances or None]):
         block, place = divmod(number, PER_BLEND)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundstorm_runtime.audio.pitch import pitch_track
+
 from ...data.corpus import Corpus
 from ...data.utterances import Utterance
 from ...errors import CheckpointError, CorpusError
@@ -46,8 +48,8 @@ class UnitsRecipe:
         seed: of the clustering.
         frames: length of a training crop, in tokens; for phonetic units.
         optimization: how phonetic units are trained.
-        melody: weight of the pitch, relative to the utterance's mean, in their loss; above 0, the corpus has
-            to know the pitch of its utterances.
+        melody: weight of the pitch, relative to the utterance's mean, in their loss. Where the corpus does
+            not know the pitch, it is estimated, and relative to the crop's mean.
     """
 
     model: UnitsConfig = field(default_factory=SpectralUnitsConfig)
@@ -75,8 +77,6 @@ class PhoneticStage(Stage):
         seconds = recipe.frames / config.rate
         self.utterances = corpus.at_least(seconds, held_out=False)
         self.held_out = list(corpus.at_least(seconds, held_out=True)[:32])
-        if recipe.melody:
-            melody(self.held_out[0], config.rate)  # raises where the corpus has no pitch
         self.lengths = np.ones(len(self.utterances))  # all crops have one length
         self.phones = {phone: number for number, phone in enumerate(symbols)}
         self.units = PhoneticUnits(config)
@@ -96,9 +96,12 @@ class PhoneticStage(Stage):
         start = int(rng.integers(int(utterance.seconds * self.config.rate) - frames + 1))
         audio = self.corpus.audio(utterance, start * self.hop, frames * self.hop)
         targets = self._targets(utterance, start, frames)
-        if self.recipe.melody:
-            return audio, *targets, melody(utterance, self.config.rate)[start : start + frames]
-        return audio, *targets
+        if not self.recipe.melody:
+            return audio, *targets
+        if utterance.pitch:
+            whole = melody(utterance.pitch, round(utterance.seconds * self.config.rate))
+            return audio, *targets, whole[start : start + frames]
+        return audio, *targets, melody(pitch_track(audio, self.config.sample_rate, self.hop), frames)
 
     def collate(self, samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
         """Stack each of them along a new first dimension."""
@@ -160,27 +163,18 @@ class _PhoneHeads(nn.Module):
         return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy), pitch
 
 
-def melody(utterance: Utterance, rate: int) -> np.ndarray:
-    """Return the pitch of every frame relative to the utterance's mean, in units of `MELODY_SPREAD`.
+def melody(pitch: Sequence[float] | np.ndarray, frames: int) -> np.ndarray:
+    """Return the pitch of every frame relative to the mean, in units of `MELODY_SPREAD`.
 
     Args:
-        utterance: one with pitch.
-        rate: frames per second.
+        pitch: fundamental frequencies in Hz, evenly spaced over the frames, 0 where nothing is voiced.
+        frames: how many.
 
     Returns:
         float32 `[frames]`, nan where nothing is voiced.
-
-    Raises:
-        CorpusError: the corpus does not know the pitch.
     """
-    if not utterance.pitch:
-        raise CorpusError(
-            f"utterance {utterance.id} has no pitch, which units.melody needs; set it to 0, or use a corpus "
-            "with pitch"
-        )
-    frames = round(utterance.seconds * rate)
-    places = ((np.arange(frames) + 0.5) / frames * len(utterance.pitch)).astype(int)
-    hertz = np.array(utterance.pitch)[places]
+    places = ((np.arange(frames) + 0.5) / frames * len(pitch)).astype(int)
+    hertz = np.asarray(pitch)[places]
     semitones = OCTAVE * np.log2(np.where(hertz > 0, hertz, np.nan))
     if np.isnan(semitones).all():
         return semitones.astype(np.float32)

@@ -10,6 +10,7 @@ from soundstorm_edge.data import kokoro_teacher
 from soundstorm_edge.data.corpus import make_corpus
 from soundstorm_edge.data.corpus_config import CorpusConfig
 from soundstorm_edge.data.kokoro_teacher import Kokoro, Speaker, Speech, to_symbols
+from soundstorm_edge.data.sources import kokoro
 from soundstorm_edge.data.sources.everyday import everyday_sentences
 from soundstorm_edge.data.sources.kokoro import (
     LEAD,
@@ -129,6 +130,20 @@ def test_missing_and_damaged_packages_are_named(
     monkeypatch.setattr(kokoro_teacher.resources, "files", files)
     with pytest.raises(CorpusError, match="sha256" if parts else "not installed"):
         Kokoro()
+
+
+def test_a_missing_teacher_is_named_before_any_text_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(threads: int) -> Kokoro:
+        raise CorpusError("the teacher is not installed")
+
+    monkeypatch.setattr(kokoro, "Kokoro", missing)
+    monkeypatch.setattr(kokoro, "teacher_sentences", lambda: pytest.fail("texts were read"))
+    kokoro._teacher.cache_clear()
+    config = CorpusConfig(source="kokoro", voices=("tom",), sample_rate=24_000)
+    with pytest.raises(CorpusError, match="the teacher is not installed"):
+        make_corpus(config, tmp_path)
 
 
 @needs_teacher

@@ -60,6 +60,10 @@ def test_the_sample_rate_reaches_a_soundstream(tmp_path: Path) -> None:
         ("name = 'x'\n[corpus]\nsource = 'tape'\n", r"corpus\.source is 'tape', expected 'flite' or"),
         ("name = 'x'\n[codec.model]\nlevels = 2\n", r"codec\.model\.kind is None, expected 'spectral' or"),
         ("name = 'x'\n[acoustic.conformer]\ndim = 8\ndepth = 0\n", "depth is 0, expected 1 or more"),
+        (
+            "name = 'x'\n[acoustic.masking]\nlevel_weights = [1.0]\n",
+            "level_weights has 1 numbers, .* 6 levels",
+        ),
         ("name = 'x'\n[decode]\nsteps = [1]\n", "steps has 1 numbers .* but the voice has 6 levels"),
         ("name = 'x'\n[corpus]\nsample_rate = 8000\n", "different sample rates"),
         ("name = 'x'\n[units.model]\nkind = 'spectral'\nrate = 49\n", "49 units a second do not divide"),
@@ -103,6 +107,18 @@ def test_a_recipe_is_based_on_another(tmp_path: Path) -> None:
     assert other.codec.model == SoundStreamConfig(rq_num_quantizers=8)  # of another kind
     assert other.codec.optimization == base.codec.optimization
     assert (other.corpus.sample_rate, other.units.model.sample_rate) == (16_000, 16_000)
+    assert other.decode.steps == (8, 3, 1, 1, 1, 1, 1, 1), "the base has steps for other levels"
+    assert other.decode.temperature == base.decode.temperature
+    assert other.acoustic.masking.level_weights == ()
+
+
+@pytest.mark.parametrize("name", ["ljspeech", "libritts"])
+def test_recipes_of_recordings_share_what_natural_voices_learned(name: str) -> None:
+    recipe, base = load_recipe(name), load_recipe("kokoro-multi")
+    assert (recipe.sample_rate, recipe.lexicon, recipe.units.melody) == (24_000, "cmu", base.units.melody)
+    assert recipe.acoustic.conformer.block_causal
+    assert recipe.corpus.times == "align"
+    assert "Kokoro" not in recipe.notice, "their teacher is another"
 
 
 @pytest.mark.parametrize(

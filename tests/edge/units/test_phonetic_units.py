@@ -111,21 +111,24 @@ def test_kernels_are_odd() -> None:
         PhoneticUnitsConfig(kernel=4)
 
 
-def test_melody_is_relative_to_the_utterance() -> None:
-    utterance = Utterance("u", "u.flac", 0.08, "text", "s", False, pitch=(100.0, 0.0, 200.0, 400.0))
-    found = melody(utterance, 50)
+def test_melody_is_relative_to_the_mean() -> None:
+    found = melody((100.0, 0.0, 200.0, 400.0), 4)
     assert np.isnan(found).tolist() == [False, True, False, False]
     assert np.nanmean(found) == pytest.approx(0, abs=1e-6)
     assert found[3] - found[2] == pytest.approx(12 / MELODY_SPREAD)
-    silent = replace(utterance, pitch=(0.0, 0.0))
-    assert np.isnan(melody(silent, 50)).all()
-    with pytest.raises(CorpusError, match="has no pitch"):
-        melody(replace(utterance, pitch=()), 50)
+    assert np.isnan(melody((0.0, 0.0), 4)).all()
+
+
+def test_a_pitch_that_the_corpus_does_not_know_is_estimated(corpus: Corpus) -> None:
+    stage = PhoneticStage(replace(recipe(), melody=1.0), TINY, corpus, tuple(PITCHES))
+    _, phones, _, found = stage.sample(0, np.random.default_rng(0))
+    low = phones[1] == list(PITCHES).index("low")  # a tone of 300 Hz
+    assert found.shape == (30,)
+    assert np.isfinite(found[low]).sum() > 10
+    assert np.nanmedian(np.abs(found[low] - np.nanmedian(found[low]))) < 0.1
 
 
 def test_units_learn_melody(corpus: Corpus) -> None:
-    with pytest.raises(CorpusError, match="has no pitch"):
-        PhoneticStage(replace(recipe(), melody=1.0), TINY, corpus, tuple(PITCHES))
     listing = corpus.folder / "utterances.jsonl"
     rows = [json.loads(line) for line in listing.read_text().splitlines()]
     for row in rows:
