@@ -166,7 +166,12 @@ class TrainingRun:
         codec, units = self.trained_codec(), self.trained_units()
         self._check_sources("acoustic", codec=codec, units=units)
         self._check_sources("text", units=self.fitted_units())
-        prompts = speaker_prompts(corpus, codec, units, recipe.corpus.voices)
+        prompts = {}
+        if len(corpus.utterances.speakers) > 1:
+            prompts = speaker_prompts(corpus, codec, units, recipe.corpus.voices)
+        elif recipe.acoustic.conformer.block_causal:  # a prompt costs time once, and not in every step
+            (prompt,) = speaker_prompts(corpus, codec, units).values()
+            prompts = {recipe.name: prompt}
         config = VoiceConfig(
             name=recipe.name,
             codec=recipe.codec.model,
@@ -326,7 +331,7 @@ def _command(stage: str) -> str:
 def speaker_prompts(
     corpus: Corpus, codec: Codec, units: SemanticTokenizer, voices: Sequence[str] = ()
 ) -> dict[str, Prompt]:
-    """Return a prompt for each speaker, by name; none for a corpus of one speaker.
+    """Return a prompt for each speaker, by name.
 
     A prompt is a whole utterance of about `PROMPT_SECONDS`, so that speech follows it as one sentence
     follows another; a held-out one where there is any.
@@ -339,8 +344,6 @@ def speaker_prompts(
             speakers where the corpus has none of them.
     """
     utterances = corpus.utterances
-    if len(utterances.speakers) < 2:
-        return {}
     prompts = {}
     frames_per_token = codec.sample_rate // (codec.hop * units.rate)
     speakers = list(utterances.speakers)

@@ -25,6 +25,7 @@ LONGEST = 5.0  # seconds; each one costs time in every sentence that is spoken w
 LOOKED_AT = 120.0  # seconds of a long recording that are examined
 QUIETEST = -50.0  # dB, full scale being 0: below, noise would be raised to the level of speech
 CLIPPED = 1e-3  # share of samples in flat tops
+LEAST_SUM = 0.1  # level of the mean of all channels, relative to the loudest of them
 
 _MOST_SAMPLES = 1 << 25  # of all channels, 128 MB
 _LEAST_CHANGE = 4.0  # dB between quiet and loud frames; syllables have 10 or more, steady noise 2
@@ -58,8 +59,9 @@ class Recording:
 def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
     """Return the speech of a recording.
 
-    Channels are mixed, and silence at both ends is cut to a tenth of a second. Of a recording of more than
-    `LONGEST` seconds, the stretch between two pauses with the most speech is used; the log says which.
+    Channels are mixed without their offsets, and silence at both ends is cut to a tenth of a second. Of a
+    recording of more than `LONGEST` seconds, the stretch between two pauses with the most speech is used; the
+    log says which.
 
     Args:
         recording: The recording.
@@ -70,10 +72,10 @@ def prepare(recording: Recording, sample_rate: int, level: float) -> np.ndarray:
         float32 [samples].
 
     Raises:
-        AudioError: The recording is empty, too quiet, clipped, or too short.
+        AudioError: The recording is empty, too quiet, clipped, or too short, or its channels cancel.
     """
     _check(recording, sample_rate)
-    audio = _resampled(recording.samples.mean(axis=1), recording.sample_rate, sample_rate)
+    audio = _resampled(_mixed(recording), recording.sample_rate, sample_rate)
     if (found := speech_level(audio, sample_rate)) < QUIETEST:
         raise AudioError(
             f"the speech in {recording.name} is at {found:.0f} dB of full scale, expected {QUIETEST:.0f} or "
@@ -204,6 +206,17 @@ def _check(recording: Recording, sample_rate: int) -> None:
                 f"{name} is clipped: {share:.1%} of its samples lie in flat tops at "
                 f"{np.abs(channel).max():.2f}, expected at most {CLIPPED:.1%}; record it with less gain"
             )
+
+
+def _mixed(recording: Recording) -> np.ndarray:
+    """Return the mean of the channels, float [samples], without the offset that cheap devices add."""
+    channels = recording.samples - recording.samples.mean(axis=0)
+    audio: np.ndarray = channels.mean(axis=1)
+    if np.square(audio).mean() < LEAST_SUM**2 * np.square(channels).mean(axis=0).max():
+        raise AudioError(
+            f"the channels of {recording.name} have opposite phase and cancel; give a file with one of them"
+        )
+    return audio
 
 
 def _check_length(name: str, seconds: float) -> None:

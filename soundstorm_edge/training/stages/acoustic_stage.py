@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...data.corpus import Corpus
-from ...errors import ConfigError
+from ...errors import ConfigError, CorpusError
 from ...nn.conformer import ConformerConfig, frame_mask
 from ...soundstorm.masking import Masking
 from ...soundstorm.model import SoundStorm, SoundStormConfig
@@ -97,6 +97,8 @@ class AcousticStage(Stage):
         self.frames_per_token = frames_per_token
         utterances = corpus.utterances
         self.numbers = np.flatnonzero(~utterances.held_out)
+        if not len(self.numbers):
+            raise CorpusError("the corpus has no training utterance; add speech")
         self.speaker = utterances.speaker[self.numbers]
         self.of_speaker = [np.flatnonzero(self.speaker == s) for s in range(len(utterances.speakers))]
         if recipe.dialogues and sum(len(own) > 0 for own in self.of_speaker) < 2:
@@ -183,7 +185,12 @@ class AcousticStage(Stage):
         return self._loss(model, batch, self.recipe.masking), {}
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Return the loss of held-out utterances at every level, fully masked after the prompt."""
+        """Return the loss of held-out utterances at every level, fully masked after the prompt.
+
+        A few minutes of speech may have no held-out utterance, and then no score.
+        """
+        if not self.held_out:
+            return {}
         batch = tuple(tensor.to(device) for tensor in self.collate(self.held_out))
         scores = {}
         for level in range(self.config.levels):

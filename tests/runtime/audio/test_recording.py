@@ -66,6 +66,19 @@ def test_channels_are_mixed():
     np.testing.assert_allclose(both, prepared(left), atol=1e-6)
 
 
+@pytest.mark.parametrize("offset", [0.05, 0.3])
+def test_a_constant_offset_goes(offset):
+    parts = silence(0.5), 0.1 * speech(2.0), silence(0.5)
+    audio = prepare(recording_of(np.concatenate(parts) + offset, RATE), RATE, -20.0)
+    np.testing.assert_allclose(audio, prepared(*parts), atol=1e-3)
+
+
+def test_channels_that_cancel_are_named():
+    both = np.stack([speech(2.0), -speech(2.0)], axis=1)
+    with pytest.raises(AudioError, match="channels of the audio have opposite phase and cancel"):
+        prepare(recording_of(both, RATE), RATE, -20.0)
+
+
 def test_of_much_the_stretch_with_the_most_speech_is_taken_from_pause_to_pause(caplog):
     caplog.set_level(logging.INFO, "soundstorm_runtime")
     long = [speech(2.0), silence(0.5), speech(2.1), silence(0.2), speech(2.2), silence(2.0), speech(1.0)]
