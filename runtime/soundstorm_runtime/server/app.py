@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -31,7 +30,7 @@ from .api_schema import (
 )
 from .connections import Connections, connection_limit
 from .encoding import MEDIA_TYPES, PCM_MEDIA_TYPE, error_event
-from .middleware import CutOff, Guard, token_check
+from .middleware import Cors, CutOff, Guard, token_check
 from .request_queue import Job, TooSlow
 from .routes.speech_socket import speech_socket
 from .routes.voice_routes import PATHS, voice_routes
@@ -163,7 +162,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     app.mount("/static", StaticFiles(directory=_STATIC))
     if settings.origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=settings.origins,
             allow_methods=["*"],
             allow_headers=["*"],

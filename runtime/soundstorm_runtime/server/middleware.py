@@ -13,6 +13,8 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -266,6 +268,19 @@ class _Exchange:
         line = "%(client)s %(method)s %(path)r %(status)d, %(bytes)d bytes in %(seconds).3f s"
         _access.log(level, line, fields, extra={"fields": fields})
         return path
+
+
+class Cors(CORSMiddleware):
+    """CORS, with refusals in the form of all other errors."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer what a browser asks before it sends a request of another origin."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        message, code = f"{bytes(answer.body).decode()}; give --origin to the server", "origin_not_allowed"
+        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        return error_response(Refusal(answer.status_code, message, code=code, headers=headers))
 
 
 def token_check(token: BearerToken) -> Callable[..., Awaitable[None]]:

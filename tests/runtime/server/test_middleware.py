@@ -122,6 +122,7 @@ def test_pages_elsewhere_are_let_in_only_when_asked_for(client):
     assert allowed.headers["access-control-allow-origin"] == "https://example.org"
     other = client(origins=("https://example.com",)).options(SPEECH, headers=asked)
     assert "access-control-allow-origin" not in other.headers
+    assert (other.status_code, other.json()["error"]["code"]) == (400, "origin_not_allowed")
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ class _Session:
         self._messages: asyncio.Queue[Start | Append | Signal] = asyncio.Queue()
         self._waiting = 0  # characters in the queue
         self._text: _Text | None = None
+        self._has_sent = False  # since the last message of the client was waited for
 
     async def run(self) -> None:
         """Serve the client until it closes the connection, breaks the protocol or is idle."""
@@ -181,8 +182,9 @@ class _Session:
             try:
                 message = await asyncio.wait_for(self._socket.receive(), IDLE_SECONDS)
             except asyncio.TimeoutError:
-                if self._text is None:
+                if not self._has_sent:
                     raise _Garbage(GOING_AWAY, f"nothing was sent for {IDLE_SECONDS:g} s") from None
+                self._has_sent = False
                 continue
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", GOING_AWAY))
@@ -257,6 +259,7 @@ class _Session:
             if isinstance(message, bytes)
             else self._socket.send_json(message)
         )
+        self._has_sent = True
         try:
             await asyncio.wait_for(sending, STALL_SECONDS)
         except (asyncio.TimeoutError, RuntimeError):  # it does not read, or has closed the connection

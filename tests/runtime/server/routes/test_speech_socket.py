@@ -38,7 +38,7 @@ class Client:
     def until(self, type):
         """Receive until an event of a type, which is returned."""
         while True:
-            message = self.socket.recv(timeout=30)
+            message = self.socket.recv(timeout=120)
             if isinstance(message, bytes):
                 self.audio += message
                 continue
@@ -49,7 +49,7 @@ class Client:
     def until_audio(self):
         """Receive until there is sound."""
         while not self.audio:
-            message = self.socket.recv(timeout=30)
+            message = self.socket.recv(timeout=120)
             self.audio += message if isinstance(message, bytes) else b""
 
     def words(self):
@@ -189,7 +189,7 @@ def test_garbage_is_named_and_closes_the_connection(client, message, code, says)
     client.socket.send(message)
     assert says in client.until("error")["error"]["message"]
     with pytest.raises(ConnectionClosed) as closed:
-        client.socket.recv(timeout=30)
+        client.socket.recv(timeout=120)
     assert closed.value.rcvd.code == code
     assert closed.value.rcvd.reason
 
@@ -215,6 +215,21 @@ def test_a_failure_of_ours_is_an_error_and_the_connection_stays(bundle, monkeypa
         assert socket.receive_json()["type"] == "speech.started"
 
 
+@pytest.mark.parametrize("first", ["start", "flush"])
+def test_a_connection_on_which_nothing_happens_is_closed(bundle, monkeypatch, first):
+    """Whether a text has begun or not."""
+    with (
+        TestClient(create_app(Settings(bundle)), "http://localhost") as asked,
+        asked.websocket_connect(f"ws://localhost{PATH}") as socket,
+    ):
+        socket.send_json({"type": first})
+        monkeypatch.setattr(speech_socket, "IDLE_SECONDS", 0.1)
+        socket.send_json({"type": "flush"})
+        while (event := socket.receive_json())["type"] != "error":
+            assert event["type"] in ("speech.started", "speech.flushed")
+        assert event["error"]["message"] == "nothing was sent for 0.1 s"
+
+
 def test_a_message_that_is_too_large_closes_the_connection(client):
     client.send("start")
     client.send("append", text="a" * 100_000)
@@ -229,7 +244,7 @@ def test_too_much_text_is_refused(client):
         client.send("append", text="Hello there. " * 2000)
     assert "wait to be spoken" in client.until("error")["error"]["message"]
     with pytest.raises(ConnectionClosed) as closed:
-        client.socket.recv(timeout=30)
+        client.socket.recv(timeout=120)
     assert closed.value.rcvd.code == 1008
 
 
