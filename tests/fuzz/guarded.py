@@ -53,7 +53,7 @@ def fuzz(name: str, cases: int, number: int, folder: Path) -> Report:
     its.close()
     case, report = "none", Report()
     while True:
-        limit = 6 * MOST_SECONDS  # a machine that is busy with other work is no hang of ours
+        limit = 18 * MOST_SECONDS  # a machine that is busy with other work is no hang of ours
         try:
             if not ours.poll(limit):
                 process.kill()

@@ -50,7 +50,7 @@ def terminal(tmp_path):
 
 def test_a_terminal_plays_and_shows_progress(terminal, voice, tmp_path):
     process = terminal(voice, TEXT, player=f"/bin/cat > {tmp_path}/samples", errors=None)
-    code = process.wait(60)
+    code = process.wait(120)
     shown = os.read(terminal.output, 1 << 16).decode()
     assert code == 0, shown
     assert "sentences  [##" in shown
@@ -66,13 +66,13 @@ def test_ctrl_c_stops_the_sound_at_once(terminal, voice, tmp_path):
     # The player is probed first, with no samples.
     samples = "test $(/usr/bin/head -c 1 | /usr/bin/wc -c) = 1 || exit 0"
     process = terminal(voice, TEXT * 50, player=f"{samples}; echo $$ > {pid}; exec /bin/sleep 100")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not pid.exists() or not pid.read_text():
         assert time.monotonic() < deadline, process.poll()
         time.sleep(0.05)
     player = int(pid.read_text())
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     with pytest.raises(ProcessLookupError):
@@ -81,7 +81,7 @@ def test_ctrl_c_stops_the_sound_at_once(terminal, voice, tmp_path):
 
 def test_without_a_sound_device_a_file_is_written_and_that_is_said(terminal, voice, tmp_path):
     process = terminal(voice, TEXT, "--quiet")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     expected = (
         "no sound device was found (sounddevice: not installed, pip install 'soundstorm-edge[play]'; "
@@ -94,6 +94,6 @@ def test_without_a_sound_device_a_file_is_written_and_that_is_said(terminal, voi
 
 def test_a_named_file_is_written_and_not_played(terminal, voice, tmp_path):
     process = terminal(voice, TEXT, "-o", "named.wav", player=f"/bin/touch {tmp_path}/played")
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     assert (tmp_path / "named.wav").exists()
     assert not (tmp_path / "played").exists()

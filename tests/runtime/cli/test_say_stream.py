@@ -67,7 +67,7 @@ def test_a_reader_that_leaves_ends_the_stream_quietly(bundle):
     )
     assert len(process.stdout.read(100)) == 100
     process.stdout.close()
-    assert process.wait(60) == 1
+    assert process.wait(120) == 1
     assert b"Traceback" not in process.stderr.read()
 
 

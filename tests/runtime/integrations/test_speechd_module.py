@@ -293,7 +293,7 @@ def test_the_command_is_a_module(bundle, environment):
         process.stdin.write(b"QUIT\n")
         process.stdin.flush()
         assert process.stdout.read() == b"210 OK QUIT\n"
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert found.startswith(b"299-SoundStorm, tiny\n299 OK LOADED SUCCESSFULLY\n202 OK")
     assert b"705-AUDIO\0" in found
 

@@ -43,7 +43,7 @@ async def served(voice):
     ready = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(wyoming_server.serve(voice, "tiny", "127.0.0.1", 0, ready.set_result))
     try:
-        yield await asyncio.wait_for(ready, 30)
+        yield await asyncio.wait_for(ready, 120)
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -310,5 +310,5 @@ def test_the_command_serves_until_it_is_told_to_stop(bundle, environment):
 
         audio, _ = asyncio.run(use())
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert audio.any()

@@ -15,7 +15,7 @@ from soundstorm_runtime.server.request_queue import Busy, Cancelled, Jobs, TooSl
 
 def run(test):
     """Run an async function to its end, in a loop of its own."""
-    return asyncio.run(asyncio.wait_for(test(), 20))
+    return asyncio.run(asyncio.wait_for(test(), 120))
 
 
 async def until(condition) -> None:
