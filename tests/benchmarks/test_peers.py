@@ -1,5 +1,7 @@
 """The benchmark of peers: what counts as a word, and how contestants are summed up."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -8,9 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.judges import Judges, Naturalness, said
-from benchmarks.peers import Result, Spoken, identified, measure, show, sum_up
+from benchmarks.peers import Result, Spoken, identified, measure, piper, show, sum_up
 from benchmarks.plots import plot_peers
 from benchmarks.report import circumstances
+from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.support.serde import to_dict
 
 
@@ -94,6 +97,14 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     found = measure({"one": speak}, ["A.", "B.", "C."], judges, partial)
     assert said_by == ["A.", "C."]  # a warm-up, and what is missing
     assert [row.text for row in found["one"]] == ["A.", "B.", "C."]
+
+
+@pytest.mark.parametrize("load", [lambda: Judges(1), lambda: piper(1)], ids=["judges", "piper"])
+def test_missing_packages_are_named(load: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("speechmos", "piper"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(OptionError, match=r"pip install 'soundstorm-edge\[peers\]'"):
+        load()
 
 
 class _Deaf:
