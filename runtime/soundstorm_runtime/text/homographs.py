@@ -19,8 +19,8 @@ def _words(text: str) -> frozenset[str]:
 
 _POSSESSIVES = _words("my your his her its our their whose")
 _ARTICLES = _words("a an the no every another this") | _POSSESSIVES
-_DETERMINERS = _ARTICLES | _words("some any all each both neither either those these many what which such")
-_OBJECTS = (_DETERMINERS - {"what", "which", "whose"}) | _words(
+_DETERMINERS = _ARTICLES | _words("some any all each both neither either those these many what such")
+_OBJECTS = (_DETERMINERS - {"what", "whose"}) | _words(
     "it me you him them us mine something myself yourself himself herself itself ourselves themselves"
 )
 _BE = _words(
@@ -39,13 +39,14 @@ _AUXILIARIES = _words(
 )
 _SUBJECTS = _words("i you we they who people")
 _SUBJECTS_IN_S = _words("he she it who that which everybody everyone nobody somebody someone")
-_INVERTED = _words("do does did don't doesn't didn't will would can could should")
+_INVERTED = _words("do does did will would can could should")
 _QUESTION_WORDS = _words("when where why how what who which")
 _LETTING = _words("let help make makes made watch hear see")
-_ADVERBS = _words(
-    "not never always also really just only ever still often usually already sometimes now so very quite "
-    "more most too even then"
+_DEGREES = _words("so very quite more most too rather")
+_ADVERBS = _DEGREES | _words(
+    "not never always also really just only ever still often usually already sometimes now even then"
 )
+_USUALLY_VERBS = _words("use uses insert")
 _JOINING = _words("and or as but than if while that because")
 _NUMBERS = _words("two three four five six seven eight nine ten several few")
 _LATER = _words("yesterday ago earlier once")
@@ -236,9 +237,15 @@ def is_verb(word: str, before: Sequence[str], after: Sequence[str]) -> bool:
     if word.endswith("s") and not word.endswith("ss"):
         if near in _SUBJECTS_IN_S:
             return second not in _ASKING
-        return following in _OBJECTS and near not in _DETERMINERS | _BE | PREPOSITIONS | {""}
-    if near in _BE:
+        if following in _OBJECTS:
+            return near not in _DETERMINERS | _BE | PREPOSITIONS | {""}
+        return near not in _DETERMINERS and _is_usually_verb(word, following)
+    if near in _BE or (near.endswith("'s") and near not in _AUXILIARIES):
         return False
+    if before and before[0] in _DEGREES and following not in _OBJECTS:
+        return False
+    if before and not nearest and before[0] in _words("never always"):
+        return True
     if near in _AUXILIARIES:
         return near == "to" or following != "of"
     if near in _SUBJECTS:
@@ -251,8 +258,13 @@ def is_verb(word: str, before: Sequence[str], after: Sequence[str]) -> bool:
         return True
     if following in _OBJECTS:
         return second not in _DETERMINERS or near.endswith("s")
-    # "Use" as a noun hardly ever stands before another noun, and begins no phrase.
-    return word == "use" and following not in _BE | PREPOSITIONS | _JOINING | _AUXILIARIES | _HAVE | {""}
+    return _is_usually_verb(word, following)
+
+
+def _is_usually_verb(word: str, following: str) -> bool:
+    """Return whether a word is one that as a noun hardly ever stands before another noun, and does so."""
+    others = _BE | PREPOSITIONS | _JOINING | _AUXILIARIES | _HAVE | {""}
+    return word in _USUALLY_VERBS and following not in others
 
 
 def _is_asked(before: Sequence[str]) -> bool:
