@@ -217,14 +217,14 @@ def meant(word: str, before: Sequence[str], after: Sequence[str]) -> str | None:
     if word == "live" and any(near in _ASKING for near in before[1:2]) and before[0] in _SUBJECTS:
         return "l ay1 v"  # are you live?
     nearest = [near for near in before if near not in _ADVERBS] if word == "content" else before
-    near, second, following = nearest[:1] or [""], nearest[1:2] or [""], after[:1] or [""]
+    near, second, following = [*nearest, ""][0], [*nearest, "", ""][1], [*after, ""][0]
     for sense in SENSES.get(word, ()):
         if (
-            (not sense.before or near[0] in sense.before)
-            and (not sense.after or following[0] in sense.after)
-            and (not sense.second or second[0] in sense.second)
-            and near[0] not in sense.not_before
-            and not (sense.not_before and near[0].endswith("'s"))
+            (not sense.before or near in sense.before)
+            and (not sense.after or following in sense.after)
+            and (not sense.second or second in sense.second)
+            and near not in sense.not_before
+            and not (sense.not_before and near.endswith("'s"))
         ):
             return sense.phones
     return None
