@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def on_cluster(found: Sequence[Recording], config: CorpusConfig, folder: Path) -
     Raises:
         CorpusError: a task failed on every node.
     """
+    if config.path:  # of this process, and not of the nodes
+        config = replace(config, path=str(Path(config.path).resolve()))
     make = ray.remote(num_cpus=1, max_retries=-1)(_make)
     most = _TASKS_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     tasks: deque[Any] = deque()

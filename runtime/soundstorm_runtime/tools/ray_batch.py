@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -103,7 +106,7 @@ def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Sha
     rows = [{"lines": json.dumps([asdict(line) for line in shard])} for shard in shards]
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         cast(Any, _Actor),  # Ray's types know functions alone
-        fn_constructor_args=(job, form),
+        fn_constructor_args=(job, form, Path.cwd()),
         compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
         num_cpus=threads,
         # An actor that waits for a lost node to come back would keep its tasks.
@@ -116,7 +119,9 @@ def _map(job: Job, shards: Sequence[Sequence[Line]], form: Form) -> Iterator[Sha
 class _Actor:
     """Holds a voice on a node, and speaks shards."""
 
-    def __init__(self, job: Job, form: Form) -> None:
+    def __init__(self, job: Job, form: Form, current: Path) -> None:
+        with suppress(OSError):  # a node that lacks the folder needs it for relative paths alone
+            os.chdir(current)  # prompts and pronunciations may have such, as on the machine that asks
         self._job, self._form = job, form
         self._voice: Voice = load_voice(job, job.threads or 1)
 

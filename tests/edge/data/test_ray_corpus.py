@@ -17,7 +17,7 @@ from soundstorm_edge.data.ray_corpus import CHUNK, on_cluster
 pytestmark = pytest.mark.cluster
 
 
-def test_it_is_that_of_one_machine(tmp_path: Path) -> None:
+def test_it_is_that_of_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "LJSpeech-1.1"
     (folder / "wavs").mkdir(parents=True)
     names = [f"LJ001-{number:04d}" for number in range(CHUNK + 5)]
@@ -25,9 +25,10 @@ def test_it_is_that_of_one_machine(tmp_path: Path) -> None:
         tone = 0.3 * np.sin(np.arange(8000) * (place + 1) / 50)
         soundfile.write(folder / "wavs" / f"{name}.wav", 0 * tone if place == 3 else tone, 8000)
     (folder / "metadata.csv").write_text("".join(f"{name}|Hello|Hello\n" for name in names))
-    config = CorpusConfig(source="ljspeech", path=str(folder), unusable="skip")
-    here = make_corpus(config, tmp_path / "here")
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+    monkeypatch.chdir(tmp_path)  # where the nodes are not
+    config = CorpusConfig(source="ljspeech", path=folder.name, unusable="skip")
+    here = make_corpus(config, tmp_path / "here")
     try:
         there = make_corpus(config, tmp_path / "there", make_utterances=on_cluster)
     finally:

@@ -40,17 +40,28 @@ def cluster():
     made.shutdown()
 
 
-def test_a_cluster_speaks_every_line_once_and_goes_on_where_it_was_stopped(cluster, make_bundle, tmp_path):
+def test_a_cluster_speaks_every_line_once_and_goes_on_where_it_was_stopped(
+    cluster, make_bundle, tmp_path, environment
+):
     bundle, out = make_bundle(), tmp_path / "out"
     path = tmp_path / "lines.jsonl"
     path.write_text("\n".join(json.dumps({"id": line.id, "text": line.text}) for line in lines(5)))
+    (tmp_path / "words.toml").write_text('number = "ten"\n')
     command = [
         *(sys.executable, "-m", "soundstorm_runtime.cli", "batch", bundle, path, "-o", out),
-        *("--ray", cluster.address, "--shard-size", 2),
+        *("--ray", cluster.address, "--shard-size", 2, "--lexicon", "words.toml"),
     ]
 
     def speak() -> str:
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=True)
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=tmp_path,  # where the nodes are not
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=True,
+        )
         return done.stdout + done.stderr
 
     found = speak()
