@@ -48,7 +48,7 @@ def library(available, started):
         get_outputs=lambda: [argument("audio", "tensor(float)", ["batch", "samples"])],
     )
     return SimpleNamespace(
-        __version__="1.0",
+        __version__="1.22.0",
         get_available_providers=lambda: available,
         SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda name, value: None),
         InferenceSession=lambda *_, **options: session,
@@ -65,7 +65,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 @pytest.mark.parametrize(
     ("available", "started", "message"),
     [
-        ([CPU], [CPU], "provider 'cuda' asked for, but ONNX Runtime 1.0 has only"),
+        ([CPU], [CPU], "provider 'cuda' asked for, but ONNX Runtime 1.22.0 has only"),
         ([CUDA, CPU], [CPU], "could not start it .* check the driver, CUDA and cuDNN"),
     ],
 )
