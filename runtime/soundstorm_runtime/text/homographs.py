@@ -38,6 +38,7 @@ _AUXILIARIES = _words(
     "they'd"
 )
 _SUBJECTS = _words("i you we they who people")
+_THIRD_PERSONS = _words("he she it")
 _SUBJECTS_IN_S = _words("he she it who that which everybody everyone nobody somebody someone")
 _INVERTED = _words("do does did will would can could should")
 _QUESTION_WORDS = _words("when where why how what who which")
@@ -46,8 +47,10 @@ _DEGREES = _words("so very quite more most too rather")
 _ADVERBS = _DEGREES | _words(
     "not never always also really just only ever still often usually already sometimes now even then"
 )
+_BEFORE_READ = _ADVERBS | _SUBJECTS | _THIRD_PERSONS
 _USUALLY_VERBS = _words("use uses insert")
 _JOINING = _words("and or as but than if while that because")
+_NOT_AFTER_VERBS = _BE | PREPOSITIONS | _JOINING | _AUXILIARIES | _HAVE | {""}
 _NUMBERS = _words("two three four five six seven eight nine ten several few")
 _LATER = _words("yesterday ago earlier once")
 _LAST_TIMES = _words("night week month year time monday tuesday wednesday thursday friday saturday sunday")
@@ -244,13 +247,13 @@ def is_verb(word: str, before: Sequence[str], after: Sequence[str]) -> bool:
         return False
     if before and before[0] in _DEGREES and following not in _OBJECTS:
         return False
-    if before and not nearest and before[0] in _words("never always"):
+    if before and not nearest and before[0] in ("never", "always"):
         return True
     if near in _AUXILIARIES:
         return near == "to" or following != "of"
     if near in _SUBJECTS:
         return second not in _ASKING
-    if near in _words("me us him her them") and second in _LETTING:
+    if near in ("me", "us", "him", "her", "them") and second in _LETTING:
         return True
     if near in _DETERMINERS or near in PREPOSITIONS:
         return False
@@ -263,8 +266,7 @@ def is_verb(word: str, before: Sequence[str], after: Sequence[str]) -> bool:
 
 def _is_usually_verb(word: str, following: str) -> bool:
     """Return whether a word is one that as a noun hardly ever stands before another noun, and does so."""
-    others = _BE | PREPOSITIONS | _JOINING | _AUXILIARIES | _HAVE | {""}
-    return word in _USUALLY_VERBS and following not in others
+    return word in _USUALLY_VERBS and following not in _NOT_AFTER_VERBS
 
 
 def _is_asked(before: Sequence[str]) -> bool:
@@ -284,10 +286,10 @@ def _is_past(before: Sequence[str], after: Sequence[str]) -> bool:
             return True
         if near in _AUXILIARIES or near in _LETTING:
             return False
-        if near not in _ADVERBS | _SUBJECTS | _words("he she it"):
-            is_participle = place == 0 and near in _words("well widely")
+        if near not in _BEFORE_READ:
+            is_participle = place == 0 and near in ("well", "widely")
             return is_participle or _is_about_the_past(before, after)
-    is_singular = any(near in _words("he she it") for near in before)
+    is_singular = any(near in _THIRD_PERSONS for near in before)
     return is_singular or _is_about_the_past(before, after)
 
 
