@@ -35,7 +35,7 @@ from ..data.degradation import degrade
 from ..data.shipped_lexicon import shipped_lexicon
 from ..errors import CheckpointError, ConfigError
 from ..text_to_semantic.parallel import ParallelTextConfig, ParallelTextToSemantic
-from ..units.semantic_units import SemanticTokenizer, build_units
+from ..units.semantic_units import PhoneticUnits, SemanticTokenizer, build_units
 from .batches import pad
 from .loop import train
 from .recipe import FORMER_NAMES, Recipe
@@ -43,7 +43,7 @@ from .stages.acoustic_stage import AcousticStage
 from .stages.codec_stage import CodecStage
 from .stages.text_stage import TextStage, with_durations
 from .stages.unit_distillation import UnitDistillationStage
-from .stages.units_stage import fit_units, load_units
+from .stages.units_stage import fit_units, load_units, phones_of_frames
 from .state import read_state, trained_weights
 from .token_cache import Tokens, corpus_tokens, fingerprint, tokens_of_utterances
 
@@ -266,7 +266,21 @@ class TrainingRun:
 
     def _semantic_tokens(self, stage: str, units: SemanticTokenizer) -> Tokens:
         """Return the semantic tokens of the corpus, which the folder of the units' stage caches."""
-        return corpus_tokens(self.stage_folder(stage) / "tokens", self.corpus, units, units.tokenize)
+        folder, corpus = self.stage_folder(stage) / "tokens", self.corpus
+        if not (isinstance(units, PhoneticUnits) and units.config.by_phone):
+            return corpus_tokens(folder, corpus, units, units.tokenize)
+        ids = {symbol: number for number, symbol in enumerate(self.lexicon.symbols)}
+
+        def compute(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
+            found = []
+            for utterance in (corpus.utterances[number] for number in numbers):
+                audio = torch.from_numpy(corpus.audio(utterance))[None]
+                frames = -(-audio.shape[1] * units.rate // units.sample_rate)
+                phones = torch.from_numpy(phones_of_frames(utterance, units.rate, frames, ids))[None]
+                found.append(units.tokenize_phones(audio.to(device), phones.to(device))[0])
+            return found
+
+        return tokens_of_utterances(folder, corpus, units, compute, batch=1)
 
     def _predicted_tokens(self, text: ParallelTextToSemantic) -> Tokens:
         """Return the semantic tokens that the text stage predicts for the true durations of the phones."""

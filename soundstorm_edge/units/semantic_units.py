@@ -102,6 +102,9 @@ class PhoneticUnitsConfig:
         width: of the features that are clustered.
         pooled: whether the second half of the blocks gets the mean over the utterance, without which a high
             pitch cannot be distinguished from a high voice.
+        by_phone: whether the frames of each phone are clustered apart, so that a unit belongs to one phone.
+            Where the phones of an utterance are known, as in training, its tokens then name them without
+            error; other audio has the nearest units, as ever.
 
     Raises:
         ConfigError: a value is impossible.
@@ -118,6 +121,7 @@ class PhoneticUnitsConfig:
     kernel: int = 5
     width: int = 48
     pooled: bool = False
+    by_phone: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "rate", "vocabulary", "mels", "dim", "kernel", "width")
@@ -141,6 +145,45 @@ class PhoneticUnits(SemanticTokenizer):
         self.blocks = nn.ModuleList(_ContextBlock(config.dim, config.kernel) for _ in range(config.depth))
         self.pooled = nn.Linear(config.dim, config.dim) if config.pooled else None
         self.narrow = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.width))
+        if config.by_phone:
+            self.register_buffer("phone_of", torch.zeros(config.vocabulary, dtype=torch.int64))
+
+    def fit_by_phone(self, features: np.ndarray, phones: np.ndarray, seed: int) -> None:
+        """Cluster features float32 `[frames, width]` within the phone of each frame, int64 `[frames]`.
+
+        A phone has units in proportion to its frames, and at least one.
+
+        Raises:
+            ConfigError: there are fewer units than phones.
+        """
+        from sklearn.cluster import KMeans
+
+        present, counts = np.unique(phones, return_counts=True)
+        shares = _shared_out(self.vocabulary, counts)
+        centroids = [
+            KMeans(share, n_init=1, max_iter=30, random_state=seed)
+            .fit(features[phones == phone])
+            .cluster_centers_
+            for phone, share in zip(present, shares, strict=True)
+        ]
+        self.centroids = torch.from_numpy(np.concatenate(centroids).astype(np.float32))
+        self.phone_of = torch.from_numpy(np.repeat(present, shares))
+
+    @torch.no_grad()
+    def tokenize_phones(self, audio: Tensor, phones: Tensor) -> Tensor:
+        """Return the tokens of audio whose phones are known: the nearest units of the phone of each frame.
+
+        Args:
+            audio: float32 `[batch, samples]`.
+            phones: int64 `[batch, tokens]`. A phone that has no units may be any.
+
+        Returns:
+            int64 `[batch, tokens]`.
+        """
+        other = self.phone_of != phones[..., None]
+        other &= ~other.all(dim=-1, keepdim=True)
+        distances = torch.cdist(self.features(audio), self.centroids[None])
+        return distances.masked_fill(other, torch.inf).argmin(dim=-1)
 
     def features(self, audio: Tensor) -> Tensor:
         """Return `[batch, frames, width]`, of mean 0 and deviation 1, for audio `[batch, samples]`."""
@@ -154,6 +197,16 @@ class PhoneticUnits(SemanticTokenizer):
                 x = x + self.pooled(x.mean(dim=1, keepdim=True))
             x = block(x)
         return F.layer_norm(self.narrow(x), (self.config.width,))
+
+
+def _shared_out(units: int, frames: np.ndarray) -> np.ndarray:
+    """Share out units among phones in proportion to their frames, at least one and at most one a frame."""
+    if units < len(frames):
+        raise ConfigError(f"there are {units} units for {len(frames)} phones; raise units.model.vocabulary")
+    shares = np.ones_like(frames)
+    for _ in range(units - len(frames)):
+        shares[np.argmax(np.where(shares < frames, frames / shares, 0))] += 1
+    return shares
 
 
 class _ContextBlock(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,14 +108,7 @@ class PhoneticStage(Stage):
         return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
 
     def _targets(self, utterance: Utterance, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        if not utterance.ends:
-            raise CorpusError(
-                f"utterance {utterance.id} has no phone times, which phonetic units need; align the corpus "
-                "first, or set units.model.kind = 'spectral'"
-            )
-        borders = np.round(np.array((0.0, *utterance.ends)) * self.config.rate).astype(np.int64)
-        durations = torch.from_numpy(np.diff(borders))[None]
-        index, progress = spread_over_time(durations, start + frames)
+        index, progress = _phones_over_time(utterance, self.config.rate, start + frames)
         ids = torch.tensor([self.phones[phone] for phone in utterance.phones])
         beside = torch.stack([ids[(index[0] + shift).clamp(0, len(ids) - 1)] for shift in (-1, 0, 1)])
         return beside[:, start:].numpy(), progress[0, start:].numpy()
@@ -161,6 +154,27 @@ class _PhoneHeads(nn.Module):
             voiced = ~melody.isnan()
             pitch = (found[..., 2] - melody.nan_to_num())[voiced].square().sum() / voiced.sum().clamp(min=1)
         return losses, F.mse_loss(found[..., 0], progress), F.mse_loss(found[..., 1], energy), pitch
+
+
+def _phones_over_time(utterance: Utterance, rate: int, frames: int) -> tuple[Tensor, Tensor]:
+    """Return which of an utterance's phones a frame belongs to, and the progress within it, `[1, frames]`."""
+    if not utterance.ends:
+        raise CorpusError(
+            f"utterance {utterance.id} has no phone times, which phonetic units need; align the corpus "
+            "first, or set units.model.kind = 'spectral'"
+        )
+    borders = np.round(np.array((0.0, *utterance.ends)) * rate).astype(np.int64)
+    return spread_over_time(torch.from_numpy(np.diff(borders))[None], frames)
+
+
+def phones_of_frames(utterance: Utterance, rate: int, frames: int, ids: Mapping[str, int]) -> np.ndarray:
+    """Return the id of the phone of every frame, int64 `[frames]`, of an utterance with phone times.
+
+    Raises:
+        CorpusError: the utterance has no phone times.
+    """
+    index, _ = _phones_over_time(utterance, rate, frames)
+    return np.array([ids[phone] for phone in utterance.phones])[index[0].numpy()]
 
 
 def melody(pitch: Sequence[float] | np.ndarray, frames: int) -> np.ndarray:
@@ -216,7 +230,15 @@ def fit_units(recipe: UnitsRecipe, corpus: Corpus, path: Path, symbols: Sequence
             f"the corpus has {len(frames)} frames, expected at least one for each of "
             f"{recipe.model.vocabulary} units; add speech or lower units.model.vocabulary"
         )
-    units.fit(frames, recipe.seed)
+    if isinstance(units, PhoneticUnits) and units.config.by_phone:
+        ids = {phone: number for number, phone in enumerate(symbols)}
+        phones = [
+            phones_of_frames(utterance, units.rate, len(own), ids)
+            for utterance, own in zip(chosen, features, strict=True)
+        ]
+        units.fit_by_phone(frames, np.concatenate(phones), recipe.seed)
+    else:
+        units.fit(frames, recipe.seed)
     save_units(path, units, recipe.model)
     return units
 

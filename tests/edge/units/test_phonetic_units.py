@@ -21,6 +21,7 @@ from soundstorm_edge.training.stages.units_stage import (
     fit_units,
     load_units,
     melody,
+    phones_of_frames,
 )
 from soundstorm_edge.units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
 
@@ -71,6 +72,28 @@ def test_units_tell_phones_apart(corpus: Corpus, tmp_path: Path) -> None:
     assert not set.intersection(*seen.values())
     kept = load_units(tmp_path / "units" / "units.pt", TINY)
     assert torch.equal(kept.centroids, units.centroids)
+
+
+def test_units_of_phones_name_them(corpus: Corpus, tmp_path: Path) -> None:
+    """Each unit belongs to a phone; with known phones, tokens name them, though features mistake some."""
+    by_phone = replace(recipe(2), model=replace(TINY, by_phone=True))
+    units = fit_units(by_phone, corpus, tmp_path / "units.pt", tuple(PITCHES))
+    assert isinstance(units, PhoneticUnits)
+    assert set(units.phone_of.tolist()) == {0, 1}  # the corpus has no pause
+    utterance = corpus.utterances[11]
+    audio = torch.from_numpy(corpus.audio(utterance))[None]
+    frames = units.tokenize(audio).shape[1]
+    phones = phones_of_frames(utterance, 50, frames, {phone: n for n, phone in enumerate(PITCHES)})
+    tokens = units.tokenize_phones(audio, torch.from_numpy(phones)[None])[0]
+    assert (units.phone_of[tokens].numpy() == phones).all()
+    assert len(tokens) == frames and len(set(tokens.tolist())) > 2
+    unseen = torch.full((1, frames), 2)  # a phone without units may be any
+    assert torch.equal(units.tokenize_phones(audio, unseen), units.tokenize(audio))
+    kept = load_units(tmp_path / "units.pt", by_phone.model)
+    assert torch.equal(kept.tokenize(audio), units.tokenize(audio))
+    with pytest.raises(ConfigError, match="1 units for 2 phones"):
+        units.vocabulary = 1
+        units.fit_by_phone(np.zeros((4, 8), np.float32), np.array([0, 0, 1, 1]), 0)
 
 
 def test_averaged_weights_make_the_units(corpus: Corpus, tmp_path: Path) -> None:
