@@ -274,13 +274,16 @@ class TrainingRun:
         def compute(numbers: Sequence[int], device: torch.device) -> list[Tensor]:
             found = []
             for utterance in (corpus.utterances[number] for number in numbers):
-                audio = torch.from_numpy(corpus.audio(utterance))[None]
+                audio = torch.from_numpy(corpus.audio(utterance))[None].to(device)
+                if not utterance.ends:
+                    found.append(units.tokenize(audio)[0])
+                    continue
                 frames = -(-audio.shape[1] * units.rate // units.sample_rate)
                 phones = torch.from_numpy(phones_of_frames(utterance, units.rate, frames, ids))[None]
-                found.append(units.tokenize_phones(audio.to(device), phones.to(device))[0])
+                found.append(units.tokenize_phones(audio, phones.to(device))[0])
             return found
 
-        return tokens_of_utterances(folder, corpus, units, compute, batch=1)
+        return tokens_of_utterances(folder, corpus, units, compute, batch=1, uses_phones=True)
 
     def _predicted_tokens(self, text: ParallelTextToSemantic) -> Tokens:
         """Return the semantic tokens that the text stage predicts for the true durations of the phones."""
@@ -296,7 +299,7 @@ class TrainingRun:
 
         models = nn.ModuleDict({"text": text, "units": units})  # other units make other lengths
         folder = self.stage_folder("text") / "read"
-        return tokens_of_utterances(folder, self.corpus, models, predict, batch=16)
+        return tokens_of_utterances(folder, self.corpus, models, predict, batch=16, uses_phones=True)
 
     # What a stage was trained on
 

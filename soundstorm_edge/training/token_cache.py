@@ -85,6 +85,7 @@ def tokens_of_utterances(
     model: nn.Module,
     compute: Callable[[Sequence[int], torch.device], Sequence[Tensor]],
     batch: int,
+    uses_phones: bool = False,
 ) -> Tokens:
     """Return the tokens of every utterance, computed or read from the cache.
 
@@ -96,10 +97,11 @@ def tokens_of_utterances(
         model: its weights identify the cache.
         compute: returns the tokens of utterances by their numbers, with `model` on the given device.
         batch: the most utterances, of similar lengths, that `compute` is called with.
+        uses_phones: whether the tokens depend on phones and their times, too.
     """
     state = PartialState()
     if state.is_main_process:
-        _prepare(folder, _cache_fingerprint(model, corpus))
+        _prepare(folder, _cache_fingerprint(model, corpus, uses_phones=uses_phones))
     state.wait_for_everyone()
     shards = range(state.process_index, -(-len(corpus.utterances) // PER_SHARD), state.num_processes)
     missing = [shard for shard in shards if not _shard_path(folder, shard).exists()]
@@ -177,8 +179,10 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _cache_fingerprint(model: nn.Module, corpus: Corpus) -> str:
+def _cache_fingerprint(model: nn.Module, corpus: Corpus, *, uses_phones: bool) -> str:
     digest = hashlib.sha256(fingerprint(model).encode())
     for utterance in corpus.utterances:
         digest.update(f"{utterance.id} {utterance.seconds}\n".encode())
+        if uses_phones:
+            digest.update(f"{utterance.phones} {utterance.ends}\n".encode())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -144,17 +144,18 @@ def with_durations(
         )
     borders = np.minimum(np.round(np.array((0.0, *utterance.ends)) * rate).astype(np.int64), len(tokens))
     borders[-1] = len(tokens)
-    return _phone_ids(utterance.phones, ids), np.diff(borders), tokens
+    return phone_ids(utterance.phones, ids), np.diff(borders), tokens
 
 
 def _without_durations(
     utterance: Utterance, tokens: np.ndarray, ids: dict[str, int], lexicon: Lexicon
 ) -> tuple[np.ndarray, ...]:
     phones = utterance.phones or tuple(lexicon.phones(utterance.text))
-    return _phone_ids(phones, ids), tokens
+    return phone_ids(phones, ids), tokens
 
 
-def _phone_ids(phones: Sequence[str], ids: dict[str, int]) -> np.ndarray:
+def phone_ids(phones: Sequence[str], ids: Mapping[str, int]) -> np.ndarray:
+    """Return the ids of phones, int64 `[phones]`; raises `CorpusError` where the lexicon lacks one."""
     if unknown := sorted(set(phones) - set(ids)):
         raise CorpusError(f"phone {unknown[0]!r} of the corpus is not in the lexicon ({', '.join(ids)})")
     return np.array([ids[phone] for phone in phones])

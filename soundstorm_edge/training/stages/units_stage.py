@@ -32,6 +32,7 @@ from ..loop import train
 from ..optimization import Optimization
 from ..stage import Stage
 from ..state import read_state, trained_weights
+from .text_stage import phone_ids
 
 UNITS = "semantic units"
 OCTAVE = 12.0  # semitones
@@ -109,7 +110,7 @@ class PhoneticStage(Stage):
 
     def _targets(self, utterance: Utterance, start: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         index, progress = _phones_over_time(utterance, self.config.rate, start + frames)
-        ids = torch.tensor([self.phones[phone] for phone in utterance.phones])
+        ids = torch.from_numpy(phone_ids(utterance.phones, self.phones))
         beside = torch.stack([ids[(index[0] + shift).clamp(0, len(ids) - 1)] for shift in (-1, 0, 1)])
         return beside[:, start:].numpy(), progress[0, start:].numpy()
 
@@ -171,10 +172,10 @@ def phones_of_frames(utterance: Utterance, rate: int, frames: int, ids: Mapping[
     """Return the id of the phone of every frame, int64 `[frames]`, of an utterance with phone times.
 
     Raises:
-        CorpusError: the utterance has no phone times.
+        CorpusError: the utterance has no phone times, or phones without an id.
     """
     index, _ = _phones_over_time(utterance, rate, frames)
-    return np.array([ids[phone] for phone in utterance.phones])[index[0].numpy()]
+    return phone_ids(utterance.phones, ids)[index[0].numpy()]
 
 
 def melody(pitch: Sequence[float] | np.ndarray, frames: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from soundstorm_edge.data.utterances import Utterance
 from soundstorm_edge.errors import ConfigError, CorpusError
 from soundstorm_edge.support.config import to_dict
 from soundstorm_edge.training.optimization import Optimization
+from soundstorm_edge.training.pipeline import TrainingRun
+from soundstorm_edge.training.recipe import Recipe
 from soundstorm_edge.training.stages.units_stage import (
     MELODY_SPREAD,
     PhoneticStage,
@@ -23,6 +25,7 @@ from soundstorm_edge.training.stages.units_stage import (
     melody,
     phones_of_frames,
 )
+from soundstorm_edge.training.token_cache import Tokens
 from soundstorm_edge.units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
 
 PITCHES = {"low": 300.0, "high": 2000.0, "pau": 0.0}
@@ -86,14 +89,40 @@ def test_units_of_phones_name_them(corpus: Corpus, tmp_path: Path) -> None:
     phones = phones_of_frames(utterance, 50, frames, {phone: n for n, phone in enumerate(PITCHES)})
     tokens = units.tokenize_phones(audio, torch.from_numpy(phones)[None])[0]
     assert (units.phone_of[tokens].numpy() == phones).all()
-    assert len(tokens) == frames and len(set(tokens.tolist())) > 2
+    assert len(tokens) == frames
+    assert len(set(tokens.tolist())) > 2
     unseen = torch.full((1, frames), 2)  # a phone without units may be any
     assert torch.equal(units.tokenize_phones(audio, unseen), units.tokenize(audio))
     kept = load_units(tmp_path / "units.pt", by_phone.model)
     assert torch.equal(kept.tokenize(audio), units.tokenize(audio))
+    units.vocabulary = 1
     with pytest.raises(ConfigError, match="1 units for 2 phones"):
-        units.vocabulary = 1
         units.fit_by_phone(np.zeros((4, 8), np.float32), np.array([0, 0, 1, 1]), 0)
+
+
+def test_tokens_of_a_run_name_its_phones(corpus: Corpus, tmp_path: Path) -> None:
+    """Those of an utterance without phone times, as when a voice is fine-tuned, are the nearest units."""
+    named = {"low": "aa1", "high": "s"}
+    rows = [replace(u, phones=tuple(named[phone] for phone in u.phones)) for u in corpus.utterances]
+    by_phone = replace(recipe(2), utterances=3, model=replace(TINY, by_phone=True))
+    for gone in ("", "u3"):  # the tokens are made anew once its times are gone
+        lines = [json.dumps(to_dict(replace(u, ends=() if u.id == gone else u.ends))) + "\n" for u in rows]
+        (corpus.folder / "utterances.jsonl").write_text("".join(lines))
+        run = TrainingRun(Recipe(name="by-phone", lexicon="cmu", units=by_phone), tmp_path)
+        run.fit_units()
+    units, tokens = run.fitted_units(), Tokens(tmp_path / "units" / "tokens")
+    assert isinstance(units, PhoneticUnits)
+    ids = {symbol: number for number, symbol in enumerate(run.lexicon.symbols)}
+    mended = 0
+    for utterance, own in zip(run.corpus.utterances, tokens, strict=True):
+        heard = units.tokenize(torch.from_numpy(run.corpus.audio(utterance))[None])[0].numpy()
+        if utterance.ends:
+            phones = phones_of_frames(utterance, 50, len(own), ids)
+            assert (units.phone_of[torch.from_numpy(own.astype(int))].numpy() == phones).all()
+            mended += int((own != heard).sum())
+        else:
+            assert (own == heard).all()
+    assert mended > 0
 
 
 def test_averaged_weights_make_the_units(corpus: Corpus, tmp_path: Path) -> None:
