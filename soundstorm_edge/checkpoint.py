@@ -78,7 +78,7 @@ class VoiceConfig:
                 f"{units.rate} semantic tokens a second at {codec.sample_rate} Hz with hop {codec.hop}, "
                 "expected a whole number of frames per token"
             )
-        self.decode.check_levels(codec.levels)
+        check_decode(self.decode, codec)
         for what in ("name", "notice"):
             check_printable(what, getattr(self, what))
 
@@ -100,6 +100,13 @@ class VoiceModels:
         if speaker is not None and speaker not in self.prompts:
             names = ", ".join(self.prompts) or "none"
             raise CheckpointError(f"speaker is {speaker!r}, expected the name of a prompt: {names}")
+
+
+def check_decode(options: DecodeOptions, codec: SpectralCodecConfig | SoundStreamConfig) -> None:
+    """Raise `ConfigError` or `OptionError` where codes of a codec cannot be decoded so."""
+    options.check_levels(codec.levels)
+    if options.expected and not isinstance(codec, SpectralCodecConfig):
+        raise ConfigError("decode.expected is true, expected false with this codec; the kind spectral has it")
 
 
 def build_codec(config: SpectralCodecConfig | SoundStreamConfig) -> Codec:

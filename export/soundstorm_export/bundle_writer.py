@@ -119,7 +119,7 @@ def _write_voice(parts: Parts, folder: Path, report: Report, for_gpus: bool) -> 
     audio, semantic, text = audio_schema(parts), semantic_schema(parts), text_schema(parts)
     cache = cache_shape(parts)
     speaking = voice_graphs(audio, semantic, text, cache)
-    if for_gpus and cache is None:
+    if for_gpus and cache is None and audio.latent is None:
         speaking["step_next"] = step_next_graph(audio.levels)
     pairs = networks(parts, speaking)
     prompt_pairs = prompt_encoder_networks(parts, audio, semantic, report)

@@ -28,6 +28,7 @@ def audio_schema(parts: Parts) -> AudioSchema:
         return AudioSchema(
             "spectral", codec.sample_rate, codec.hop, codec.window, *sizes, *receptive_field(codec),
             transforms=codec.config.transforms, source=codec.config.source,
+            latent=codec.config.latent_dim if parts.decode.expected else None,
         )  # fmt: skip
     state: tuple[tuple[int, ...], ...] = ()
     if isinstance(codec, SoundStream) and codec.config.pad_mode != "circular":

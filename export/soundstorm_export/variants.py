@@ -30,6 +30,7 @@ WEIGHTS = "step.weights"
 # error of 0.50 in bf16, 0.27 with residual sums in float32, and 0.20 with half of the products as well, where
 # 0.25 is allowed: too little would be left to convert.
 FLOAT_IN_BF16 = ("spectral", "decoder")  # codec and graph
+ALWAYS_FLOAT = ("quantizer",)  # small, and distances of vectors decide
 
 
 def write_variant(
@@ -94,7 +95,11 @@ def _converted_graphs(variant: Variant, names: Iterable[str], codec: str) -> tup
         return tuple(
             name for name in names if name in (EIGHT_BIT_GRAPHS if variant in EIGHTS else INT8_GRAPHS)
         )
-    return tuple(name for name in names if variant != "bf16" or (codec, name) != FLOAT_IN_BF16)
+    return tuple(
+        name
+        for name in names
+        if name not in ALWAYS_FLOAT and (variant != "bf16" or (codec, name) != FLOAT_IN_BF16)
+    )
 
 
 def _converter(

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.codec.interface import Codec
-from soundstorm_edge.soundstorm.attached_models import CodecShape
+from soundstorm_edge.codec.quantizer import Quantizer
+from soundstorm_edge.soundstorm.attached_models import CodecShape, residual_quantizer
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_edge.units.semantic_units import SemanticTokenizer
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.decoding.maskgit import DecodeOptions
+from soundstorm_runtime.errors import OptionError
 from soundstorm_runtime.text.lexicon import Lexicon
 
 from .errors import ExportError
@@ -72,6 +74,16 @@ class Parts:
                 f"the text stage predicts {self.text.config.vocabulary} semantic tokens, SoundStorm reads "
                 f"{self.vocabulary}; give the text stage that it was trained with"
             )
+        if self.decode.expected:
+            try:
+                residual_quantizer(self.codec)
+            except OptionError as error:
+                raise ExportError(str(error)) from error
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The quantizer of a codec whose vectors add up to its latents."""
+        return residual_quantizer(self.codec)
 
     @property
     def vocabulary(self) -> int:

@@ -57,6 +57,8 @@ Text = str | MarkedText | ReadText
 Turns = Iterable[Turn | tuple[str | Prompt | None, str]] | MarkedText
 """Turns, pairs of voice and text, or what `read_ssml` returned of a document with `voice`."""
 
+RETAKE_TEMPERATURE = 0.5  # of a voice whose codes are else the expected ones
+
 _log = logging.getLogger(__name__)
 
 
@@ -543,12 +545,16 @@ class Voice:
     ) -> TimedAudio:
         """Speak words of finished speech again, with another seed, in the same time.
 
-        Arguments, result and errors are those of `edit`, with `words` in place of `old` and `new`.
+        Arguments, result and errors are those of `edit`, with `words` in place of `old` and `new`. A voice
+        whose codes hardly depend on the seed, `DecodeOptions.expected`, samples them at a temperature of
+        0.5, unless another one is given.
         """
-        speech = self._as_spoken(speech)
+        speech, chosen = self._as_spoken(speech), merge(options, keywords)
+        if chosen.temperature is None and (chosen.decode or self._manifest.decode).expected:
+            chosen = replace(chosen, temperature=RETAKE_TEMPERATURE)
         spoken = self._words(words)
         span = span_of_words(speech.words, [word.text for word in spoken], keeps_length=True)
-        return self._repaired(speech, [(span, spoken)], merge(options, keywords))
+        return self._repaired(speech, [(span, spoken)], chosen)
 
     def fill(
         self,

@@ -10,7 +10,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from soundstorm_runtime.errors import OptionError
+
 from ..codec.interface import Codec
+from ..codec.quantizer import Quantizer
+from ..codec.spectral_codec import SpectralCodec
 from ..errors import ConfigError
 from ..text_to_semantic.autoregressive import TextToSemantic
 from ..units.semantic_units import SemanticTokenizer
@@ -88,6 +92,20 @@ def audio_to_tokens(wav2vec: Any, audio: Tensor) -> Tensor:
     if isinstance(wav2vec, SemanticTokenizer):
         return wav2vec.tokenize(audio)
     return wav2vec.eval()(audio, flatten=False)
+
+
+def residual_quantizer(codec: Any) -> Quantizer:
+    """Return the quantizer of a codec, for `DecodeOptions.expected`.
+
+    Raises:
+        OptionError: there is no codec, or it does not have one quantizer whose vectors add up to its latents.
+    """
+    if not isinstance(codec, SpectralCodec):
+        has = "no codec" if codec is None else f"a {type(codec).__name__}"
+        raise OptionError(
+            f"the decode option expected needs a SpectralCodec, but the model has {has}; leave it out"
+        )
+    return codec.quantizer
 
 
 def semantic_tokenizer(

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..nn.conformer import frame_mask
 from .conformer_wrapper import ConformerWrapper
 from .critic import TokenCritic
-from .sampling import draw, keep_likeliest
+from .sampling import draw, expected_vectors, keep_likeliest
 from .self_conditioning import SelfCondition
 
 
@@ -28,6 +28,7 @@ class GuidedStep:
         inputs: further inputs of `Conformer.forward`.
         prompt_frames: of the prompt, which is a block of its own where the network is block-causal and
             `inputs` has no blocks.
+        codebooks: of the codec, float32 `[levels, codebook_size, latent]`, for `DecodeOptions.expected`.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class GuidedStep:
         cond_scale: float,
         inputs: Mapping[str, Tensor],
         prompt_frames: int = 0,
+        codebooks: Tensor | None = None,
     ) -> None:
         self.net, self.self_condition, self.critic = net, self_condition, critic
         self.condition, self.inputs = condition, inputs
         self.filter_thres, self.cond_scale = filter_thres, cond_scale
-        self.prompt_frames = prompt_frames
+        self.prompt_frames, self.codebooks = prompt_frames, codebooks
         self.previous: Tensor | None = None  # the summed embeddings of the step before
 
     def __call__(
@@ -55,8 +57,11 @@ class GuidedStep:
         lengths: Tensor,
         uniform: Tensor,
         temperature: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Sample the codes of one level; arguments and results are those of `SoundStorm.step`."""
+    ) -> tuple[Tensor, ...]:
+        """Sample the codes of one level.
+
+        Arguments and results are those of `SoundStorm.step`, with codebooks those of `expecting_step`.
+        """
         net = self.net
         inputs: dict[str, Any] = {
             **self.inputs,
@@ -80,4 +85,7 @@ class GuidedStep:
         ids, confidence = draw(logits, given, uniform, temperature, net.codebook_size)
         if self.critic is not None:
             confidence = self.critic.confidence(ids, codes, level, **inputs)
-        return ids, confidence
+        if self.codebooks is None:
+            return ids, confidence
+        vectors = self.codebooks.index_select(0, level)[0]
+        return ids, confidence, expected_vectors(logits, given, vectors, net.codebook_size)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundstorm_runtime.decoding.maskgit import COLDEST, DecodeOptions, decode
-from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.graphs import quantizer_graph, step_graph
 from soundstorm_runtime.errors import OptionError
 
+from ..codec.quantizer import Quantizer
 from ..errors import ConfigError
 from ..nn.block_cache import BlockCache
 from ..nn.conformer import frame_mask
@@ -27,13 +28,14 @@ from .attached_models import (
     check_codec,
     codes_to_audio,
     make_condition,
+    residual_quantizer,
     semantic_tokenizer,
 )
 from .conformer_wrapper import ConformerWrapper
 from .critic import TokenCritic, critic_loss, draw_codes
 from .guided_step import GuidedStep
 from .masking import Masking, draw_blocks, hide, of_numbers
-from .sampling import draw
+from .sampling import draw, expected_vectors
 from .self_conditioning import SelfCondition
 from .semantic_conditioning import SemanticCondition
 from .soundstorm_config import SoundStormConfig, SoundStormOptions
@@ -298,6 +300,47 @@ class SoundStorm(nn.Module):
             The codes int64 `[batch, frames]`, unmasked ones unchanged, and the confidence in each, float32
             `[batch, frames]`: its probability at temperature 1, or that of the critic.
         """
+        ids, confidence, _ = self._step(codes, level, semantic_tokens, lengths, uniform, temperature, *past)
+        return ids, confidence
+
+    def expecting_step(
+        self,
+        codebooks: Tensor,
+        codes: Tensor,
+        level: Tensor,
+        semantic_tokens: Tensor,
+        lengths: Tensor,
+        uniform: Tensor,
+        temperature: Tensor,
+        *past: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample as `step` does, and return the vectors that are expected, too: the graph `step` with them.
+
+        Args:
+            codebooks: of the codec, float32 `[levels, codebook_size, latent]`.
+            codes, level, semantic_tokens, lengths, uniform, temperature, past: as of `step`.
+
+        Returns:
+            The two results of `step`, and float32 `[batch, frames, latent]`: the mean of the level's vectors
+            under the probabilities of a masked code, the vector of one that is not masked.
+        """
+        ids, confidence, logits = self._step(
+            codes, level, semantic_tokens, lengths, uniform, temperature, *past
+        )
+        given, vectors = codes.index_select(2, level)[..., 0], codebooks.index_select(0, level)[0]
+        return ids, confidence, expected_vectors(logits, given, vectors, self.codebook_size)
+
+    def _step(
+        self,
+        codes: Tensor,
+        level: Tensor,
+        semantic_tokens: Tensor,
+        lengths: Tensor,
+        uniform: Tensor,
+        temperature: Tensor,
+        *past: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes, the confidence in each, and the logits `[batch, frames, codebook_size]`."""
         cond, mask = self._embedded(semantic_tokens), frame_mask(lengths, codes.shape[1])
         if self.net.config.conformer.block_causal:
             hidden, _ = self.net.continued(codes, lengths, cond, BlockCache(*past), level)
@@ -308,7 +351,7 @@ class SoundStorm(nn.Module):
         ids, confidence = draw(logits, given, uniform, temperature, self.codebook_size)
         if self.token_critic is not None:
             confidence = self.token_critic.confidence(ids, codes, level, mask=mask, cond=cond)
-        return ids, confidence
+        return ids, confidence, logits
 
     def prefix(
         self, codes: Tensor, semantic_tokens: Tensor, lengths: Tensor, *past: Tensor
@@ -400,11 +443,13 @@ class SoundStorm(nn.Module):
             condition, lengths = self._condition_and_lengths(
                 num_latents, seconds, mask, tokens, batch_size or 1
             )
+            quantizer = residual_quantizer(self.soundstream) if options.expected else None
             step = GuidedStep(
                 self.net, self.self_condition, self.token_critic, condition, filter_thres, cond_scale, inputs,
                 prompt_frames=0 if prompt_acoustic_token_ids is None else prompt_acoustic_token_ids.shape[-2],
+                codebooks=None if quantizer is None else quantizer.residual.codebooks,
             )  # fmt: skip
-            codes = self._decode(step, lengths, options, prompt_acoustic_token_ids, seed)
+            codes = self._decode(step, lengths, options, prompt_acoustic_token_ids, seed, quantizer)
             is_single = batch_size is None and tokens is None and mask is None
             if self.soundstream is None:
                 return codes[0] if is_single else codes
@@ -489,11 +534,16 @@ class SoundStorm(nn.Module):
         options: DecodeOptions,
         prompt: Tensor | None,
         seed: int | None,
+        quantizer: Quantizer | None,
     ) -> Tensor:
         """Run the decode loop: codes int64 `[batch, frames, levels]`. Without a seed PyTorch draws one."""
         frames = int(lengths.max()) if step.condition is None else step.condition.shape[1]
+        latent = None if quantizer is None else quantizer.residual.codebooks.shape[-1]
+        nearest = None
+        if quantizer is not None and latent is not None:
+            nearest = TorchEngine(quantizer_graph(self.levels, latent), quantizer.encode, self.device)
         codes = decode(
-            TorchEngine(step_graph(self.levels), step, self.device),
+            TorchEngine(step_graph(self.levels, latent=latent), step, self.device),
             semantic_tokens=np.zeros((len(lengths), frames), np.int64),  # the step has its condition
             lengths=lengths.cpu().numpy(),
             levels=self.levels,
@@ -502,6 +552,7 @@ class SoundStorm(nn.Module):
             rng=np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed),
             prompt=None if prompt is None else prompt.cpu().numpy(),
             groups=self.net.grouped_quantizers,
+            quantizer=nearest,
         )
         return torch.from_numpy(codes).to(self.device)
 

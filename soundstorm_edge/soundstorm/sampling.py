@@ -31,6 +31,23 @@ def draw(
     return ids, log_probabilities.gather(2, ids[..., None])[..., 0].exp()
 
 
+def expected_vectors(logits: Tensor, given: Tensor, vectors: Tensor, mask_token: int) -> Tensor:
+    """Return the mean of a codebook's vectors under the probabilities of a code, `[batch, frames, latent]`.
+
+    Of all vectors, it has the least mean square error.
+
+    Args:
+        logits: float `[batch, frames, classes]`.
+        given: the codes so far, int64 `[batch, frames]`; those that are not masked have their own vector.
+        vectors: of the codebook, float32 `[classes, latent]`.
+        mask_token: the id of a masked code.
+    """
+    masked = given == mask_token
+    mean = logits.float().softmax(dim=-1) @ vectors
+    own = F.embedding(given.masked_fill(masked, 0), vectors)
+    return torch.where(masked[..., None], mean, own)
+
+
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Return the class at which the cumulative sum reaches `uniform`, int64 `[batch, frames]`.
 

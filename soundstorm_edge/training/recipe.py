@@ -11,6 +11,7 @@ from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.support.files import parse_toml, read_text
 from soundstorm_runtime.support.serde import check_name, check_printable
 
+from ..checkpoint import check_decode
 from ..codec.soundstream import SoundStreamConfig
 from ..data.corpus_config import CorpusConfig
 from ..data.shipped_lexicon import LexiconName
@@ -78,7 +79,7 @@ class Recipe:
                     raise ConfigError(
                         f"unit_distillation.model.{name} is {given}, expected {expected} as in units.model"
                     )
-        self.decode.check_levels(codec.levels)
+        check_decode(self.decode, codec)
         if (weights := self.acoustic.masking.level_weights) and len(weights) != codec.levels:
             raise ConfigError(
                 f"acoustic.masking.level_weights has {len(weights)} numbers, but the codec {codec.levels} "

@@ -1,12 +1,14 @@
-"""A block-causal voice from the export to the audio: the prompt is computed once for the voice."""
+"""A block-causal voice that decodes by expectation, from the export to the audio, as the shipped one does."""
 
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.soundstorm.model import SoundStorm
@@ -14,6 +16,7 @@ from soundstorm_export.bundle_writer import export_bundle
 from soundstorm_runtime.bundle.open_engines import open_engines
 from soundstorm_runtime.bundle.prompts import Prompt
 from soundstorm_runtime.bundle.reader import Bundle
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
 from soundstorm_runtime.engines.graphs import CacheShape
 from soundstorm_runtime.engines.timing import TimedEngine
 from soundstorm_runtime.synthesis.calibration import Costs
@@ -29,9 +32,18 @@ def bundle(
 ) -> Bundle:
     random = np.random.default_rng(0)
     prompt = Prompt(random.integers(16, size=(40, 2)), random.integers(12, size=40))
+    codec = deepcopy(tiny_voice.codec)
+    for name, codebook in codec.state_dict().items():
+        if name.endswith(".embed"):  # which training initialises
+            torch.nn.init.normal_(codebook)
     voice = replace(
         tiny_voice,
-        config=replace(tiny_voice.config, soundstorm=block_causal.config),
+        codec=codec,
+        config=replace(
+            tiny_voice.config,
+            soundstorm=block_causal.config,
+            decode=DecodeOptions((1, 1), temperature=0.01, expected=True),
+        ),
         soundstorm=block_causal,
         prompts={"someone": prompt},
     )
@@ -63,6 +75,27 @@ def test_the_prompt_is_computed_once_for_the_voice(bundle: Bundle, precision: st
     assert timed["prefix"].calls == 1, "for all sentences"
     voice.speak(TEXT, voice=another(bundle), seed=3)
     assert timed["prefix"].calls == 2
+
+
+def test_a_seed_matters_only_where_a_temperature_is_given(bundle: Bundle) -> None:
+    voice = Voice.load(bundle.path, provider="cpu", precision="fp32")
+    tokens = np.random.default_rng(5).integers(12, size=40)
+    first, second, warm, warmer = (
+        voice.speak_tokens(tokens, voice="someone", seed=seed, temperature=temperature)
+        for temperature in (None, 0.9)
+        for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (warm != warmer).any()
+    assert (warm != first).any()
+
+
+def test_a_retake_differs_with_the_seed(bundle: Bundle) -> None:
+    voice = Voice.load(bundle.path, provider="cpu", precision="fp32")
+    speech = voice.speak_timed(TEXT, voice="someone")
+    takes = [voice.retake(speech, "strikes ten", voice="someone", seed=seed).audio for seed in (1, 2)]
+    assert takes[0].shape == takes[1].shape
+    assert (takes[0] != takes[1]).any()
 
 
 def another(bundle: Bundle) -> Prompt:

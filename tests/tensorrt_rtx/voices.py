@@ -72,14 +72,17 @@ def spectral_voice() -> tuple[Parts, dict[str, Network]]:
 
 
 def block_causal_voice() -> tuple[Parts, dict[str, Network]]:
-    """Make a block-causal voice whose codec has a source; its other graphs are those of the first voice."""
+    """Make a block-causal voice whose codec has a source, and which decodes by expectation.
+
+    Its other graphs are those of the first voice.
+    """
     codec = SpectralCodecConfig(
         window=1280, spectra=2, transforms=2, dim=16, encoder_blocks=1, decoder_blocks=1, latent_dim=8,
         levels=LEVELS, codebook_size=CODES, source=True,
     )  # fmt: skip
     symbols = shipped_lexicon().symbols
     text = ParallelTextConfig(symbols=symbols, vocabulary=VOCABULARY, encoder=_CONFORMER, decoder=_CONFORMER)
-    parts = _voice("block-causal", codec, text, replace(_CONFORMER, block_causal=True))
+    parts = _voice("block-causal", codec, text, replace(_CONFORMER, block_causal=True), expected=True)
     audio, semantic = audio_schema(parts), SemanticSchema(VOCABULARY, parts.rate)
     return parts, networks(parts, voice_graphs(audio, semantic, None, cache_shape(parts)))
 
@@ -145,13 +148,13 @@ def _voice(
     codec: SpectralCodecConfig | SoundStreamConfig,
     text: ParallelTextConfig | TextToSemanticConfig,
     conformer: ConformerConfig = _CONFORMER,
+    expected: bool = False,
 ) -> Parts:
     torch.manual_seed(0)
     soundstorm = SoundStormConfig(LEVELS, CODES, VOCABULARY, conformer, level_embedding=True)
     units = SpectralUnitsConfig(vocabulary=VOCABULARY)
-    config = VoiceConfig(
-        name, codec, units, soundstorm, text, DecodeOptions(steps=(2,) + (1,) * (LEVELS - 1))
-    )
+    decode = DecodeOptions(steps=(2,) + (1,) * (LEVELS - 1), expected=expected)
+    config = VoiceConfig(name, codec, units, soundstorm, text, decode)
     models = build_voice(config, shipped_lexicon())
     for network in (models.codec, models.units, models.soundstorm, models.text):
         for weight in network.parameters():  # exact in float16, as those of a checkpoint are

@@ -18,6 +18,7 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.nn.torch_engine import TorchEngine
+from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.soundstorm.next_step import step_next
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
 from soundstorm_runtime.bundle.manifest import AudioSchema, SemanticSchema, prompt_graphs
@@ -52,6 +53,9 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
         "step_next": (parts.soundstorm, partial(step_next, parts.soundstorm)),
         "decoder": (codec, decode),
     }
+    if "quantizer" in graphs:
+        step = _ExpectingStep(parts.soundstorm, parts.quantizer.residual.codebooks)
+        functions |= {"step": (step, step.forward), "quantizer": (parts.quantizer, parts.quantizer.encode)}
     if "prefix" in graphs:
         functions["prefix"] = (parts.soundstorm, parts.soundstorm.prefix)
     if isinstance(text, ParallelTextToSemantic):
@@ -61,6 +65,20 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
     if "decoder_stream" in graphs and isinstance(codec, SoundStream):
         functions["decoder_stream"] = (codec, StreamingDecoder(codec).decode)
     return {name: Network(graph, *functions[name]) for name, graph in graphs.items()}
+
+
+class _ExpectingStep(nn.Module):
+    """SoundStorm's step with the codebooks of the codec."""
+
+    codebooks: Tensor
+
+    def __init__(self, soundstorm: SoundStorm, codebooks: Tensor) -> None:
+        super().__init__()
+        self.soundstorm = soundstorm
+        self.register_buffer("codebooks", codebooks)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.soundstorm.expecting_step(self.codebooks, *inputs)
 
 
 def prompt_encoder_networks(

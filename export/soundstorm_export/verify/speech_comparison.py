@@ -30,9 +30,10 @@ SENTENCES = (
 )
 
 # The largest spectral distance allowed: this many times the distance between two seeds in fp32, or this many
-# dB, which are inaudible, whichever is larger.
+# dB, which are hardly audible, whichever is larger. A voice that decodes by expectation has the smaller
+# distance between two seeds, 0.5 dB, where one that samples has 2 to 3 dB.
 MOST_OF_SEED = 1.25
-INAUDIBLE = 1.0
+HARDLY_AUDIBLE = 1.5
 MOST_WORD_ERRORS = 5.0  # percentage points above fp32: three of the sixty-three words above
 
 TEXT_GRAPHS = ("text_encoder", "text_decoder", "text_step")
@@ -102,11 +103,11 @@ def _speak(bundle: Bundle, engines: Mapping[str, Engine], seed: int = 0) -> list
 
 
 def _check_distance(precision: Variant, distance: float, of_seed: float) -> None:
-    allowed = max(INAUDIBLE, MOST_OF_SEED * of_seed)
+    allowed = max(HARDLY_AUDIBLE, MOST_OF_SEED * of_seed)
     if distance > allowed:
         raise ExportError(
             f"the spectral distance between {precision} and fp32 is {distance:.2f} dB, expected at most "
-            f"{allowed:.2f} dB, the larger of {INAUDIBLE:.0f} dB and {MOST_OF_SEED} times the {of_seed:.2f} "
+            f"{allowed:.2f} dB, the larger of {HARDLY_AUDIBLE} dB and {MOST_OF_SEED} times the {of_seed:.2f} "
             f"dB between two seeds; nothing was written; export without --precision {precision}"
         )
 

@@ -23,6 +23,7 @@ from ..engines.graphs import (
     encoder_graph,
     parallel_text_graphs,
     prefix_graph,
+    quantizer_graph,
     spectral_decoder_graph,
     step_graph,
     step_next_graph,
@@ -94,7 +95,9 @@ def voice_graphs(
         decoder = decoder_graph(audio.levels)
     pieces = (decoder_stream_graph(audio.levels, audio.state),) if audio.state else ()
     prefix = () if cache is None else (prefix_graph(audio.levels, cache),)
-    speaking = (step_graph(audio.levels, cache), decoder, *stage, *pieces, *prefix)
+    step = step_graph(audio.levels, cache, audio.latent)
+    quantizer = () if audio.latent is None else (quantizer_graph(audio.levels, audio.latent),)
+    speaking = (step, *quantizer, decoder, *stage, *pieces, *prefix)
     return {graph.name: graph for graph in speaking}
 
 

@@ -42,6 +42,8 @@ class AudioSchema:
         transforms: Inverse transforms of a frame, `hop // transforms` samples from one to the next.
         source: Whether the decoder predicts filters of pulses and noise in place of spectra:
             `soundstorm_runtime.audio.harmonic_source`.
+        latent: Width of the codebooks' vectors, where the voice decodes by expectation (the option `expected`
+            of `DecodeOptions`); None for other voices.
     """
 
     codec: Literal["spectral", "soundstream"]
@@ -56,6 +58,7 @@ class AudioSchema:
     state: tuple[tuple[int, ...], ...] = ()
     transforms: int = 1
     source: bool = False
+    latent: int | None = None
 
     def __post_init__(self) -> None:
         check_positive(self, "sample_rate", "hop", "levels", "codebook_size", "groups", "transforms")
@@ -72,6 +75,8 @@ class AudioSchema:
         if spectral != (self.window >= 2 * self.stft_hop and self.window % self.stft_hop == 0):
             expected = f"a multiple of hop {self.stft_hop}, twice it or more" if spectral else "0"
             raise ValueError(f"window is {self.window}, expected {expected} for codec {self.codec!r}")
+        if self.latent is not None and self.latent < 1:
+            raise ValueError(f"latent is {self.latent}, expected 1 or more, or null")
         if self.source and not spectral:
             raise ValueError("source is true, expected false for codec 'soundstream'")
         reach = [part for part in (self.context, self.lookahead) if part is not None]

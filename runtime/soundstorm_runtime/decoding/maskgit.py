@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -68,6 +69,12 @@ class DecodeOptions:
     noise: float = 0.0
     # Whether a code that was kept may be masked again, by its confidence in the current step
     can_mask_prev_unmasked: bool = False
+    # Whether the codes are those nearest to the latents that the network expects: the sums over the levels of
+    # the means of the codebooks' vectors under their probabilities, in the last step of each level. Sampled
+    # codes then only condition the levels after them. It suits a network that is unsure: codes that are
+    # sampled one by one need not fit each other, while the mean has the least square error. Only for voices
+    # that were exported with it
+    expected: bool = False
 
     def __post_init__(self) -> None:
         passes = sum(steps > 0 for steps in self.steps)
@@ -132,6 +139,7 @@ def decode(
     groups: int = 1,
     cache: PrefixCache | None = None,
     given: np.ndarray | None = None,
+    quantizer: Engine | None = None,
 ) -> np.ndarray:
     """Decode codes with an engine of the graph `step` or `step_next`.
 
@@ -155,6 +163,7 @@ def decode(
             `codebook_size` at all levels of a frame that is to be decoded. While a level is decoded, the
             network sees those of this level and of coarser ones, as in training (arXiv 2305.09636, section
             3.2); a prompt is seen at all levels.
+        quantizer: Runs the graph `quantizer`, for `options.expected`.
 
     Returns:
         int64 [batch, frames, levels].
@@ -163,8 +172,9 @@ def decode(
         OptionError: The inputs do not fit together.
     """
     ticks = decode_in_steps(
-        engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups, cache, given
-    )
+        engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups, cache, given,
+        quantizer,
+    )  # fmt: skip
     return finish(ticks).codes
 
 
@@ -189,9 +199,15 @@ def decode_in_steps(
     groups: int = 1,
     cache: PrefixCache | None = None,
     given: np.ndarray | None = None,
+    quantizer: Engine | None = None,
 ) -> Ticks[Decoded]:
     """Decode as `decode` does, and yield after every step, where the caller may stop."""
     options.check_levels(levels)
+    if options.expected and (quantizer is None or engine.graph.name != "step"):
+        raise OptionError(
+            "expected is true, but this voice was exported without what it needs; leave it out, or export "
+            "the voice again with decode.expected = true in its recipe"
+        )
     order, left_out = level_order(levels, groups), options.left_out(groups)
     codes, fresh = _start(semantic_tokens, lengths, levels, codebook_size, prompt, left_out)
     later = np.zeros(fresh.shape[:2], bool)
@@ -203,7 +219,7 @@ def decode_in_steps(
         seeds = np.concatenate([own.integers(2**63, size=1) for own in rng])
     streams = [np.random.default_rng(seed) for seed in seeds]
     steps = planned_steps(fresh, lengths, order, options, streams)
-    whole = _on_device if engine.graph.name == "step_next" else _on_host
+    whole = _on_device if engine.graph.name == "step_next" else partial(_on_host, quantizer=quantizer)
     known, past = 0, dict[str, np.ndarray]()
     if cache is not None:
         known, past = _cached_frames(cache, prompt, levels), cache.feeds(engine, len(codes))
@@ -374,11 +390,18 @@ def _after(step: Step, known: int) -> Step:
     return replace(step, uniform=np.ascontiguousarray(step.uniform[:, known:]), noise=noise)
 
 
-def _on_host(engine: Engine, task: _Task, steps: Iterator[Step], options: DecodeOptions) -> Ticks[Decoded]:
+def _on_host(
+    engine: Engine,
+    task: _Task,
+    steps: Iterator[Step],
+    options: DecodeOptions,
+    quantizer: Engine | None = None,
+) -> Ticks[Decoded]:
     """Take the steps with an engine of the graph `step`; this is what defines decoding."""
     codes, start, mask_token = task.hidden, task.start, task.codebook_size
     within = np.arange(codes.shape[1]) < task.lengths[:, None]
     confidence = np.ones(codes.shape, np.float32)  # in each code that was decoded
+    expected: dict[int, np.ndarray] = {}  # vectors of the last step of each level
     for step in steps:
         task.show(codes, step.level)
         results = engine.run(
@@ -392,6 +415,8 @@ def _on_host(engine: Engine, task: _Task, steps: Iterator[Step], options: Decode
                 **task.past,
             }
         )
+        if options.expected:
+            expected[step.level] = results["expected"]
         of_level = codes[..., step.level]
         masked = (of_level == mask_token) & within
         of_level[masked] = _sampled(results["ids"][masked], mask_token)
@@ -404,7 +429,13 @@ def _on_host(engine: Engine, task: _Task, steps: Iterator[Step], options: Decode
             scores = np.log(scores.clip(_TINY)) + step.noise
         of_level[_lowest(scores, candidates, step.stay)] = mask_token
         yield
-    return Decoded(codes, _mean_logarithm(confidence, (start == mask_token) & (codes != mask_token)))
+    decoded = (start == mask_token) & (codes != mask_token)
+    if quantizer is not None and expected:
+        (nearest,) = quantizer.run({"latents": np.sum(list(expected.values()), axis=0)}).values()
+        # A frame of which coarse codes were given keeps the sampled ones, which complete these.
+        whole = decoded & decoded[..., list(expected)].all(axis=2, keepdims=True)
+        codes[whole] = _sampled(nearest[whole], mask_token)
+    return Decoded(codes, _mean_logarithm(confidence, decoded))
 
 
 def _mean_logarithm(confidence: np.ndarray, decoded: np.ndarray) -> np.ndarray:

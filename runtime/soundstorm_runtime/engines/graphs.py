@@ -102,12 +102,17 @@ AXES: dict[str, Axis] = {
 }
 
 
-def step_graph(levels: int, cache: CacheShape | None = None) -> Graph:
+def step_graph(levels: int, cache: CacheShape | None = None, latent: int | None = None) -> Graph:
     """One Conformer pass over the whole masked sequence, sampling the codes of one level.
 
-    With the cache of the frames before, the sequence is one block that continues them.
+    Args:
+        levels: Levels of the codec.
+        cache: Of the frames before: the sequence is one block that continues them.
+        latent: Width of the codebooks' vectors, in a voice that decodes by expectation: the graph returns the
+            mean of the level's vectors under their probabilities, and the vector of a code that is given.
     """
     frames = ("batch", "frames")
+    expected = () if latent is None else (Tensor("expected", "float32", (*frames, latent)),)
     return Graph(
         "step",
         (
@@ -119,8 +124,18 @@ def step_graph(levels: int, cache: CacheShape | None = None) -> Graph:
             Tensor("temperature", "float32", (1,)),
             *(() if cache is None else cache.inputs),
         ),
-        (Tensor("ids", "int64", frames), Tensor("confidence", "float32", frames)),
+        (Tensor("ids", "int64", frames), Tensor("confidence", "float32", frames), *expected),
         padding="frames",
+    )
+
+
+def quantizer_graph(levels: int, latent: int) -> Graph:
+    """The codec's quantizer: latents to the nearest codes."""
+    frames = ("batch", "frames")
+    return Graph(
+        "quantizer",
+        (Tensor("latents", "float32", (*frames, latent)),),
+        (Tensor("codes", "int64", (*frames, levels)),),
     )
 
 

@@ -48,7 +48,7 @@ class AcousticStage:
         self._said: dict[tuple[Prompt, Prompt], Prompt] = {}  # what a prompt says in the voice of another
         self.per_token = manifest.frames_per_token
         self.sample_rate = manifest.audio.sample_rate
-        self._step = engines["step"]
+        self._step, self._quantizer = engines["step"], engines.get("quantizer")
         self._axes = self._step.axes  # an engine may take less than the voice could
         self._most_batch = self._axes["batch"].max if in_batches else 1
         self._decoder = engines["decoder"]
@@ -290,6 +290,7 @@ class AcousticStage:
             groups,
             context.cache,
             given,
+            self._quantizer,
         )
 
 

@@ -58,7 +58,9 @@ class SynthesisOptions:
     # Decoding of the codes
     decode: DecodeOptions | None = None  # all options of the decode loop; None: the voice's own
     steps: Sequence[int] | None = None  # steps per level, coarse to fine, in place of `decode.steps`
-    temperature: float | None = None  # sampling temperature, in place of `decode.temperature`
+    # Sampling temperature, in place of `decode.temperature`; the codes are then the sampled ones, also of a
+    # voice that takes the expected ones, `decode.expected`
+    temperature: float | None = None
     candidates: int = 1  # decodes with different random numbers, of which the most confident is spoken
 
     def __post_init__(self) -> None:
@@ -250,7 +252,7 @@ def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str,
     if options.steps is not None:
         decode = replace(decode, steps=tuple(options.steps))
     if options.temperature is not None:
-        decode = replace(decode, temperature=options.temperature)
+        decode = replace(decode, temperature=options.temperature, expected=False)
     decode.check_levels(manifest.audio.levels)
     stretch = 1 / options.speed
     paragraph_pause = options.pause if options.paragraph_pause is None else options.paragraph_pause

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from soundstorm_edge.nn.torch_engine import TorchEngine
 from soundstorm_edge.soundstorm.conformer_wrapper import ConformerWrapper
 from soundstorm_edge.soundstorm.masking import Masking
 from soundstorm_edge.soundstorm.model import SoundStorm, SoundStormConfig
-from soundstorm_runtime.decoding.maskgit import DecodeOptions
-from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode
+from soundstorm_runtime.engines.graphs import quantizer_graph, step_graph
 from soundstorm_runtime.errors import OptionError
 
 LEVELS, CODES, UNITS = 3, 16, 10
@@ -326,6 +327,29 @@ def test_a_prompt_of_some_levels(model: SoundStorm) -> None:
     codes, tokens, _ = example()
     made = model.generate(cond_semantic_token_ids=tokens, prompt_acoustic_token_ids=codes[:, :5, :2])
     assert (made[:, :5, :2] == codes[:, :5, :2]).all()  # type: ignore[call-overload]
+
+
+def test_generate_takes_the_expected_codes_where_it_has_the_codec() -> None:
+    """The codes of `generate` are those of a device, which has two graphs for it."""
+    own, net = codec(), network()
+    for name, codebook in own.state_dict().items():
+        if name.endswith(".embed"):  # which training initialises
+            torch.nn.init.normal_(codebook)
+    model = SoundStorm(net, soundstream=own, num_semantic_token_ids=UNITS).eval()
+    tokens, options = example()[1], DecodeOptions((2, 1, 1), expected=True)
+    audio = model.generate(cond_semantic_token_ids=tokens, options=options, seed=3)
+    codebooks = own.quantizer.residual.codebooks
+    codes = decode(
+        TorchEngine(step_graph(3, latent=8), partial(model.expecting_step, codebooks)),
+        tokens.numpy(), np.array([12, 12]), 3, CODES, options, np.random.default_rng(3),
+        quantizer=TorchEngine(quantizer_graph(3, 8), own.quantizer.encode),
+    )  # fmt: skip
+    expected = own.decode_from_codebook_indices(torch.from_numpy(codes)).flatten(1)
+    torch.testing.assert_close(torch.stack(list(audio)), expected)
+    assert len(np.unique(codes)) > 8, "a test of one code would show nothing"
+    alone = SoundStorm(net, num_semantic_token_ids=UNITS)
+    with pytest.raises(OptionError, match="expected needs a SpectralCodec, but the model has no codec"):
+        alone.generate(cond_semantic_token_ids=tokens, options=options)
 
 
 def steps_of(model: SoundStorm, **arguments: Any) -> list[dict[str, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from soundstorm_runtime.decoding.maskgit import COLDEST, SCHEDULES, DecodeOptions, decode, level_order
 from soundstorm_runtime.engines.base import Engine
-from soundstorm_runtime.engines.graphs import step_graph
+from soundstorm_runtime.engines.graphs import quantizer_graph, step_graph
 from soundstorm_runtime.errors import EngineError, OptionError
 
 CODES = 8
@@ -190,6 +191,98 @@ def test_more_steps_than_codes_end_when_all_are_kept():
 def test_a_small_temperature_takes_the_likeliest_codes():
     options = DecodeOptions((1, 1), temperature=0.01)
     np.testing.assert_array_equal(run(plain(options=options), 1)[0], run(plain(options=options), 2)[0])
+
+
+class ExpectingSampler(Sampler):
+    """Returns the expected vectors, too: those of a table, and for a code that is known its own."""
+
+    LATENT = 5
+
+    def __init__(self, levels):
+        super().__init__(levels)
+        self.graph = step_graph(levels, latent=self.LATENT)
+        self.codebooks = np.random.default_rng(8).normal(size=(levels, CODES, self.LATENT))
+        self.codebooks *= (0.3 ** np.arange(levels))[:, None, None]  # finer levels are smaller
+
+    def _run(self, feeds):
+        found, level = super()._run(feeds), feeds["level"][0]
+        p = np.random.default_rng(level).dirichlet(np.ones(CODES), size=found["ids"].shape)
+        given = feeds["codes"][..., level]
+        own = self.codebooks[level][np.where(given == CODES, 0, given)]
+        mean = np.where(given[..., None] == CODES, p @ self.codebooks[level], own)
+        return {**found, "expected": mean.astype(np.float32)}
+
+
+class Nearest(Engine):
+    """Quantizes latents level by level, and keeps them."""
+
+    def __init__(self, codebooks):
+        super().__init__(quantizer_graph(len(codebooks), codebooks.shape[-1]))
+        self.codebooks, self.latents = codebooks, []
+
+    def _run(self, feeds):
+        self.latents.append(feeds["latents"])
+        return {"codes": self.nearest(feeds["latents"].astype(float))}
+
+    def nearest(self, rest):
+        codes = []
+        for codebook in self.codebooks:
+            codes.append(((rest[..., None, :] - codebook) ** 2).sum(-1).argmin(-1))
+            rest = rest - codebook[codes[-1]]
+        return np.stack(codes, axis=-1)
+
+
+def expecting(task, seed=0):
+    engine = ExpectingSampler(task["levels"])
+    quantizer = Nearest(engine.codebooks)
+    codes = decode(engine, rng=np.random.default_rng(seed), **task, quantizer=quantizer)
+    return codes, engine, quantizer
+
+
+@settings(max_examples=60, deadline=None)
+@given(tasks(), st.booleans())
+def test_expected_codes_are_those_nearest_to_the_sum_of_the_last_vectors(task, leave_out):
+    levels = task["levels"]
+    steps = task["options"].steps
+    if leave_out and levels > 1:
+        steps = (*steps[:-1], 0)
+    task["options"] = replace(task["options"], expected=True, steps=steps)
+    codes, engine, quantizer = expecting(task)
+    start, used = task["prompt"].shape[1], [level for level in range(levels) if steps[level]]
+    np.testing.assert_array_equal(codes[:, :start, used], task["prompt"][..., used])
+    if not engine.seen:
+        return  # nothing was to be decoded
+    last = {int(feeds["level"][0]): feeds for feeds in engine.seen}
+    assert list(last) == used
+    total = sum(ExpectingSampler(levels)._run(feeds)["expected"] for feeds in last.values())
+    (latents,) = quantizer.latents
+    np.testing.assert_allclose(latents, total, rtol=1e-5)
+    nearest = quantizer.nearest(latents.astype(float))
+    for row, length in enumerate(task["lengths"]):
+        np.testing.assert_array_equal(codes[row, start:length, used], nearest[row, start:length, used])
+
+
+def test_a_frame_of_which_coarse_codes_are_given_is_sampled():
+    prompt = np.random.default_rng(0).integers(CODES, size=(1, 5, 1))
+    options = DecodeOptions((1, 1), temperature=0.01)
+    sampled = run(plain(options=options, prompt=prompt))[0]
+    found, _, _ = expecting(plain(options=replace(options, expected=True), prompt=prompt))
+    np.testing.assert_array_equal(found[:, :5], sampled[:, :5])
+    assert (found[:, 5:] != sampled[:, 5:]).any()
+
+
+def test_given_codes_stay_where_the_others_are_expected():
+    given = np.full((1, 12, 2), CODES)
+    given[0, 4:7] = np.random.default_rng(0).integers(CODES, size=(3, 2))
+    codes, _, quantizer = expecting(plain(options=DecodeOptions((1, 1), expected=True), given=given))
+    np.testing.assert_array_equal(codes[0, 4:7], given[0, 4:7])
+    nearest = quantizer.nearest(quantizer.latents[0].astype(float))
+    np.testing.assert_array_equal(codes[0, 7:], nearest[0, 7:])
+
+
+def test_expected_codes_need_a_voice_that_has_them():
+    with pytest.raises(OptionError, match="expected is true, but this voice was exported without"):
+        run(plain(options=DecodeOptions((1, 1), expected=True)))
 
 
 def test_an_annealed_temperature_falls_over_the_steps_of_a_level():
