@@ -692,7 +692,6 @@ class Voice:
             tokens,
             tokens * self._acoustics.per_token,
             len(options.prompt.codes) if options.prompt and not self._acoustics.has_cache else 0,
-            options.candidates,
         )
 
     def _resolve(self, options: SynthesisOptions) -> ResolvedOptions:

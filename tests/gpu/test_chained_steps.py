@@ -86,7 +86,7 @@ def test_two_decodes_that_take_turns_do_not_disturb_each_other(engines):
                 try:
                     next(ticks)
                 except StopIteration as end:
-                    found[place] = end.value.codes
+                    found[place] = end.value
     for place, codes in enumerate(expected):
         np.testing.assert_array_equal(found[place], codes)
 

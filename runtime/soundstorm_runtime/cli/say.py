@@ -20,7 +20,7 @@ from ..bundle.open_engines import PrecisionChoice, Provider
 from ..bundle.reader import MANIFEST_FILE, Bundle, read_bundle
 from ..errors import AudioError, TextError
 from ..support.command import Command, report, shows_progress
-from ..synthesis.options import MOST_CANDIDATES, PAUSE_SECONDS, SynthesisOptions
+from ..synthesis.options import PAUSE_SECONDS, SynthesisOptions
 from ..synthesis.word_times import TimedAudio, WordTime
 from ..text.markup import MarkedText
 from ..text.sentences import OnDropped, check_length, log_dropped, refuse_dropped
@@ -92,12 +92,6 @@ soundstorm say build/voice --file letter.txt --stream --raw | aplay -t raw -f S1
     "a short calibration; with --stream, the longest first block.",
 )
 @temperature_option
-@click.option(
-    "--candidates",
-    type=click.IntRange(1, MOST_CANDIDATES),
-    default=1,
-    help="Decode so many times in one batch, and speak what the network is most confident of.",
-)
 @speed_option
 @click.option(
     "--pause",
@@ -154,7 +148,6 @@ def say(
     steps: tuple[int, ...] | None,
     budget_ms: float | None,
     temperature: float | None,
-    candidates: int,
     speed: float,
     pause: float,
     paragraph_pause: float | None,
@@ -200,7 +193,7 @@ def say(
     options = SynthesisOptions(
         voice=voice, seed=seed, speed=speed, pause=pause, paragraph_pause=paragraph_pause,
         mark_pauses=dict(mark_pauses), volume=volume, duration=duration, budget_ms=budget_ms, steps=steps,
-        temperature=temperature, candidates=candidates,
+        temperature=temperature,
     )  # fmt: skip
     found = opened or bundle_of(bundle, voice_pack)
     loaded = Voice.load(found, threads=threads, provider=provider, precision=precision, lexicon=lexicon)

@@ -21,20 +21,6 @@ from .prefix_cache import PrefixCache
 Schedule = Literal["cosine", "linear"] | Callable[[float], float]
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """What a decode results in.
-
-    Attributes:
-        codes: int64 [batch, frames, levels].
-        confidence: Mean logarithm of the confidence in the codes that were decoded, each when it was kept,
-            float64 [batch]; None where the engine does not return it, as with the graph `step_next`.
-    """
-
-    codes: np.ndarray
-    confidence: np.ndarray | None
-
-
 T = TypeVar("T")
 Ticks = Generator[None, None, T]  # a computation that yields after each step, and returns its result
 
@@ -175,7 +161,7 @@ def decode(
         engine, semantic_tokens, lengths, levels, codebook_size, options, rng, prompt, groups, cache, given,
         quantizer,
     )  # fmt: skip
-    return finish(ticks).codes
+    return finish(ticks)
 
 
 def finish(ticks: Ticks[T]) -> T:
@@ -200,7 +186,7 @@ def decode_in_steps(
     cache: PrefixCache | None = None,
     given: np.ndarray | None = None,
     quantizer: Engine | None = None,
-) -> Ticks[Decoded]:
+) -> Ticks[np.ndarray]:
     """Decode as `decode` does, and yield after every step, where the caller may stop."""
     options.check_levels(levels)
     if options.expected and (quantizer is None or engine.graph.name != "step"):
@@ -229,10 +215,10 @@ def decode_in_steps(
     )
     task = _Task(start, later, tokens, lengths - known, codebook_size, past)
     decoded = yield from whole(engine, task, steps, options)
-    codes[:, known:] = np.where(later[..., None], start, decoded.codes)
+    codes[:, known:] = np.where(later[..., None], start, decoded)
     codes[..., left_out] = -1
     codes[np.arange(codes.shape[1]) >= lengths[:, None]] = 0
-    return replace(decoded, codes=codes)
+    return codes
 
 
 @dataclass(frozen=True)
@@ -396,11 +382,10 @@ def _on_host(
     steps: Iterator[Step],
     options: DecodeOptions,
     quantizer: Engine | None = None,
-) -> Ticks[Decoded]:
+) -> Ticks[np.ndarray]:
     """Take the steps with an engine of the graph `step`; this is what defines decoding."""
     codes, start, mask_token = task.hidden, task.start, task.codebook_size
     within = np.arange(codes.shape[1]) < task.lengths[:, None]
-    confidence = np.ones(codes.shape, np.float32)  # in each code that was decoded
     expected: dict[int, np.ndarray] = {}  # vectors of the last step of each level
     for step in steps:
         task.show(codes, step.level)
@@ -420,7 +405,6 @@ def _on_host(
         of_level = codes[..., step.level]
         masked = (of_level == mask_token) & within
         of_level[masked] = _sampled(results["ids"][masked], mask_token)
-        confidence[..., step.level][masked] = results["confidence"][masked]
         fresh = (start[..., step.level] == mask_token) & within
         candidates = fresh if options.can_mask_prev_unmasked else masked
         scores = np.zeros(masked.shape, np.float32)
@@ -429,22 +413,18 @@ def _on_host(
             scores = np.log(scores.clip(_TINY)) + step.noise
         of_level[_lowest(scores, candidates, step.stay)] = mask_token
         yield
-    decoded = (start == mask_token) & (codes != mask_token)
     if quantizer is not None and expected:
         (nearest,) = quantizer.run({"latents": np.sum(list(expected.values()), axis=0)}).values()
+        decoded = (start == mask_token) & (codes != mask_token)
         # A frame of which coarse codes were given keeps the sampled ones, which complete these.
         whole = decoded & decoded[..., list(expected)].all(axis=2, keepdims=True)
         codes[whole] = _sampled(nearest[whole], mask_token)
-    return Decoded(codes, _mean_logarithm(confidence, decoded))
+    return codes
 
 
-def _mean_logarithm(confidence: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Return the mean logarithm over the codes of each sample that were decoded, float64 [batch]."""
-    logarithms = np.log(confidence.clip(_TINY), dtype=np.float64) * decoded
-    return logarithms.sum(axis=(1, 2)) / decoded.sum(axis=(1, 2)).clip(min=1)
-
-
-def _on_device(engine: Engine, task: _Task, steps: Iterator[Step], options: DecodeOptions) -> Ticks[Decoded]:
+def _on_device(
+    engine: Engine, task: _Task, steps: Iterator[Step], options: DecodeOptions
+) -> Ticks[np.ndarray]:
     """Take the same steps with an engine of the graph `step_next`.
 
     Everything is put where the engine computes before the first step, and the codes come back after the last:
@@ -480,7 +460,7 @@ def _on_device(engine: Engine, task: _Task, steps: Iterator[Step], options: Deco
     ]
     if decoded.size:
         _sampled(decoded, task.codebook_size)
-    return Decoded(codes, None)
+    return codes
 
 
 _OF_STEP = ("level", "temperature", "uniform", "stay", "noise", "noisy")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import replace
 
 import numpy as np
 
 from ..bundle.manifest import Manifest
 from ..bundle.prompts import MixedPrompt, Prompt, mixed_prompt
 from ..decoding.length_batching import MOST_FRAMES, buckets
-from ..decoding.maskgit import Decoded, DecodeOptions, Ticks, decode_in_steps, finish
+from ..decoding.maskgit import DecodeOptions, Ticks, decode_in_steps, finish
 from ..engines.base import Engine
 from ..errors import OptionError
 from ..text.words import Sentence
@@ -90,7 +88,6 @@ class AcousticStage:
         parts: Sequence[Part],
         options: DecodeOptions,
         prompt: Prompt | None = None,
-        candidates: int = 1,
     ) -> list[np.ndarray]:
         """Decode the codes of each part, int64 [frames, levels], without those of the prompt.
 
@@ -101,28 +98,21 @@ class AcousticStage:
             parts: The parts.
             options: How they are decoded.
             prompt: What they continue.
-            candidates: How often each is decoded; the codes with the highest mean confidence are returned.
         """
         context = self.context(prompt, options)
-        tried = [own for part in parts for own in _candidates(part, candidates)]
-        lengths = [context.frames + len(part.tokens) * self.per_token for part in tried]
-        codes: list[np.ndarray] = [np.empty(0)] * len(tried)
-        scores = np.zeros(len(tried))
+        lengths = [context.frames + len(part.tokens) * self.per_token for part in parts]
+        codes: list[np.ndarray] = [np.empty(0)] * len(parts)
         for batch in buckets(lengths, self._most_batch, MOST_FRAMES):
-            decoded = finish(self._decode([tried[place] for place in batch], options, context))
+            decoded = finish(self._decode([parts[place] for place in batch], options, context))
             for row, place in enumerate(batch):
-                codes[place] = decoded.codes[row, context.frames : lengths[place]]
-            if candidates > 1:
-                scores[batch] = _confidence(decoded)
-        best = scores.reshape(-1, candidates).argmax(axis=1) + np.arange(0, len(tried), candidates)
-        return [codes[place] for place in best]
+                codes[place] = decoded[row, context.frames : lengths[place]]
+        return codes
 
     def codes_in_steps(
         self,
         part: Part,
         options: DecodeOptions,
         context: Context,
-        candidates: int = 1,
         given: np.ndarray | None = None,
     ) -> Ticks[np.ndarray]:
         """Decode codes, int64 [frames, levels], that continue a context; yield after each step.
@@ -131,18 +121,10 @@ class AcousticStage:
             part: What is decoded.
             options: How.
             context: What it continues.
-            candidates: As in `codes`; they are decoded together.
             given: Codes of the part that are known, int64 [frames, levels], and masked codes elsewhere.
         """
-        tried = list(_candidates(part, candidates))
-        best, score = self.no_codes(), -math.inf
-        for first in range(0, candidates, self._most_batch):
-            batch = tried[first : first + self._most_batch]
-            decoded = yield from self._decode(batch, options, context, given)
-            scores = _confidence(decoded) if candidates > 1 else np.zeros(1)
-            if scores.max() > score:
-                best, score = decoded.codes[scores.argmax(), context.frames :], scores.max()
-        return best
+        codes = yield from self._decode([part], options, context, given)
+        return codes[0, context.frames :]
 
     def aligned(self, mixed: MixedPrompt) -> Prompt:
         """Return a mixture in which all voices say what the first prompt says, frame by frame.
@@ -177,7 +159,6 @@ class AcousticStage:
         pieces: Sequence[Part | Prompt],
         options: DecodeOptions,
         context: Context,
-        candidates: int = 1,
     ) -> list[np.ndarray]:
         """Decode a sequence in which some codes are known, in one pass.
 
@@ -186,7 +167,6 @@ class AcousticStage:
                 stream is that of the first part.
             options: How the parts are decoded.
             context: What the sequence continues.
-            candidates: As in `codes`.
 
         Returns:
             Codes of each part, int64 [frames, levels].
@@ -212,7 +192,7 @@ class AcousticStage:
             else:
                 given[place] = piece.codes
         whole = Part(np.concatenate(tokens), parts[0].rng)
-        codes = finish(self.codes_in_steps(whole, options, context, candidates, given))
+        codes = finish(self.codes_in_steps(whole, options, context, given))
         return [codes[place] for place in places]
 
     def context(self, prompt: Prompt | None, options: DecodeOptions) -> Context:
@@ -261,7 +241,7 @@ class AcousticStage:
         options: DecodeOptions,
         context: Context,
         given: np.ndarray | None = None,
-    ) -> Ticks[Decoded]:
+    ) -> Ticks[np.ndarray]:
         """Decode one batch, the frames of the context first."""
         prompt = context.before
         spoken = [part.tokens for part in parts]
@@ -292,20 +272,3 @@ class AcousticStage:
             given,
             self._quantizer,
         )
-
-
-def _candidates(part: Part, count: int) -> Iterator[Part]:
-    """Yield a part so many times; the first is decoded as it would be alone."""
-    yield part
-    seeds = deepcopy(part.rng).integers(2**63, size=count)
-    for seed in seeds[1:]:  # the first is drawn where the part itself is decoded
-        yield replace(part, rng=np.random.default_rng(seed))
-
-
-def _confidence(decoded: Decoded) -> np.ndarray:
-    """Return the confidence in each sample, float64 [batch]."""
-    if decoded.confidence is None:
-        raise OptionError(
-            "this engine does not return the confidence that candidates are ranked by; ask for one candidate"
-        )
-    return decoded.confidence

@@ -122,7 +122,6 @@ def steps_within(
     tokens: int,
     frames: int,
     prompt_frames: int,
-    candidates: int = 1,
 ) -> tuple[int, ...]:
     """Return as many of a voice's steps per level as let a sentence be ready in time, and log the choice.
 
@@ -133,10 +132,9 @@ def steps_within(
         tokens: Semantic tokens of the sentence.
         frames: Frames of the sentence.
         prompt_frames: Frames of the prompt before it.
-        candidates: How often it is decoded, in one batch.
     """
     text, codec = costs.text_stage(tokens), costs.codec(frames)
-    step = costs.one_step((prompt_frames + frames) * candidates)
+    step = costs.one_step(prompt_frames + frames)
     steps = share_steps(own, int((seconds - text - codec) / step) if step else sum(own))
     expected = text + step * sum(steps) + codec
     chosen = f"steps {','.join(map(str, steps))}, about {1000 * expected:.0f} ms"

@@ -20,7 +20,6 @@ from ..text.words import PAUSES, Sentence, Style
 PAUSE_SECONDS = 0.15
 LONGEST_PAUSE = 60.0  # seconds
 SPEEDS = 0.25, 4.0
-MOST_CANDIDATES = 16  # a batch of the step graph
 MOST_MIXED = 4  # voices of a mixture
 LOUDEST = 4.0  # volume: 12 dB above the voice's own
 
@@ -61,7 +60,6 @@ class SynthesisOptions:
     # Sampling temperature, in place of `decode.temperature`; the codes are then the sampled ones, also of a
     # voice that takes the expected ones, `decode.expected`
     temperature: float | None = None
-    candidates: int = 1  # decodes with different random numbers, of which the most confident is spoken
 
     def __post_init__(self) -> None:
         if not isinstance(self.voice, str | Prompt | None):
@@ -90,9 +88,6 @@ class SynthesisOptions:
             raise OptionError("duration and speed were both given; give one of them")
         if self.budget_ms is not None and not 0 < self.budget_ms < float("inf"):
             raise OptionError(f"the budget is {self.budget_ms:g} ms, expected a number above 0")
-        count = self.candidates
-        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CANDIDATES:
-            raise OptionError(f"candidates is {count!r}, expected a whole number from 1 to {MOST_CANDIDATES}")
         if self.steps is not None:
             object.__setattr__(self, "steps", tuple(self.steps))
 
@@ -110,7 +105,6 @@ class SharedKeywords(TypedDict, total=False):
     decode: DecodeOptions | None
     steps: Sequence[int] | None
     temperature: float | None
-    candidates: int
 
 
 class Keywords(SharedKeywords, total=False):
@@ -143,7 +137,6 @@ class ResolvedOptions:
         sample_rate: Samples a second.
         duration: Seconds that the whole text lasts, None for its natural length.
         budget: Seconds until the first audio, 0 for as few as possible.
-        candidates: How often everything is decoded, for the most confident of the results.
         voices: The named voices of the bundle.
     """
 
@@ -158,7 +151,6 @@ class ResolvedOptions:
     sample_rate: int = 0
     duration: float | None = None
     budget: float = 0.0
-    candidates: int = 1
     voices: Mapping[str, Prompt] = field(default_factory=dict)
 
     def pause_after(self, sentence: Sentence) -> int:
@@ -268,7 +260,6 @@ def resolve(options: SynthesisOptions, manifest: Manifest, prompts: Mapping[str,
         sample_rate=manifest.audio.sample_rate,
         duration=options.duration,
         budget=(options.budget_ms or 0.0) / 1000,
-        candidates=options.candidates,
         voices=prompts,
     )
 

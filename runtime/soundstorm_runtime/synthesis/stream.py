@@ -121,7 +121,7 @@ class Stream:
             last = len(tokens) <= end + ahead  # the few tokens that would remain belong to this block
             end = len(tokens) if last else end
             block = Part(tokens[: end + ahead], part.rng)
-            made = yield from acoustics.codes_in_steps(block, options, context, self._options.candidates)
+            made = yield from acoustics.codes_in_steps(block, options, context)
             made = made[: end * acoustics.per_token]
             audio = decoder.push(made, last)
             if len(audio):
@@ -143,7 +143,7 @@ class Stream:
             around += len(self._prompt.codes) if self._prompt else 0
 
         def block(frames: int) -> float:
-            decoding = steps * costs.one_step((frames + around) * self._options.candidates)
+            decoding = steps * costs.one_step(frames + around)
             return decoding + costs.codec(frames) + costs.token * frames / per_token
 
         frame = acoustics.samples(1) / per_token / acoustics.sample_rate

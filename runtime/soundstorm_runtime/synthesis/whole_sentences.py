@@ -118,17 +118,14 @@ class WholeSentences:
 
         Args:
             texts: The sentences of each text.
-            options: How each text is spoken. Texts of one prompt, one set of decode options and one
-                number of candidates share batches.
+            options: How each text is spoken. Texts of one prompt and one set of decode options share batches.
         """
         planned = [list(self.plan(text, own)) for text, own in zip(texts, options, strict=True)]
         groups: dict[object, tuple[ResolvedOptions, list[Part]]] = {}
         for text, own in zip(planned, options, strict=True):
             for utterance in text:
                 styled = own.styled(utterance.sentence.style)
-                _, parts = groups.setdefault(
-                    (id(styled.prompt), styled.decode, styled.candidates), (styled, [])
-                )
+                _, parts = groups.setdefault((id(styled.prompt), styled.decode), (styled, []))
                 parts += utterance.parts
         audio: dict[Part, np.ndarray] = {}
         for own, parts in groups.values():
@@ -181,7 +178,7 @@ def synthesise(
     acoustics: AcousticStage, parts: Sequence[Part], options: ResolvedOptions
 ) -> dict[Part, np.ndarray]:
     """Return the audio of each part, float32 [samples]."""
-    codes = acoustics.codes(parts, options.decode, options.prompt, options.candidates)
+    codes = acoustics.codes(parts, options.decode, options.prompt)
     return {part: acoustics.audio(own, options.prompt) for part, own in zip(parts, codes, strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""Codes that are known between others, and how sure the network is of those that were decoded."""
+"""Codes that are known between others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode, decode_in_steps, finish
+from soundstorm_runtime.decoding.maskgit import DecodeOptions, decode
 from soundstorm_runtime.engines.base import Engine
 from soundstorm_runtime.engines.graphs import step_next_graph
 from soundstorm_runtime.errors import OptionError
@@ -72,14 +72,6 @@ def test_given_codes_that_do_not_fit_are_refused(change, message):
         decode(Sampler(2), rng=np.random.default_rng(0), **plain(given=change(masked())))
 
 
-def test_confidence_is_the_mean_logarithm_over_the_decoded_codes():
-    engine = Sampler(2)
-    task = plain(options=DecodeOptions((1, 1)), prompt=np.zeros((1, 2, 2), np.int64))
-    decoded = finish(decode_in_steps(engine, rng=np.random.default_rng(0), **task))
-    each = [engine.run(feeds)["confidence"][0, 2:] for feeds in list(engine.seen)]
-    np.testing.assert_allclose(decoded.confidence, [np.log(np.concatenate(each)).mean()], rtol=1e-5)
-
-
 class WholeStep(Engine):
     """The graph `step_next` around the sampler, in NumPy; pads frames to a multiple of eight."""
 
@@ -123,5 +115,3 @@ def test_whole_steps_on_the_device_see_the_same_codes(revise):
     np.testing.assert_array_equal(found, expected)
     for one, other in zip(host.seen, device.sampler.seen, strict=True):
         np.testing.assert_array_equal(other["codes"][:, :12], one["codes"])
-    ticks = decode_in_steps(device, rng=np.random.default_rng(3), **task)
-    assert finish(ticks).confidence is None

@@ -155,7 +155,7 @@ class Dialogue:
             before = joined(tail, before) if before else tail
         parts = [part for _, part in one_pass]
         context = acoustics.context(before, first.options.decode)
-        codes = acoustics.codes_between(pieces, first.options.decode, context, first.options.candidates)
+        codes = acoustics.codes_between(pieces, first.options.decode, context)
         end = Prompt(codes[-1], parts[-1].tokens)
         return dict(zip(parts, codes, strict=True)), last_tokens(end, acoustics.tokens(TAIL_SECONDS))
 

@@ -313,7 +313,7 @@ class Repair:
             context = joined(voice, left)
         pieces: list[Part | Prompt] = [part, right] if len(right.codes) else [part]
         begun = acoustics.context(context if len(context.codes) else options.prompt, options.decode)
-        (codes,) = acoustics.codes_between(pieces, options.decode, begun, options.candidates)
+        (codes,) = acoustics.codes_between(pieces, options.decode, begun)
         fresh = acoustics.audio(np.concatenate([left.codes, codes, right.codes]))
         around = len(left.semantic_tokens) * self._token, len(right.semantic_tokens) * self._token
         return splice(audio, place.start, place.end, fresh, *around, acoustics.sample_rate)

@@ -193,10 +193,3 @@ def test_turns_that_cannot_be_spoken_are_named(voice):
         voice.dialogue([(5, "Hello.")])
     with pytest.raises(TextError, match="text '' has no speakable character"):
         voice.dialogue(read_ssml('<speak><voice name="slt"> </voice></speak>'))
-
-
-def test_candidates_of_a_pass_are_decoded_together(voice, monkeypatch):
-    seen = steps(monkeypatch)
-    best = voice.dialogue(TURNS, candidates=3)
-    assert {len(feeds["codes"]) for feeds in seen} == {3}
-    assert len(best.audio) == len(voice.dialogue(TURNS).audio)
