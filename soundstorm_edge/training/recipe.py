@@ -13,6 +13,7 @@ from soundstorm_runtime.support.serde import check_name, check_printable
 
 from ..checkpoint import check_decode
 from ..codec.soundstream import SoundStreamConfig
+from ..codec.spectral_codec import SpectralCodecConfig
 from ..data.corpus_config import CorpusConfig
 from ..data.shipped_lexicon import LexiconName
 from ..errors import ConfigError
@@ -162,22 +163,25 @@ def _read_table(name: str, derived: tuple[str, ...] = ()) -> dict[str, Any]:
     below = _read_table(base, (*derived, name))
     merged = _merged(below, table)
     where = f"recipe {name}"
-    return merged if _levels(merged, where) == _levels(below, where) else _without_old_levels(merged, table)
+    own, of_base = _codec(merged, where), _codec(below, where)
+    return (
+        merged
+        if (type(own), own.levels) == (type(of_base), of_base.levels)
+        else _without_old_levels(merged, table)
+    )
 
 
 def _without_old_levels(merged: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
-    """Drop what a base has for each level of its codec, where a recipe of other levels has none itself."""
-    decode, acoustic = dict(_table(merged, "decode")), dict(_table(merged, "acoustic"))
+    """Drop how a base decodes the levels of its codec, and weighs them, for a recipe of another codec."""
+    acoustic = dict(_table(merged, "acoustic"))
     masking = dict(_table(acoustic, "masking"))
-    if "steps" not in _table(table, "decode"):
-        decode.pop("steps", None)
     if "level_weights" not in _table(_table(table, "acoustic"), "masking"):
         masking.pop("level_weights", None)
-    return {**merged, "decode": decode, "acoustic": {**acoustic, "masking": masking}}
+    return {**merged, "decode": _table(table, "decode"), "acoustic": {**acoustic, "masking": masking}}
 
 
-def _levels(table: dict[str, Any], where: str) -> int:
-    return from_dict(CodecRecipe, _table(table, "codec"), f"{where}.codec").model.levels
+def _codec(table: dict[str, Any], where: str) -> SpectralCodecConfig | SoundStreamConfig:
+    return from_dict(CodecRecipe, _table(table, "codec"), f"{where}.codec").model
 
 
 def _merged(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +228,7 @@ def _with_decode_steps(table: dict[str, Any], where: str) -> dict[str, Any]:
     decode = _table(table, "decode")
     if "steps" in decode:
         return table
-    return {**table, "decode": {**decode, "steps": default_steps(_levels(table, where))}}
+    return {**table, "decode": {**decode, "steps": default_steps(_codec(table, where).levels)}}
 
 
 def default_steps(levels: int) -> list[int]:

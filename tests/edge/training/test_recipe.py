@@ -8,6 +8,7 @@ import pytest
 from soundstorm_edge.codec.soundstream import SoundStreamConfig
 from soundstorm_edge.errors import ConfigError
 from soundstorm_edge.training.recipe import load_recipe, shipped_recipes
+from soundstorm_runtime.decoding.maskgit import DecodeOptions
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -65,6 +66,14 @@ def test_the_sample_rate_reaches_a_soundstream(tmp_path: Path) -> None:
             "level_weights has 1 numbers, .* 6 levels",
         ),
         ("name = 'x'\n[decode]\nsteps = [1]\n", "steps has 1 numbers .* but the voice has 6 levels"),
+        (
+            "name = 'x'\n[codec.model]\nkind = 'soundstream'\n[decode]\nexpected = true\n",
+            "decode.expected is true, expected false with this codec; the kind spectral has it",
+        ),
+        (
+            "name = 'x'\n[unit_distillation.model]\nby_phone = true\n",
+            "unit_distillation.model.by_phone is true, expected false",
+        ),
         ("name = 'x'\n[corpus]\nsample_rate = 8000\n", "different sample rates"),
         ("name = 'x'\n[units.model]\nkind = 'spectral'\nrate = 49\n", "49 units a second do not divide"),
         ("[corpus]\n", "lacks the key 'name'"),
@@ -107,8 +116,8 @@ def test_a_recipe_is_based_on_another(tmp_path: Path) -> None:
     assert other.codec.model == SoundStreamConfig(rq_num_quantizers=8)  # of another kind
     assert other.codec.optimization == base.codec.optimization
     assert (other.corpus.sample_rate, other.units.model.sample_rate) == (16_000, 16_000)
-    assert other.decode.steps == (8, 3, 1, 1, 1, 1, 1, 1), "the base has steps for other levels"
-    assert other.decode.temperature == base.decode.temperature
+    assert mine.decode == base.decode
+    assert other.decode == DecodeOptions((8, 3, 1, 1, 1, 1, 1, 1)), "the base decodes another codec"
     assert other.acoustic.masking.level_weights == ()
 
 
