@@ -23,7 +23,7 @@ from .fortunes import FORTUNES
 CLEAREST = "jm_kumo"  # the style whose manner is understood best (benchmarks/teacher_styles.py)
 SPEAKERS = {
     "tom": Speaker({"jm_kumo": 1.0}, {"jm_kumo": 1.0}),
-    "ada": Speaker({"jf_alpha": 1.0}, {"jm_kumo": 1.0}, 11.0),
+    "ada": Speaker({"jf_alpha": 0.5, "jm_kumo": 0.25, "jf_tebukuro": 0.25}, {"jm_kumo": 1.0}, 9.0),
     "leo": Speaker({"jm_kumo": 0.6, "jf_alpha": 0.4}, {"jm_kumo": 1.0}, 3.0),
     "ivy": Speaker({"jf_alpha": 0.5, "jf_nezumi": 0.5}, {"jm_kumo": 1.0}, 13.0),
 }
