@@ -390,6 +390,7 @@ class SoundStorm(nn.Module):
         cond_scale: float = 1.0,
         steps: Sequence[int] | None = None,
         options: DecodeOptions | None = None,
+        quantizer: Quantizer | None = None,
         seed: int | None = None,
         **inputs: Tensor,
     ) -> Tensor | list[Tensor]:
@@ -417,6 +418,7 @@ class SoundStorm(nn.Module):
             cond_scale: above 1, guidance by the condition (classifier-free guidance).
             steps: the number of steps of each level.
             options: of the decode loop, as on a device, in place of all that says how to sample.
+            quantizer: of the codec, for `options.expected`; None takes that of the attached codec.
             seed: of the decode loop; None draws one from PyTorch.
             inputs: further inputs of `Conformer.forward`.
 
@@ -443,7 +445,10 @@ class SoundStorm(nn.Module):
             condition, lengths = self._condition_and_lengths(
                 num_latents, seconds, mask, tokens, batch_size or 1
             )
-            quantizer = residual_quantizer(self.soundstream) if options.expected else None
+            if not options.expected:
+                quantizer = None
+            elif quantizer is None:
+                quantizer = residual_quantizer(self.soundstream)
             step = GuidedStep(
                 self.net, self.self_condition, self.token_critic, condition, filter_thres, cond_scale, inputs,
                 prompt_frames=0 if prompt_acoustic_token_ids is None else prompt_acoustic_token_ids.shape[-2],
