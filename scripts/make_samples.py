@@ -1,4 +1,4 @@
-"""Speak the samples in `docs/samples`: one Opus file for each speaker of a bundle.
+"""Speak the samples in `docs/samples`: one Opus file for each speaker of a bundle, and no others.
 
 python -m scripts.make_samples build/voice docs/samples
 """
@@ -27,6 +27,9 @@ def main() -> None:
 
     voice = Voice.load(arguments.bundle, provider="cpu", precision="fp32")
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    for old in arguments.folder.glob("*.opus"):
+        if old.stem not in voice.voices:
+            old.unlink()
     for name in voice.voices:
         path = arguments.folder / f"{name}.opus"
         audio = voice.speak(TEXT, voice=name, seed=0)

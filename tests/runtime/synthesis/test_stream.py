@@ -198,7 +198,7 @@ def test_memory_does_not_grow_with_the_text(voice):
     list(voice.stream(SENTENCE))
     # Places in the text beyond 256 are objects of their own. What else the process allocates meanwhile is not
     # the stream's: what grows with the text does so in both runs.
-    (short, _), (long, longest) = held(20), min(held(60), held(60))
+    (short, _), (long, longest) = held(10), min(held(30), held(30))
     assert long < short + longest
 
 
