@@ -21,6 +21,7 @@ from ..soundstorm.soundstorm_config import SoundStormConfig
 from ..support.config import from_dict
 from ..text_to_semantic.autoregressive_config import TextToSemanticConfig
 from ..text_to_semantic.parallel import ParallelTextConfig
+from ..units.semantic_units import PhoneticUnitsConfig
 from .stages.acoustic_stage import AcousticRecipe
 from .stages.codec_stage import CodecRecipe
 from .stages.text_stage import TextRecipe, with_alphabets
@@ -73,6 +74,12 @@ class Recipe:
                 "second; change units.model.rate or the codec's hop"
             )
         if self.unit_distillation is not None:
+            distilled = self.unit_distillation.model
+            if isinstance(distilled, PhoneticUnitsConfig) and distilled.by_phone:
+                raise ConfigError(
+                    "unit_distillation.model.by_phone is true, expected false: distilled units learn tokens, "
+                    "and are not clustered; set it in units.model, and leave unit_distillation out"
+                )
             for name in ("sample_rate", "rate", "vocabulary"):
                 expected = getattr(self.units.model, name)
                 given = getattr(self.unit_distillation.model, name)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.corpus import Corpus
-from ...errors import ConfigError
 from ...units.semantic_units import PhoneticUnits, PhoneticUnitsConfig
 from ..batches import spread_evenly
 from ..optimization import Optimization
@@ -31,9 +30,6 @@ class UnitDistillationRecipe:
         model: the units to train; vocabulary, rate and sample rate are those of the first units.
         frames: length of a training crop, in tokens.
         optimization: how they are trained.
-
-    Raises:
-        ConfigError: the units are to be clustered by phone, and are distilled from tokens instead.
     """
 
     model: PhoneticUnitsConfig = field(
@@ -43,13 +39,6 @@ class UnitDistillationRecipe:
     optimization: Optimization = field(
         default_factory=lambda: Optimization(steps=3000, learning_rate=2e-3, bf16=True)
     )
-
-    def __post_init__(self) -> None:
-        if self.model.by_phone:
-            raise ConfigError(
-                "unit_distillation.model.by_phone is true, expected false: distilled units learn tokens, and "
-                "are not clustered; set it in units.model, and leave unit_distillation out"
-            )
 
 
 class UnitDistillationStage(Stage):
