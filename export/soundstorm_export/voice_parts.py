@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from soundstorm_edge.checkpoint import VoiceModels
 from soundstorm_edge.codec.interface import Codec
-from soundstorm_edge.codec.quantizer import Quantizer
 from soundstorm_edge.soundstorm.attached_models import CodecShape, residual_quantizer
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.text_to_semantic.autoregressive import TextToSemantic
@@ -79,11 +78,6 @@ class Parts:
                 residual_quantizer(self.codec)
             except OptionError as error:
                 raise ExportError(str(error)) from error
-
-    @property
-    def quantizer(self) -> Quantizer:
-        """The quantizer of a codec whose vectors add up to its latents."""
-        return residual_quantizer(self.codec)
 
     @property
     def vocabulary(self) -> int:

@@ -87,5 +87,4 @@ class GuidedStep:
             confidence = self.critic.confidence(ids, codes, level, **inputs)
         if self.codebooks is None:
             return ids, confidence
-        vectors = self.codebooks.index_select(0, level)[0]
-        return ids, confidence, expected_vectors(logits, given, vectors, net.codebook_size)
+        return ids, confidence, expected_vectors(logits, codes, level, self.codebooks)

@@ -304,31 +304,20 @@ class SoundStorm(nn.Module):
         return ids, confidence
 
     def expecting_step(
-        self,
-        codebooks: Tensor,
-        codes: Tensor,
-        level: Tensor,
-        semantic_tokens: Tensor,
-        lengths: Tensor,
-        uniform: Tensor,
-        temperature: Tensor,
-        *past: Tensor,
+        self, codebooks: Tensor, codes: Tensor, level: Tensor, *others: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Sample as `step` does, and return the vectors that are expected, too: the graph `step` with them.
 
         Args:
             codebooks: of the codec, float32 `[levels, codebook_size, latent]`.
-            codes, level, semantic_tokens, lengths, uniform, temperature, past: as of `step`.
+            codes, level, others: the arguments of `step`, in order.
 
         Returns:
             The two results of `step`, and float32 `[batch, frames, latent]`: the mean of the level's vectors
             under the probabilities of a masked code, the vector of one that is not masked.
         """
-        ids, confidence, logits = self._step(
-            codes, level, semantic_tokens, lengths, uniform, temperature, *past
-        )
-        given, vectors = codes.index_select(2, level)[..., 0], codebooks.index_select(0, level)[0]
-        return ids, confidence, expected_vectors(logits, given, vectors, self.codebook_size)
+        ids, confidence, logits = self._step(codes, level, *others)
+        return ids, confidence, expected_vectors(logits, codes, level, codebooks)
 
     def _step(
         self,
@@ -543,12 +532,13 @@ class SoundStorm(nn.Module):
     ) -> Tensor:
         """Run the decode loop: codes int64 `[batch, frames, levels]`. Without a seed PyTorch draws one."""
         frames = int(lengths.max()) if step.condition is None else step.condition.shape[1]
-        latent = None if quantizer is None else quantizer.residual.codebooks.shape[-1]
-        nearest = None
-        if quantizer is not None and latent is not None:
+        graph, nearest = step_graph(self.levels), None
+        if quantizer is not None:
+            latent = quantizer.residual.codebooks.shape[-1]
+            graph = step_graph(self.levels, latent=latent)
             nearest = TorchEngine(quantizer_graph(self.levels, latent), quantizer.encode, self.device)
         codes = decode(
-            TorchEngine(step_graph(self.levels, latent=latent), step, self.device),
+            TorchEngine(graph, step, self.device),
             semantic_tokens=np.zeros((len(lengths), frames), np.int64),  # the step has its condition
             lengths=lengths.cpu().numpy(),
             levels=self.levels,

@@ -31,18 +31,20 @@ def draw(
     return ids, log_probabilities.gather(2, ids[..., None])[..., 0].exp()
 
 
-def expected_vectors(logits: Tensor, given: Tensor, vectors: Tensor, mask_token: int) -> Tensor:
+def expected_vectors(logits: Tensor, codes: Tensor, level: Tensor, codebooks: Tensor) -> Tensor:
     """Return the mean of a codebook's vectors under the probabilities of a code, `[batch, frames, latent]`.
 
     Of all vectors, it has the least mean square error.
 
     Args:
-        logits: float `[batch, frames, classes]`.
-        given: the codes so far, int64 `[batch, frames]`; those that are not masked have their own vector.
-        vectors: of the codebook, float32 `[classes, latent]`.
-        mask_token: the id of a masked code.
+        logits: of the level, float `[batch, frames, codebook_size]`.
+        codes: so far, int64 `[batch, frames, levels]`, masked ones `codebook_size`; the others have their own
+            vector.
+        level: int64 `[1]`.
+        codebooks: of the codec, float32 `[levels, codebook_size, latent]`.
     """
-    masked = given == mask_token
+    given, vectors = codes.index_select(2, level)[..., 0], codebooks.index_select(0, level)[0]
+    masked = given == codebooks.shape[1]
     mean = logits.float().softmax(dim=-1) @ vectors
     own = F.embedding(given.masked_fill(masked, 0), vectors)
     return torch.where(masked[..., None], mean, own)

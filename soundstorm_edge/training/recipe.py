@@ -171,14 +171,11 @@ def _read_table(name: str, derived: tuple[str, ...] = ()) -> dict[str, Any]:
     merged = _merged(below, table)
     where = f"recipe {name}"
     own, of_base = _codec(merged, where), _codec(below, where)
-    return (
-        merged
-        if (type(own), own.levels) == (type(of_base), of_base.levels)
-        else _without_old_levels(merged, table)
-    )
+    is_same = (type(own), own.levels) == (type(of_base), of_base.levels)
+    return merged if is_same else _without_old_codec(merged, table)
 
 
-def _without_old_levels(merged: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+def _without_old_codec(merged: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
     """Drop how a base decodes the levels of its codec, and weighs them, for a recipe of another codec."""
     acoustic = dict(_table(merged, "acoustic"))
     masking = dict(_table(acoustic, "masking"))

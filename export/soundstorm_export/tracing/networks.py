@@ -18,6 +18,7 @@ from soundstorm_edge.codec.spectral_codec import SpectralCodec
 from soundstorm_edge.codec.streaming_decoder import StreamingDecoder
 from soundstorm_edge.errors import CheckpointError
 from soundstorm_edge.nn.torch_engine import TorchEngine
+from soundstorm_edge.soundstorm.attached_models import residual_quantizer
 from soundstorm_edge.soundstorm.model import SoundStorm
 from soundstorm_edge.soundstorm.next_step import step_next
 from soundstorm_edge.text_to_semantic.parallel import ParallelTextToSemantic
@@ -54,8 +55,9 @@ def networks(parts: Parts, graphs: Mapping[str, Graph]) -> dict[str, Network]:
         "decoder": (codec, decode),
     }
     if "quantizer" in graphs:
-        step = _ExpectingStep(parts.soundstorm, parts.quantizer.residual.codebooks)
-        functions |= {"step": (step, step.forward), "quantizer": (parts.quantizer, parts.quantizer.encode)}
+        quantizer = residual_quantizer(codec)
+        step = _ExpectingStep(parts.soundstorm, quantizer.residual.codebooks)
+        functions |= {"step": (step, step.forward), "quantizer": (quantizer, quantizer.encode)}
     if "prefix" in graphs:
         functions["prefix"] = (parts.soundstorm, parts.soundstorm.prefix)
     if isinstance(text, ParallelTextToSemantic):
